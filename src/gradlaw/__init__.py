@@ -1,0 +1,41 @@
+"""gradlaw: a statistical X-ray of stochastic gradients."""
+
+from importlib.metadata import version
+
+from gradlaw.analysis import Analysis, analyze
+from gradlaw.data import load_data
+from gradlaw.errors import InputError
+from gradlaw.history import GradientHistory, collect
+from gradlaw.problem import Problem
+from gradlaw.progress import Progress
+from gradlaw.spectra import Spectrum, eigengaps, gradient_spectrum
+from gradlaw.stats import (
+    PowerLawFit,
+    fit_power_law,
+    fit_power_law_rows,
+    gaussian_test_rows,
+    gradient_tests,
+)
+from gradlaw.zoo import build_model
+
+__version__ = version("gradlaw")
+
+__all__ = [
+    "Analysis",
+    "GradientHistory",
+    "InputError",
+    "PowerLawFit",
+    "Problem",
+    "Progress",
+    "Spectrum",
+    "analyze",
+    "build_model",
+    "collect",
+    "eigengaps",
+    "fit_power_law",
+    "fit_power_law_rows",
+    "gaussian_test_rows",
+    "gradient_spectrum",
+    "gradient_tests",
+    "load_data",
+]

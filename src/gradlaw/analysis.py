@@ -1,0 +1,264 @@
+"""Analysis: everything measured on one gradient history, and analyze, which measures it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradlaw.errors import InputError
+from gradlaw.history import GradientHistory, collect
+from gradlaw.problem import ParameterSlice, Problem
+from gradlaw.progress import Progress
+from gradlaw.provenance import machine, versions
+from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
+from gradlaw.spectra.gradient import spectrum_of_gram
+from gradlaw.spectra.gram import gram_matrix
+from gradlaw.stats import GradientTests, PowerLawFit, gradient_tests
+from gradlaw.stats.arrays import check_alpha
+from gradlaw.stats.gaussian import SHORTEST
+from gradlaw.stats.series import AXES
+
+SECOND_MOMENT, COVARIANCE, EIGENGAPS = "second moment", "covariance", "eigengaps"
+
+
+@dataclass(frozen=True)
+class SpectralVerdict:
+    """The power-law fit of one spectrum, or the reason why there is none."""
+
+    matrix: str
+    k: int
+    rank: int
+    fit: PowerLawFit | None
+    refused: str | None
+
+
+@dataclass(frozen=True)
+class RankedSeries:
+    """One series in descending order of magnitude: the one of median KS distance, as an example to draw."""
+
+    axis: str
+    index: int
+    magnitudes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What :func:`analyze` measured.
+
+    Attributes:
+        provenance: settings, problem, versions and machine.
+        layout: where each parameter tensor sits among the n dimensions.
+        losses: minibatch losses, shape (T,).
+        tests: of the series in both directions, by axis (``"dimension"``, ``"iteration"``).
+        spectra: by matrix (``"second moment"``, ``"covariance"``).
+        examples: one series of each axis.
+        notices: what was decided along the way, in words.
+        started, finished: ISO times, UTC; the only part that differs between two runs with one seed.
+    """
+
+    provenance: dict[str, Any]
+    layout: list[ParameterSlice]
+    losses: np.ndarray
+    tests: dict[str, GradientTests]
+    spectra: dict[str, Spectrum]
+    examples: dict[str, RankedSeries]
+    notices: list[str]
+    started: str
+    finished: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for."""
+        return self.provenance["settings"]
+
+    @property
+    def eigengaps(self) -> Eigengaps:
+        """The gaps of the covariance spectrum."""
+        return eigengaps(self.spectra[COVARIANCE])
+
+    def spectral_verdicts(self) -> list[SpectralVerdict]:
+        """Fits of the second moment, the covariance and its eigengaps, each on k of the largest values.
+
+        k is lowered to what the sizes allow: T eigenvalues, of which centring makes one zero, and one gap fewer.
+        """
+        k, alpha = self.settings["k"], self.settings["alpha"]
+        second, covariance, gaps = self.spectra[SECOND_MOMENT], self.spectra[COVARIANCE], self.eigengaps
+        most = len(second.eigenvalues)
+        return [
+            _spectral_verdict(SECOND_MOMENT, second, min(k, most), alpha),
+            _spectral_verdict(COVARIANCE, covariance, min(k, most, covariance.iterations - 1), alpha),
+            _spectral_verdict(EIGENGAPS, gaps, min(k, most - 1), alpha),
+        ]
+
+    def save(self, directory: str | Path, force: bool = False, *, progress: Progress | None = None) -> None:
+        """Write the analysis, its figures and its report into a directory; see :mod:`gradlaw.run_directory`.
+
+        Raises:
+            InputError: the directory holds a run and ``force`` is not set, or it cannot be written to.
+        """
+        from gradlaw.run_directory import save
+
+        save(self, Path(directory), force, progress or Progress(False))
+
+    @staticmethod
+    def load(directory: str | Path) -> "Analysis":
+        """Read back what :meth:`save` wrote.
+
+        Raises:
+            InputError: the directory holds no run, or not a whole one.
+        """
+        from gradlaw.run_directory import load
+
+        return load(Path(directory))
+
+    def report(self, path: str | Path) -> None:
+        """Write the report, one HTML page that needs nothing else."""
+        from gradlaw.report import render_page
+
+        Path(path).write_text(render_page(self), encoding="utf-8")
+
+    def __str__(self) -> str:
+        from gradlaw.report import plain_summary
+
+        return plain_summary(self)
+
+
+def analyze(
+    problem: Problem,
+    iterations: int = 5000,
+    batch_size: int = 1,
+    k: int = 1000,
+    gaussian_k: int = 100,
+    alpha: float = 0.05,
+    seed: int = 0,
+    engine: str = "auto",
+    replacement: bool = False,
+    *,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Collect a gradient history, test it in both directions and compute its spectra.
+
+    Args:
+        problem: model, loss and data at fixed parameters.
+        iterations: T (paper: 5000).
+        batch_size: B.
+        k: how many of the largest values every power-law test uses (paper: 1000); lowered to T or n where those are
+            smaller, with a notice.
+        gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered likewise.
+        alpha: significance level.
+        seed: of the minibatches and of the Gaussian test's draws.
+        engine: see :func:`gradlaw.collect`.
+        replacement: see :func:`gradlaw.collect`.
+        progress: where to show it; nothing is shown by default.
+
+    Raises:
+        InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, or alpha outside (0, 1).
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    _check_settings(k, gaussian_k, alpha)
+    progress = progress or Progress(False)
+    history = collect(problem, iterations, batch_size, seed, engine, replacement, progress=progress)
+    sizes = _Sizes.lowered(k, gaussian_k, history.shape)
+    tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
+    spectra = _spectra(history, progress)
+    settings = history.settings | {
+        "engine_asked": engine,
+        "k_asked": k,
+        "k": sizes.k,
+        "gaussian_k_asked": gaussian_k,
+        "gaussian_k": sizes.gaussian_k,
+        "alpha": alpha,
+        "rounding": history.rounding,
+    }
+    provenance = {
+        "settings": settings,
+        "problem": problem.describe(),
+        "versions": versions(),
+        "machine": machine(problem.device),
+    }
+    return Analysis(
+        provenance=provenance,
+        layout=history.layout,
+        losses=history.losses.double().cpu().numpy(),
+        tests=tests,
+        spectra=spectra,
+        examples={axis: _median_series(history, tests[axis]) for axis in AXES},
+        notices=history.notices + sizes.notices,
+        started=started,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    k: int
+    gaussian_k: dict[str, int | None]
+    notices: list[str]
+
+    @classmethod
+    def lowered(cls, k: int, gaussian_k: int, shape: tuple[int, int]) -> "_Sizes":
+        """What the shape of the history allows of the sizes asked for."""
+        iterations, dimensions = shape
+        if dimensions < 2:
+            raise InputError("a single parameter is analysed; the tests across dimensions need at least 2")
+        notices = []
+        used = min(k, iterations, dimensions)
+        if used < k:
+            notices.append(
+                f"K lowered from {k} to {used}: there are T={iterations} iterations, n={dimensions} dimensions"
+            )
+        gaussian: dict[str, int | None] = {}
+        for axis, length in zip(AXES, (dimensions, iterations), strict=True):
+            gaussian[axis] = min(gaussian_k, length) if length >= SHORTEST else None
+            if length < SHORTEST:
+                notices.append(f"{axis}-wise Gaussian test left out: it needs {SHORTEST} values, a series has {length}")
+            elif length < gaussian_k:
+                notices.append(f"{axis}-wise Gaussian test on all {length} values of a series instead of {gaussian_k}")
+        return cls(used, gaussian, notices)
+
+
+def _check_settings(k: int, gaussian_k: int, alpha: float) -> None:
+    check_alpha(alpha)
+    if k < 2:
+        raise InputError(f"k must be at least 2, got {k}")
+    if gaussian_k < SHORTEST:
+        raise InputError(f"gaussian_k must be at least {SHORTEST}, got {gaussian_k}")
+
+
+def _test(
+    history: GradientHistory, axis: str, sizes: _Sizes, alpha: float, seed: int, progress: Progress
+) -> GradientTests:
+    total = history.shape[AXES.index(axis)]
+    with progress.stage(f"test {axis}-wise gradients", total) as advance:
+        return gradient_tests(history, axis, sizes.k, sizes.gaussian_k[axis], alpha, seed, advance=advance)
+
+
+def _spectra(history: GradientHistory, progress: Progress) -> dict[str, Spectrum]:
+    with progress.stage("form the Gram matrix", history.shape[1]) as advance:
+        gram = gram_matrix(history.gradients, advance)
+    spectra = {}
+    for name, center in ((SECOND_MOMENT, False), (COVARIANCE, True)):
+        with progress.stage(f"eigenvalues of the {name}"):
+            spectra[name] = spectrum_of_gram(gram, history.shape[1], center, history.rounding)
+    return spectra
+
+
+def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:
+    """The series whose KS distance is the median of those that can be tested (of all, if none can)."""
+    tested = np.flatnonzero(~tests.degenerate_series)
+    candidates = tested if len(tested) else np.arange(tests.series)
+    index = int(candidates[np.argsort(tests.d_ks[candidates], kind="stable")[len(candidates) // 2]])
+    series = history[index] if tests.axis == AXES[0] else history.dimension(index)
+    magnitudes = series.abs().sort(descending=True).values.cpu().numpy()
+    return RankedSeries(tests.axis, index, magnitudes)
+
+
+def _spectral_verdict(matrix: str, spectrum: Spectrum | Eigengaps, k: int, alpha: float) -> SpectralVerdict:
+    if k < 2:
+        return SpectralVerdict(matrix, k, spectrum.rank, None, f"only {k} values, a fit needs at least 2")
+    if k > spectrum.rank:
+        kind = "eigengaps above rounding number" if matrix == EIGENGAPS else "spectrum has numerical rank"
+        return SpectralVerdict(matrix, k, spectrum.rank, None, f"K={k} but the {kind} {spectrum.rank}")
+    return SpectralVerdict(matrix, k, spectrum.rank, spectrum.power_law(k, alpha), None)

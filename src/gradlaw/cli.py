@@ -1,0 +1,164 @@
+"""The command line: parses, calls, prints."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from torch.nn.functional import cross_entropy
+
+from gradlaw import __version__
+from gradlaw.analysis import Analysis, analyze
+from gradlaw.data import load_data
+from gradlaw.errors import InputError
+from gradlaw.history.collect import ENGINES
+from gradlaw.problem import RANDOMNESS, Problem
+from gradlaw.progress import Progress
+from gradlaw.report import summary
+from gradlaw.report.terminal import WIDTH
+from gradlaw.run_directory import check_free
+from gradlaw.user_problem import import_problem
+from gradlaw.zoo import MODELS, build_model
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+    except InputError as error:
+        print(f"gradlaw: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("gradlaw: interrupted; the run can be repeated with the same seed", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _analyze(options: argparse.Namespace) -> None:
+    out = Path(options.out or _default_directory(options))
+    check_free(out, options.force)
+    with Progress(shown=not options.quiet) as progress:
+        problem = _problem(options, progress)
+        analysis = analyze(
+            problem,
+            iterations=options.iterations,
+            batch_size=options.batch_size,
+            k=options.k,
+            gaussian_k=options.gaussian_k,
+            alpha=options.alpha,
+            seed=options.seed,
+            engine=options.engine,
+            replacement=options.replacement,
+            progress=progress,
+        )
+        analysis.save(out, options.force, progress=progress)
+    _print_summary(analysis)
+    print(f"\nreport: {out / 'report.html'}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    analysis = Analysis.load(options.run)
+    output = Path(options.output or Path(options.run) / "report.html")
+    analysis.report(output)
+    _print_summary(analysis)
+    print(f"\nreport: {output}")
+
+
+def _problem(options: argparse.Namespace, progress: Progress) -> Problem:
+    if options.problem is not None:
+        for name in ("data", "model", "split", "label", "device", "parameters", "randomness"):
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name} does not go with --problem: the function decides it")
+        return import_problem(options.problem)
+    model_name = options.model or "fcn"
+    if model_name not in MODELS:
+        raise InputError(f"unknown model {model_name!r}; there are {', '.join(MODELS)}")
+    data = load_data(options.data or "digits", options.split or "train", options.label, progress=progress)
+    model = build_model(model_name, data.sample_shape, data.classes, options.seed)
+    return Problem(model, cross_entropy, data, options.parameters, options.device,
+                   randomness=options.randomness or RANDOMNESS[0], name=model_name)  # fmt: skip
+
+
+def _default_directory(options: argparse.Namespace) -> str:
+    if options.problem:
+        what = options.problem.replace(":", "-")
+    else:
+        data = (options.data or "digits").rstrip("/").rpartition("/")[2]
+        what = f"{options.model or 'fcn'}-{data}"
+    return f"runs/{what}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"
+
+
+def _print_summary(analysis: Analysis) -> None:
+    console = Console()
+    console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+    console.print(summary(analysis), highlight=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradlaw", description="A statistical X-ray of the stochastic gradients of a PyTorch model."
+    )
+    parser.add_argument("--version", action="version", version=f"gradlaw {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_analyze(commands)
+    _add_report(commands)
+    return parser
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    report = commands.add_parser("report", help="print a finished run and write its report again")
+    report.add_argument("run", type=Path, help="run directory")
+    report.add_argument("--output", help="where to write the page (default: report.html in the run directory)")
+    report.set_defaults(command=_report)
+
+
+def _add_analyze(commands: argparse._SubParsersAction) -> None:
+    analyze = commands.add_parser(
+        "analyze",
+        help="collect gradients, test them in both directions, compute their spectra, write a report",
+        description="Collects the gradients of T minibatches at fixed parameters, tests them across parameters and "
+        "across minibatches for power-law tails and Gaussianity, computes the spectra of their second moment and "
+        "covariance, and writes tables, figures and report.html. Without arguments: the paper's fully connected "
+        "network, randomly initialised, on scikit-learn's handwritten digits.",
+        epilog="examples:\n"
+        "  gradlaw analyze\n"
+        "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
+        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = analyze.add_argument_group("what to analyse")
+    what.add_argument("--data", metavar="DATA", help="digits (default), mnist, cifar10, cifar100, a folder of Parquet "
+                      "files, or a hub id such as ylecun/mnist")  # fmt: skip
+    what.add_argument("--split", help="split of the data (default: train)")
+    what.add_argument("--label", metavar="COLUMN", help="label column (default: the one that looks like it)")
+    what.add_argument("--model", metavar="MODEL", help=f"{', '.join(MODELS)} (default: fcn); randomly initialised")
+    what.add_argument("--problem", metavar="MODULE:FUNCTION",
+                      help="your own function that returns a gradlaw.Problem, instead of --data, --model")  # fmt: skip
+    what.add_argument("--parameters", action="append", metavar="PATTERN",
+                      help="analyse only the parameters whose name matches, such as 'fc*' (repeatable)")  # fmt: skip
+    what.add_argument("--randomness", choices=RANDOMNESS, help="what to do with a model that is random at fixed "
+                      "parameters, dropout for instance (default: refuse)")  # fmt: skip
+    how = analyze.add_argument_group("how")
+    how.add_argument("--batch-size", "-B", type=int, default=10, help="samples in a minibatch (default: 10)")
+    how.add_argument("--iterations", "-T", type=int, default=5000, help="number of minibatches (default: 5000)")
+    how.add_argument("--replacement", action="store_true", help="draw minibatches with replacement")
+    how.add_argument("--k", "-K", type=int, default=1000, help="largest values in a power-law test (default: 1000)")
+    how.add_argument("--gaussian-k", type=int, default=100, help="values in a Gaussian test (default: 100)")
+    how.add_argument("--alpha", type=float, default=0.05, help="significance level (default: 0.05)")
+    how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")
+    how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu, or where the model is)")
+    output = analyze.add_argument_group("output")
+    output.add_argument("--out", metavar="DIR", help="run directory (default: runs/ and a name made of the settings)")
+    output.add_argument("--force", action="store_true", help="overwrite the run that the directory holds")
+    output.add_argument("--quiet", action="store_true", help="no progress bars")
+    analyze.set_defaults(command=_analyze)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Refusal of losses and gradients that are not finite."""
+
+import torch
+from torch import Tensor
+
+from gradlaw.errors import InputError
+from gradlaw.problem import ParameterSlice
+
+
+def check_finite(losses: Tensor, gradients: Tensor, first: int, layout: list[ParameterSlice]) -> None:
+    """Refuse NaN and infinity among the losses (C,) and gradients (C, n) of iterations ``first`` onwards.
+
+    Raises:
+        InputError: names the first bad iteration, and for a gradient its parameter.
+    """
+    for t, loss in enumerate(losses.tolist(), start=first):
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise InputError(f"the loss of iteration {t} is {loss}: has the model diverged, or do the data hold NaN?")
+    # A sum is finite unless a term is not, or it overflows; only then is every value looked at.
+    if torch.isfinite(gradients.sum()):
+        return
+    bad = (~torch.isfinite(gradients)).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        part = next(p for p in layout if column < p.stop)
+        value = float(gradients[row, column])
+        raise InputError(
+            f"the gradient of iteration {first + row} is {value} at parameter {part.name!r} "
+            f"(element {column - part.start} of {part.stop - part.start}), while its loss is {float(losses[row]):.4g}"
+        )

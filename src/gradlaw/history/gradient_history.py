@@ -1,0 +1,64 @@
+"""The gradient history: T gradients of n dimensions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gradlaw.problem import ParameterSlice
+from gradlaw.stats.series import series_blocks
+
+
+@dataclass(frozen=True)
+class GradientHistory:
+    """The gradients of T minibatches at fixed parameters, stored as T rows of n; the paper's G is its transpose.
+
+    ``history[t]`` and ``history[a:b]`` are gradients, of shape (n,) and (b - a, n); ``history.dimension(i)`` is what
+    one parameter saw in all iterations, shape (T,).
+
+    Attributes:
+        gradients: tensor (T, n), finite.
+        losses: tensor (T,), the minibatch losses.
+        layout: where each parameter tensor sits among the n dimensions.
+        unused: parameters on which the loss does not depend; their gradients are zeros.
+        rounding: relative rounding error ||error|| / ||g|| of a gradient, as seen when the same gradient is computed
+            another way.
+        settings: engine, seed, batch size and whatever else the gradients depend on.
+        notices: what was decided while collecting, in words.
+    """
+
+    gradients: Tensor
+    losses: Tensor
+    layout: list[ParameterSlice]
+    unused: list[str]
+    rounding: float
+    settings: dict[str, Any]
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, n)."""
+        return self.gradients.shape[0], self.gradients.shape[1]
+
+    def __len__(self) -> int:
+        return self.gradients.shape[0]
+
+    def __getitem__(self, t: int | slice) -> Tensor:
+        return self.gradients[t]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.gradients.cpu().numpy()
+        return np.array(array, dtype=dtype, copy=bool(copy)) if copy or dtype not in (None, array.dtype) else array
+
+    def dimension(self, i: int) -> Tensor:
+        """The T gradients of dimension i; shape (T,)."""
+        return self.gradients[:, i]
+
+    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
+        """Yield (first, block): the series ``first`` onwards in one direction, as rows of a contiguous tensor.
+
+        ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).
+        """
+        return series_blocks(self.gradients, axis)

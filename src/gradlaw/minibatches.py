@@ -1,0 +1,54 @@
+"""The seeded stream of index batches."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradlaw import streams
+from gradlaw.errors import InputError
+
+
+class Minibatches:
+    """``iterations`` index batches of ``batch_size`` out of ``samples``; ``minibatches[t]`` is an int64 array (B,).
+
+    Epochs are shuffled without replacement and the remainder is dropped, as a ``DataLoader(shuffle=True,
+    drop_last=True)`` does. With ``replacement=True`` every batch is drawn independently. Any iteration can be asked
+    for in any order and is always the same for the same seed.
+
+    Raises:
+        InputError: T < 2, B < 1, or B > N without replacement.
+    """
+
+    def __init__(self, samples: int, batch_size: int, iterations: int, seed: int = 0, replacement: bool = False):
+        if iterations < 2:
+            raise InputError(f"iterations must be at least 2 (a covariance needs two gradients), got {iterations}")
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        if batch_size > samples and not replacement:
+            raise InputError(
+                f"batch_size={batch_size} is larger than the data set (N={samples}); lower it to at most {samples}, "
+                "or sample with replacement"
+            )
+        if seed < 0:
+            raise InputError(f"seed must not be negative, got {seed}")
+        self.samples, self.batch_size, self.iterations = samples, batch_size, iterations
+        self.seed, self.replacement = seed, replacement
+        self._epoch, self._permutation = -1, np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self.iterations
+
+    def __getitem__(self, t: int) -> np.ndarray:
+        if not 0 <= t < self.iterations:
+            raise IndexError(f"iteration {t} is outside 0 to {self.iterations - 1}")
+        if self.replacement:
+            rng = np.random.default_rng([streams.REPLACEMENT, self.seed, t])
+            return rng.integers(self.samples, size=self.batch_size)
+        epoch, position = divmod(t, self.samples // self.batch_size)
+        if epoch != self._epoch:
+            rng = np.random.default_rng([streams.EPOCH, self.seed, epoch])
+            self._epoch, self._permutation = epoch, rng.permutation(self.samples)
+        return self._permutation[position * self.batch_size : (position + 1) * self.batch_size]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[t] for t in range(self.iterations))

@@ -1,0 +1,218 @@
+"""Problem: a model, a per-batch mean loss and a data set, at fixed parameters."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from gradlaw.errors import InputError
+
+Loss = Callable[[Any, Any], Tensor]
+RANDOMNESS = ("refuse", "seeded")
+
+
+@dataclass(frozen=True)
+class ParameterSlice:
+    """Where one parameter tensor sits among the n dimensions of a gradient: ``gradient[start:stop]``."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    layer_type: str
+
+
+class Problem:
+    """A model, a loss and data at fixed parameters theta: all that a gradient depends on besides its minibatch.
+
+    Args:
+        model: any module. It is used in the mode it is in: in training mode (PyTorch's default) BatchNorm takes the
+            statistics of the minibatch, in evaluation mode its running ones. Neither parameters nor buffers change.
+        loss: ``loss(model(inputs), targets)``, a scalar: the mean over the minibatch.
+        data: ``(inputs, targets)`` or a map-style ``Dataset`` of such pairs. Inputs and targets are tensors or arrays
+            of first dimension N, or dicts, tuples and lists of those; a dict is passed to the model as keyword
+            arguments, a tuple or list as positional ones.
+        parameters: shell-style patterns (``"fc*"``, or a list of them) of the parameter names to analyse. Default:
+            all that require a gradient.
+        device: where to compute. Default: where the model is; a model that has to move is copied, never moved.
+        randomness: ``"refuse"`` a model whose loss is random at fixed theta and minibatch (active dropout), or take it
+            ``"seeded"``, each iteration with a seed of its own.
+        name: what to call the model in reports. Default: its class.
+
+    Raises:
+        InputError: no trainable parameter, a pattern that matches none, data that are empty or of unequal lengths.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        data: Dataset | Sequence[Any],
+        parameters: str | Sequence[str] | None = None,
+        device: torch.device | str | None = None,
+        *,
+        randomness: str = "refuse",
+        name: str | None = None,
+    ):
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        if not callable(loss):
+            raise InputError(f"loss must be callable as loss(output, targets), got {type(loss).__name__}")
+        if randomness not in RANDOMNESS:
+            raise InputError(f"randomness must be one of {', '.join(RANDOMNESS)}, got {randomness!r}")
+        self.loss, self.randomness, self.name = loss, randomness, name or type(model).__name__
+        self.device = _device_of(model, device)
+        self.model = _on_device(model, self.device)
+        self.layout = _layout(self.model, parameters)
+        self.data: Dataset | tuple[Any, Any] = _normalise_data(data)
+        self.data_description: dict[str, Any] = getattr(data, "description", {})
+        self.samples = _count_samples(self.data)
+
+    @property
+    def dimensions(self) -> int:
+        """n, the number of parameters analysed."""
+        return self.layout[-1].stop
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In what gradients are kept: float64 if any analysed parameter is, otherwise float32."""
+        return torch.float64 if any(p.dtype == torch.float64 for p in self.parameters()) else torch.float32
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The analysed parameters, in the order of ``layout``."""
+        named = dict(self.model.named_parameters())
+        return [named[part.name] for part in self.layout]
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Fresh copies of the model's buffers, so that a forward pass may write to them without changing the model."""
+        return {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+
+    def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
+        """Inputs and targets of the samples ``indices`` (any shape), on the device, of leading shape ``indices``'s."""
+        if isinstance(self.data, tuple):
+            chosen = torch.from_numpy(np.ascontiguousarray(indices))
+            return pytree.tree_map(lambda a: a[chosen.to(a.device)].to(self.device), self.data)
+        pairs = default_collate([_pair(self.data[int(i)], i) for i in indices.ravel()])
+        reshape = lambda a: a.reshape(*indices.shape, *a.shape[1:]).to(self.device)  # noqa: E731
+        return pytree.tree_map(reshape, tuple(pairs))
+
+    def minibatch_loss(self, state: Mapping[str, Tensor], inputs: Any, targets: Any) -> Tensor:
+        """The loss of one minibatch with the parameters and buffers in ``state`` put in place of the model's own."""
+        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+        if not isinstance(args, tuple | list):
+            args = (args,)
+        output = torch.func.functional_call(self.model, dict(state), tuple(args), kwargs)
+        return self.loss(output, targets)
+
+    def describe(self) -> dict[str, Any]:
+        """What a result has to record of the problem, with digests of theta and of the data held in memory."""
+        analysed = {part.name for part in self.layout}
+        return {
+            "model": self.name,
+            "mode": "train" if self.model.training else "eval",
+            "loss": getattr(self.loss, "__name__", type(self.loss).__name__),
+            "dimensions": self.dimensions,
+            "parameters_not_analysed": [name for name, _ in self.model.named_parameters() if name not in analysed],
+            "parameters_sha256": _digest([p.detach() for p in self.model.parameters()]),
+            "randomness": self.randomness,
+            "data": {
+                **self.data_description,
+                "samples": self.samples,
+                "sha256": _digest(pytree.tree_leaves(self.data)) if isinstance(self.data, tuple) else None,
+            },
+        }
+
+
+def _device_of(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    tensors = [*model.parameters(), *model.buffers()]
+    return model if all(t.device == device for t in tensors) else copy.deepcopy(model).to(device)
+
+
+def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[ParameterSlice]:
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not trainable:
+        raise InputError(
+            "the model has no trainable parameters (all are frozen, or there are none); set requires_grad on those "
+            "whose gradients are to be analysed"
+        )
+    chosen = [patterns] if isinstance(patterns, str) else patterns
+    if chosen is not None:
+        names = [name for name, _ in trainable]
+        for pattern in chosen:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise InputError(f"no trainable parameter matches {pattern!r}; there are: {', '.join(names)}")
+        trainable = [(name, p) for name, p in trainable if any(fnmatchcase(name, pattern) for pattern in chosen)]
+    layout, start = [], 0
+    for name, p in trainable:
+        layer = model.get_submodule(name.rpartition(".")[0])
+        layout.append(ParameterSlice(name, tuple(p.shape), start, start + p.numel(), type(layer).__name__))
+        start += p.numel()
+    return layout
+
+
+def _normalise_data(data: Any) -> Dataset | tuple[Any, Any]:
+    if isinstance(data, TensorDataset):
+        data = data.tensors
+    if isinstance(data, Dataset) and hasattr(data, "__getitem__"):
+        if not hasattr(data, "__len__"):
+            raise InputError(f"the data set {type(data).__name__} has no length; a map-style Dataset is needed")
+        return data
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise InputError(f"data must be (inputs, targets) or a map-style Dataset of such pairs, got {_brief(data)}")
+    return pytree.tree_map(_as_tensor, tuple(data))
+
+
+def _as_tensor(leaf: Any) -> Tensor:
+    if isinstance(leaf, Tensor):
+        return leaf
+    if isinstance(leaf, np.ndarray):
+        return torch.from_numpy(leaf)
+    raise InputError(f"inputs and targets must be tensors or NumPy arrays, got {type(leaf).__name__}")
+
+
+def _count_samples(data: Dataset | tuple[Any, Any]) -> int:
+    if isinstance(data, tuple):
+        leaves = pytree.tree_leaves(data)
+        lengths = {a.shape[0] if a.ndim else None for a in leaves}
+        if None in lengths or len(lengths) != 1:
+            shapes = ", ".join(str(tuple(a.shape)) for a in leaves)
+            raise InputError(f"inputs and targets must have the same first dimension N; their shapes are {shapes}")
+        samples = lengths.pop()
+    else:
+        samples = len(data)  # type: ignore[arg-type]
+    if not samples:
+        raise InputError("the data set is empty")
+    return samples
+
+
+def _pair(item: Any, index: int) -> tuple[Any, Any]:
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise InputError(f"sample {index} of the data set must be (input, target), got {_brief(item)}")
+    return item[0], item[1]
+
+
+def _brief(value: Any) -> str:
+    length = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"{type(value).__name__}{length}"
+
+
+def _digest(tensors: Sequence[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,68 @@
+"""The report: one HTML page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader
+
+from gradlaw.report.figures import FIGURES, save_figure
+from gradlaw.report.words import SPECTRA_HEADER, TESTS_HEADER, spectra_rows, tests_rows, thresholds, title, verdicts
+
+if TYPE_CHECKING:
+    from gradlaw.analysis import Analysis
+
+_SHOWN_CLASSES = 12
+
+
+def render_page(analysis: Analysis) -> str:
+    """The page as text."""
+    environment = Environment(loader=PackageLoader("gradlaw.report"), autoescape=True, trim_blocks=True,
+                              lstrip_blocks=True)  # fmt: skip
+    return environment.get_template("report.html").render(
+        title=title(analysis),
+        verdicts=verdicts(analysis),
+        tables=[
+            ("Tests of the gradients", TESTS_HEADER, tests_rows(analysis)),
+            ("Power-law fits of the spectra", SPECTRA_HEADER, spectra_rows(analysis)),
+        ],
+        thresholds=thresholds(analysis),
+        notices=analysis.notices,
+        figures={name: _embedded(analysis, name) for name in FIGURES},
+        examples=analysis.examples,
+        settings=_settings(analysis),
+        provenance=json.dumps(analysis.provenance, indent=1),
+        analysis=analysis,
+    )
+
+
+def _embedded(analysis: Analysis, name: str) -> str:
+    buffer = io.BytesIO()
+    save_figure(FIGURES[name](analysis), "svg", name, buffer)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _settings(analysis: Analysis) -> list[tuple[str, str]]:
+    """The settings that a reader asks for first, in words."""
+    s, problem, machine = analysis.settings, analysis.provenance["problem"], analysis.provenance["machine"]
+    data, used = problem["data"], analysis.provenance["versions"]
+    classes = data.get("classes", [])
+    rows = [
+        ("Model", f"{problem['model']} in {problem['mode']} mode, n = {problem['dimensions']:,} parameters analysed"),
+        ("Loss", problem["loss"]),
+        ("Data", f"{data.get('name', 'in memory')}, N = {data['samples']:,}"),
+        ("Minibatches", f"B = {s['batch_size']:,}, T = {s['iterations']:,}, "
+                        + ("with replacement" if s["replacement"] else "shuffled epochs without replacement")),
+        ("Tests", f"K = {s['k']:,} largest values, Gaussian test on {s['gaussian_k']['dimension']} drawn values, "
+                  f"alpha = {s['alpha']}"),
+        ("Seed", str(s["seed"])),
+        ("Engine", f"{s['engine']} ({s['dtype']}, {machine['device']} {machine['device_name']}, "
+                   f"{machine['threads']} threads)"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in used.items())),
+    ]  # fmt: skip
+    if 0 < len(classes) <= _SHOWN_CLASSES:
+        rows.insert(3, ("Classes", ", ".join(classes)))
+    return rows

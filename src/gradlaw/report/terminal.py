@@ -1,0 +1,49 @@
+"""The closing table of a run, for a terminal of 100 columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from gradlaw.report.words import SPECTRA_HEADER, TESTS_HEADER, spectra_rows, tests_rows, thresholds, title, verdicts
+
+if TYPE_CHECKING:
+    from gradlaw.analysis import Analysis
+
+WIDTH = 100
+
+
+def summary(analysis: Analysis) -> Group:
+    """Title, verdicts, both tables and the notices."""
+    parts = [Text(title(analysis), style="bold"), Text()]
+    parts += [Text(f"- {sentence}") for sentence in verdicts(analysis)]
+    parts += [Text()]
+    tables = [
+        _table("Tests of the gradients", TESTS_HEADER, tests_rows(analysis)),
+        _table("Power-law fits of the spectra", SPECTRA_HEADER, spectra_rows(analysis)),
+    ]
+    parts_after = [Text(thresholds(analysis))] + [Text(f"note: {notice}") for notice in analysis.notices]
+    return Group(*parts, *tables, *parts_after)
+
+
+def plain_summary(analysis: Analysis) -> str:
+    """The same as plain text."""
+    console = Console(width=WIDTH, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(summary(analysis))
+    return capture.get().rstrip()
+
+
+def _table(name: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(
+        title=name, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for i, column in enumerate(header):
+        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
+    for row in rows:
+        table.add_row(*row)
+    return table

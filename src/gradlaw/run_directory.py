@@ -1,0 +1,198 @@
+"""A run directory: an analysis on disk.
+
+    analysis.json           settings, versions, seed, machine, data, every scalar; the time stamps under "time"
+    dimension_wise.parquet  one row an iteration: its loss and the tests of its n gradients
+    iteration_wise.parquet  one row a parameter: its name and the tests of its T gradients
+    eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
+    examples.parquet        the two series drawn in the figures
+    figures/*.png, *.svg    and report.html, the page that shows it all
+
+Files are written one by one under a temporary name and then renamed: what is there is whole.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradlaw.analysis import COVARIANCE, SECOND_MOMENT, Analysis, RankedSeries
+from gradlaw.errors import InputError
+from gradlaw.problem import ParameterSlice
+from gradlaw.progress import Progress
+from gradlaw.report.figures import FIGURES, save_figure
+from gradlaw.report.page import render_page
+from gradlaw.spectra import Spectrum
+from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests
+from gradlaw.stats.series import AXES
+
+FORMAT = 1
+RECORD = "analysis.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_free(directory: Path, force: bool) -> None:
+    """Refuse, before any work, a directory that holds a run or that cannot be written to."""
+    if (directory / RECORD).exists() and not force:
+        raise InputError(f"{directory} already holds a run; choose another directory, or overwrite it with --force")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the run directory {directory} cannot be made: {error.strerror}") from error
+    if not os.access(directory, os.W_OK):
+        raise InputError(f"the run directory {directory} cannot be written to")
+
+
+def save(analysis: Analysis, directory: Path, force: bool, progress: Progress) -> None:
+    """Write everything; see :meth:`Analysis.save`."""
+    check_free(directory, force)
+    (directory / "figures").mkdir(exist_ok=True)
+    files = _writers(analysis)
+    for name in files:
+        (directory / name).unlink(missing_ok=True)
+    with progress.stage("write files and figures", len(files)) as advance:
+        for done, (name, write) in enumerate(files.items()):
+            _write_whole(directory, name, write, list(files)[:done])
+            advance(1)
+
+
+def _writers(analysis: Analysis) -> dict[str, Callable[[Path], object]]:
+    """What to write, in the order of its worth should the disk be full."""
+    metadata = json.dumps(analysis.provenance, sort_keys=True)
+    tables = {
+        "eigenvalues.parquet": _eigenvalues(analysis),
+        "dimension_wise.parquet": _dimension_wise(analysis),
+        "iteration_wise.parquet": _iteration_wise(analysis),
+        "examples.parquet": _examples(analysis),
+    }
+    record = json.dumps(_record(analysis), indent=1, allow_nan=False) + "\n"
+    files: dict[str, Callable[[Path], object]] = {RECORD: lambda path: path.write_text(record, encoding="utf-8")}
+    for name, frame in tables.items():
+        files[name] = partial(_write_parquet, frame, metadata)
+    for name, draw in FIGURES.items():
+        figure = draw(analysis)
+        for kind in ("png", "svg"):
+            files[f"figures/{name}.{kind}"] = partial(save_figure, figure, kind, metadata)
+    files["report.html"] = lambda path: path.write_text(render_page(analysis), encoding="utf-8")
+    return files
+
+
+def _write_whole(directory: Path, name: str, write: Callable[[Path], object], done: list[str]) -> None:
+    temporary = directory / f"{name}.partial"
+    try:
+        write(temporary)
+        temporary.replace(directory / name)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno not in _FULL:
+            raise
+        kept = ", ".join(done) or "nothing"
+        raise InputError(
+            f"no space left on the disk while writing {directory / name} ({error.strerror}); written and kept: {kept}. "
+            "Free some space and run again"
+        ) from error
+
+
+def _record(analysis: Analysis) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "provenance": analysis.provenance,
+        "notices": analysis.notices,
+        "loss": {"mean": float(analysis.losses.mean()), "std": float(analysis.losses.std())},
+        "tests": {axis: tests.scalars() for axis, tests in analysis.tests.items()},
+        "spectra": {
+            name: {key: value for key, value in asdict(s).items() if key != "eigenvalues"} | {"rank": s.rank}
+            for name, s in analysis.spectra.items()
+        },
+        "spectral_verdicts": [asdict(verdict) for verdict in analysis.spectral_verdicts()],
+        "examples": {axis: example.index for axis, example in analysis.examples.items()},
+        "layout": [asdict(part) for part in analysis.layout],
+        "time": {"started": analysis.started, "finished": analysis.finished},
+    }
+
+
+def _eigenvalues(analysis: Analysis) -> pd.DataFrame:
+    second, covariance = analysis.spectra[SECOND_MOMENT], analysis.spectra[COVARIANCE]
+    frame = pd.DataFrame({"rank": np.arange(1, len(second.eigenvalues) + 1)})
+    frame["second_moment"], frame["covariance"] = second.eigenvalues, covariance.eigenvalues
+    frame["covariance_eigengap"] = pd.Series(analysis.eigengaps.values)  # one fewer: the last is missing
+    return frame
+
+
+def _dimension_wise(analysis: Analysis) -> pd.DataFrame:
+    frame = analysis.tests["dimension"].to_frame()
+    frame.insert(0, "iteration", np.arange(len(frame)))
+    frame.insert(1, "loss", analysis.losses)
+    return frame
+
+
+def _iteration_wise(analysis: Analysis) -> pd.DataFrame:
+    frame = analysis.tests["iteration"].to_frame()
+    names, sizes = [p.name for p in analysis.layout], [p.stop - p.start for p in analysis.layout]
+    frame.insert(0, "parameter", pd.Categorical.from_codes(np.repeat(np.arange(len(names)), sizes), pd.Index(names)))
+    frame.insert(1, "element", np.concatenate([np.arange(size) for size in sizes]))
+    return frame
+
+
+def _examples(analysis: Analysis) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({"axis": axis, "rank": np.arange(1, len(e.magnitudes) + 1), "magnitude": e.magnitudes})
+        for axis, e in analysis.examples.items()
+    ]
+    return pd.concat(parts, ignore_index=True).astype({"axis": "category"})
+
+
+def _write_parquet(frame: pd.DataFrame, metadata: str, path: Path) -> None:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"gradlaw": metadata.encode()}), path)
+
+
+def load(directory: Path) -> Analysis:
+    """Read a run directory; see :meth:`Analysis.load`."""
+    if not (directory / RECORD).is_file():
+        raise InputError(f"{directory} holds no run ({RECORD} is not there)")
+    record = json.loads((directory / RECORD).read_text())
+    if record["format"] != FORMAT:
+        raise InputError(f"{directory / RECORD} has format {record['format']}; this version of gradlaw reads {FORMAT}")
+    tables = {name: _read(directory / f"{name}.parquet") for name in
+              ("eigenvalues", "dimension_wise", "iteration_wise", "examples")}  # fmt: skip
+    return Analysis(
+        provenance=record["provenance"],
+        layout=[ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record["layout"]],
+        losses=tables["dimension_wise"]["loss"].to_numpy(),
+        tests={axis: _tests(record["tests"][axis], tables[f"{axis}_wise"]) for axis in AXES},
+        spectra={name: _spectrum(record["spectra"][name], tables["eigenvalues"][name.replace(" ", "_")])
+                 for name in (SECOND_MOMENT, COVARIANCE)},
+        examples={axis: _example(axis, record["examples"][axis], tables["examples"]) for axis in AXES},
+        notices=record["notices"],
+        **record["time"],
+    )  # fmt: skip
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path} is missing: the run is not whole (was the disk full?); run it again")
+    return pq.read_table(path).to_pandas()
+
+
+def _tests(scalars: dict[str, Any], frame: pd.DataFrame) -> GradientTests:
+    fields = GradientTests.__dataclass_fields__
+    values: dict[str, Any] = {name: scalars[name] for name in fields if name not in SERIES_COLUMNS}
+    values |= {name: frame[name].to_numpy() if name in frame else None for name in SERIES_COLUMNS}
+    return GradientTests(**values)
+
+
+def _spectrum(scalars: dict[str, Any], eigenvalues: pd.Series) -> Spectrum:
+    return Spectrum(eigenvalues.to_numpy(), **{name: value for name, value in scalars.items() if name != "rank"})
+
+
+def _example(axis: str, index: int, frame: pd.DataFrame) -> RankedSeries:
+    return RankedSeries(axis, index, frame.loc[frame["axis"] == axis, "magnitude"].to_numpy())

@@ -1,0 +1,58 @@
+"""Arrays in, arrays out: NumPy and torch at the border of the statistics."""
+
+import warnings
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlaw.errors import InputError
+
+Array: TypeAlias = np.ndarray | Tensor
+
+
+def as_matrix(matrix: Any, what: str = "matrix") -> Tensor:
+    """A float tensor of two dimensions that shares the memory of ``matrix`` where it can."""
+    tensor = as_float(matrix)
+    if tensor.ndim != 2:
+        raise InputError(f"{what} must have two dimensions, got shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def as_float(values: Any) -> Tensor:
+    """float32 and float64 stay as they are; other real types become float64, half precisions float32."""
+    tensor = values if isinstance(values, Tensor) else _shared(np.asarray(values))
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        return tensor.float()
+    if tensor.is_complex():
+        raise InputError("the values must be real, got complex numbers")
+    return tensor if tensor.is_floating_point() else tensor.double()
+
+
+def _shared(array: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():  # of memory that is not writable (a memory map, say): nothing here writes to it
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def like(tensor: Tensor, original: Any) -> Array:
+    """``tensor`` as the kind of array that ``original`` is."""
+    return tensor if isinstance(original, Tensor) else tensor.cpu().numpy()
+
+
+def check_alpha(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha must lie between 0 and 1, got {alpha}")
+
+
+def refuse_non_finite(matrix: Tensor) -> None:
+    """Raise with the place of the first NaN or infinity, if there is one."""
+    rows = max(1, 2**24 // max(1, matrix.shape[1]))
+    for start in range(0, matrix.shape[0], rows):
+        block = matrix[start : start + rows]
+        bad = (~torch.isfinite(block)).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            value = float(block[row, column])
+            raise InputError(f"the value at row {start + row}, column {column} is {value}; all values must be finite")

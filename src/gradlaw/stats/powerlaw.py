@@ -1,0 +1,143 @@
+"""Power-law fits of the tails of samples: maximum likelihood and the Kolmogorov-Smirnov distance."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradlaw.errors import InputError
+from gradlaw.stats.arrays import Array, as_float, as_matrix, check_alpha, like, refuse_non_finite
+from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
+
+FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated", "degenerate")
+
+
+@dataclass(frozen=True)
+class PowerLawFit:
+    """A power law p(x) ~ x^(-beta), x >= lambda_min, fitted to the k largest magnitudes of a sample.
+
+    ``s`` is the exponent of the same law by rank, lambda_r ~ r^(-s). The two verdicts differ in the critical distance:
+    ``is_power_law`` takes the published one, which is for a law known beforehand, ``is_power_law_calibrated`` the one
+    for an exponent fitted to the same data. ``p_value`` is under that fitted null. A ``degenerate`` sample has fewer
+    than k nonzero magnitudes, or k equal ones: no law can be fitted, and it passes neither.
+    """
+
+    k: int
+    beta: float
+    s: float
+    lambda_min: float
+    d_ks: float
+    d_critical: float
+    d_critical_calibrated: float
+    p_value: float
+    is_power_law: bool
+    is_power_law_calibrated: bool
+    degenerate: bool
+
+
+@dataclass(frozen=True)
+class PowerLawFits:
+    """:class:`PowerLawFit` of m samples: arrays of shape (m,), and the scalars that they share.
+
+    No entry is NaN. A degenerate sample carries the limits that a vanishing lambda_min or a vanishing spread leads to:
+    with z of its k largest magnitudes nonzero, d_ks = max(1 - z/k, z/k - exp(-k/z)) and s = inf, or d_ks = 1 and
+    s = 0 for k equal ones; its p-value is 0.
+    """
+
+    k: int
+    alpha: float
+    d_critical: float
+    d_critical_calibrated: float
+    beta: Array
+    s: Array
+    lambda_min: Array
+    d_ks: Array
+    p_value: Array
+    is_power_law: Array
+    is_power_law_calibrated: Array
+    degenerate: Array
+
+
+def fit_power_law(values: Array, k: int = 1000, alpha: float = 0.05) -> PowerLawFit:
+    """Fit a power law to the k largest magnitudes of a sample and test the fit.
+
+    Args:
+        values: array of shape (L,), L >= k.
+        k: how many of the largest magnitudes to use; lambda_min is the k-th.
+        alpha: significance level of both verdicts.
+
+    Returns:
+        The fit: beta by maximum likelihood (paper Eq. 8; Clauset, Shalizi, Newman 2009), the Kolmogorov-Smirnov
+        distance (paper Eq. 7), equal to ``scipy.stats.kstest(x, scipy.stats.pareto(b=beta - 1,
+        scale=lambda_min).cdf).statistic`` of those k values x, and both verdicts.
+
+    Raises:
+        InputError: k < 2, k > L, alpha outside (0, 1), or a value that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> fit = fit_power_law(np.random.default_rng(0).pareto(1.5, 100_000) + 1, k=1000)
+        >>> round(fit.beta, 1), fit.is_power_law_calibrated
+        (2.5, True)
+    """
+    sample = as_float(values)
+    if sample.ndim != 1:
+        raise InputError(f"values must have one dimension, got shape {tuple(sample.shape)}; see fit_power_law_rows")
+    fits = fit_power_law_rows(sample[None], k, alpha)
+    row = {name: getattr(fits, name)[0].item() for name in FIT_COLUMNS}
+    return PowerLawFit(k=k, d_critical=fits.d_critical, d_critical_calibrated=fits.d_critical_calibrated, **row)
+
+
+def fit_power_law_rows(matrix: Array, k: int = 1000, alpha: float = 0.05) -> PowerLawFits:
+    """:func:`fit_power_law` of every row of a matrix of shape (m, L), in one go.
+
+    Arrays of the result are of the kind of ``matrix`` and, for a tensor, on its device.
+    """
+    rows = as_matrix(matrix)
+    check_k(k, rows.shape[1])
+    check_alpha(alpha)
+    largest = rows.abs().topk(k, dim=1).values  # descending; a NaN counts as largest
+    if not torch.isfinite(largest[:, 0]).all():
+        refuse_non_finite(rows)
+    columns = _fit_descending(largest.double())
+    d_critical, d_calibrated = critical_distance(k, alpha), calibrated_critical_distance(k, alpha)
+    d_ks, degenerate = columns["d_ks"], columns["degenerate"]
+    p_value = torch.from_numpy(ks_null(k).sf(math.sqrt(k) * d_ks.cpu().numpy())).to(d_ks.device)
+    columns["p_value"] = p_value.where(~degenerate, 0.0)
+    columns["is_power_law"] = (d_ks < d_critical) & ~degenerate
+    columns["is_power_law_calibrated"] = (d_ks < d_calibrated) & ~degenerate
+    return PowerLawFits(
+        k=k,
+        alpha=alpha,
+        d_critical=d_critical,
+        d_critical_calibrated=d_calibrated,
+        **{name: like(column, matrix) for name, column in columns.items()},
+    )
+
+
+def check_k(k: int, length: int) -> None:
+    if not 2 <= k <= length:
+        raise InputError(f"k={k} values were asked for; a series of {length} values allows k from 2 to {length}")
+
+
+def _fit_descending(largest: Tensor) -> dict[str, Tensor]:
+    """The fits of rows of k magnitudes, descending, float64."""
+    k = largest.shape[1]
+    lambda_min = largest[:, -1]
+    nonzero = (largest > 0).sum(dim=1) / k
+    has_zero = nonzero < 1
+    ratios = largest / lambda_min.where(~has_zero, 1.0)[:, None]
+    log_ratios = ratios.clamp_min(1).log_()  # the clamp only touches rows with zeros, which are overwritten below
+    total = log_ratios.sum(dim=1)
+    degenerate = has_zero | (total == 0)
+    rate = k / total.where(~degenerate, 1.0)  # beta - 1
+    rank = torch.arange(k, 0, -1, dtype=torch.float64, device=largest.device)  # of the ascending order
+    # F_hat steps at every point from (i-1)/k to i/k: the supremum over the real line sees both sides.
+    cdf = torch.expm1(log_ratios.mul_(-rate[:, None])).neg_()
+    d_ks = torch.maximum((rank / k - cdf).amax(dim=1), (cdf - (rank - 1) / k).amax(dim=1))
+    limit_at_zero = torch.maximum(1 - nonzero, nonzero - torch.exp(-1 / nonzero))
+    d_ks = torch.where(has_zero, limit_at_zero, torch.where(degenerate, 1.0, d_ks))
+    inf = torch.full_like(rate, torch.inf)
+    rate = torch.where(has_zero, 0.0, torch.where(degenerate, inf, rate))
+    return {"beta": 1 + rate, "s": 1 / rate, "lambda_min": lambda_min, "d_ks": d_ks, "degenerate": degenerate}

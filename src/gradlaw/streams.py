@@ -1,0 +1,3 @@
+"""The random streams of a run: the first word of each seed sequence, so that no two streams share their numbers."""
+
+EPOCH, REPLACEMENT, MODEL, GAUSSIAN, FORWARD = 1, 2, 3, 4, 5
