@@ -133,8 +133,16 @@ class Problem:
 
 def _device_of(model: nn.Module, device: torch.device | str | None) -> torch.device:
     if device is not None:
-        return torch.device(device)
+        return _checked_device(device)
     return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    try:
+        torch.empty(0, device=device)  # the one question that every backend answers
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return torch.device(device)
 
 
 def _on_device(model: nn.Module, device: torch.device) -> nn.Module:

@@ -45,7 +45,7 @@ class GradientHistory:
     def __len__(self) -> int:
         return self.gradients.shape[0]
 
-    def __getitem__(self, t: int | slice) -> Tensor:
+    def __getitem__(self, t: int | slice | tuple) -> Tensor:
         return self.gradients[t]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -33,7 +33,8 @@ def as_float(values: Any) -> Tensor:
 def _shared(array: np.ndarray) -> Tensor:
     with warnings.catch_warnings():  # of memory that is not writable (a memory map, say): nothing here writes to it
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array)
+        # Torch has no negative strides.
+        return torch.from_numpy(array if min(array.strides, default=0) >= 0 else array.copy())
 
 
 def like(tensor: Tensor, original: Any) -> Array:

@@ -125,7 +125,7 @@ def _fit_descending(largest: Tensor) -> dict[str, Tensor]:
     """The fits of rows of k magnitudes, descending, float64."""
     k = largest.shape[1]
     lambda_min = largest[:, -1]
-    nonzero = (largest > 0).sum(dim=1) / k
+    nonzero = (largest > 0).sum(dim=1).double() / k
     has_zero = nonzero < 1
     ratios = largest / lambda_min.where(~has_zero, 1.0)[:, None]
     log_ratios = ratios.clamp_min(1).log_()  # the clamp only touches rows with zeros, which are overwritten below

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+import gradlaw as gl
+from gradlaw.stats.gaussian import draw_without_replacement
+
+
+@st.composite
+def matrices(draw):
+    """Rows with ties and scales from 1e-30 to 1e30, none of them constant or with a mean that swamps its spread."""
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(8, 60)))
+    values = draw(hnp.arrays(np.float64, shape, elements=st.sampled_from([-3.0, -1.0, 0.0, 0.5, 0.7, 2.0, 40.0])))
+    values += draw(st.sampled_from([0.0, 1e-3, 1.0])) * draw(hnp.arrays(np.float64, shape, elements=st.floats(-1, 1)))
+    values[:, 0], values[:, 1] = -1.0, 1.5
+    scales = draw(hnp.arrays(np.int64, (shape[0], 1), elements=st.integers(-30, 30)))
+    return values * 10.0**scales
+
+
+@given(matrices())
+@settings(max_examples=300, deadline=None)
+def test_p_values_equal_normaltest(matrix):
+    p_values = gl.gaussian_test_rows(matrix, k=matrix.shape[1])
+    with np.errstate(over="ignore"):
+        expected = stats.normaltest(matrix, axis=1).pvalue
+    np.testing.assert_allclose(p_values, expected, rtol=0, atol=1e-12)
+
+
+def test_drawn_values_are_tested():
+    matrix = np.random.default_rng(0).standard_t(5, (50, 400))
+    p_values = gl.gaussian_test_rows(matrix, k=100, seed=7)
+    from gradlaw.stats.gaussian import _draws
+
+    drawn = np.take_along_axis(matrix, _draws(400, 100, 7, 0, 50), axis=1)
+    np.testing.assert_allclose(p_values, stats.normaltest(drawn, axis=1).pvalue, atol=1e-12)
+
+
+def test_draws_do_not_depend_on_the_parts_in_which_rows_come():
+    matrix = torch.randn(9000, 120, dtype=torch.float64)
+    whole = gl.gaussian_test_rows(matrix, k=20, seed=3)
+    parts = [gl.gaussian_test_rows(matrix[a:b], k=20, seed=3, first=a) for a, b in ((0, 5), (5, 4100), (4100, 9000))]
+    assert torch.equal(torch.cat(parts), whole)
+    assert not torch.equal(gl.gaussian_test_rows(matrix, k=20, seed=4), whole)
+
+
+def test_draws_are_without_replacement_and_uniform():
+    drawn = draw_without_replacement(12, 5, 60_000, [1, 2])
+    assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
+    counts = np.bincount(drawn.ravel(), minlength=12)
+    assert abs(counts - 25_000).max() < 5 * np.sqrt(60_000 * 5 / 12 * 7 / 12)  # five standard deviations
+    pairs = ((drawn == 0).any(axis=1) & (drawn == 11).any(axis=1)).mean()
+    assert pairs == pytest.approx(5 / 12 * 4 / 11, abs=5 * np.sqrt(0.152 * 0.848 / 60_000))
+
+
+def test_a_mean_far_from_zero_costs_no_digits():
+    values = np.random.default_rng(0).standard_normal((20, 100))
+    shifted = (values * 2.0**-20 + 1.0) - 1.0  # what of the values survives next to 1
+    np.testing.assert_allclose(gl.gaussian_test_rows(shifted + 1.0), gl.gaussian_test_rows(shifted), atol=1e-9)
+
+
+def test_constant_rows_do_not_pass_and_are_not_nan():
+    matrix = np.vstack([np.zeros(100), np.full(100, 2.5), np.random.default_rng(0).standard_normal(100)])
+    p_values = gl.gaussian_test_rows(matrix)
+    assert p_values[0] == p_values[1] == 0
+    assert p_values[2] > 0.05
+
+
+@pytest.mark.parametrize(("length", "k"), [(100, 7), (100, 101), (7, 7)])
+def test_sizes_that_do_not_fit_are_refused(length, k):
+    with pytest.raises(gl.InputError, match=f"gaussian_k={k}"):
+        gl.gaussian_test_rows(np.ones((2, length)), k)
+
+
+def test_drawn_infinities_are_refused():
+    with pytest.raises(gl.InputError, match="row 1, column 3 is inf"):
+        gl.gaussian_test_rows(np.array([[1.0] * 8, [1, 2, 3, np.inf, 5, 6, 7, 8]]), 8)
