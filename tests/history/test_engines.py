@@ -133,7 +133,7 @@ def test_an_engine_that_disagrees_is_an_error_that_names_the_layers():
             return self.second(_WronglyBatched.apply(self.first(x)))
 
     problem = gl.Problem(Model(), cross_entropy, (torch.randn(10, 4), torch.randint(3, (10,))))
-    with pytest.raises(gl.InputError, match="disagrees with plain autograd.*second.weight \\(Linear\\)"):
+    with pytest.raises(gl.InputError, match=r"disagrees with plain autograd.*second\.weight \(Linear\)"):
         gl.collect(problem, 4, 2)
     assert gl.collect(problem, 4, 2, engine="loop").shape == (4, 51)
 

@@ -37,8 +37,8 @@ def test_the_published_distance_is_lenient_and_the_calibrated_one_is_not():
 
 @pytest.mark.parametrize("k", [20, 50, 100, 200])
 def test_agrees_with_the_lilliefors_table_for_the_exponential(k):
-    # Ours is for K - 1 exponential log ratios and the zero of lambda_min itself, theirs for K exponentials: O(1/K) apart.
-    # From K = 400 on their table is interpolated and overshoots by 2 to 4%; the simulation above shows which is right.
+    # Ours is for K - 1 exponential log ratios and the zero of lambda_min itself, theirs for K exponentials: O(1/K)
+    # apart. Around K = 500 to 1000 their interpolation overshoots by 2 to 4%; the simulation above decides.
     theirs = get_lilliefors_table("exp").crit(0.05, k)
     assert calibrated_critical_distance(k) == pytest.approx(theirs, rel=0.002 + 0.08 / k)
 

@@ -11,6 +11,8 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from gradlaw.errors import InputError
 
 HUB_NAMES = {"mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
+# What the library raises for files or repositories that it cannot read; a ValueError among others for an empty split.
+_UNREADABLE = (DatasetsError, ValueError, OSError, HfHubHTTPError, OfflineModeIsEnabled, pyarrow.ArrowException)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -27,7 +29,7 @@ def open_split(spec: str, split: str) -> datasets.Dataset:
         opened = datasets.load_dataset(_resolve(spec))
     except ConnectionError as error:
         raise InputError(f"the data set {spec!r} is on the hub, which cannot be reached: {error}") from error
-    except (DatasetsError, FileNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, pyarrow.ArrowException) as error:
+    except _UNREADABLE as error:
         raise InputError(f"the data set {spec!r} cannot be read: {error}") from error
     if split not in opened:
         raise InputError(f"the data set {spec!r} has no split {split!r}; it has {', '.join(opened)}")

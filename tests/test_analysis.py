@@ -1,0 +1,234 @@
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import gradlaw as gl
+
+FILES = {
+    "analysis.json", "eigenvalues.parquet", "dimension_wise.parquet", "iteration_wise.parquet", "examples.parquet",
+    "report.html", "figures/gradients.png", "figures/gradients.svg", "figures/spectra.png", "figures/spectra.svg",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def problem() -> gl.Problem:
+    """Five dimensions never move: the third input is always zero."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    inputs = torch.randn(64, 6)
+    inputs[:, 2] = 0
+    return gl.Problem(model, cross_entropy, (inputs, torch.randint(3, (64,))))
+
+
+@pytest.fixture(scope="module")
+def analysis(problem) -> gl.Analysis:
+    return gl.analyze(problem, iterations=60, batch_size=4, k=20, gaussian_k=30, seed=2)
+
+
+def _files(directory: Path) -> set[str]:
+    return {str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file()}
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in _files(directory)}
+
+
+def test_parts_equal_the_functions_called_one_by_one(problem, analysis):
+    history = gl.collect(problem, 60, 4, seed=2)
+    for axis in ("dimension", "iteration"):
+        tests = gl.gradient_tests(history, axis, k=20, gaussian_k=30, seed=2)
+        pd.testing.assert_frame_equal(tests.to_frame(), analysis.tests[axis].to_frame())
+    for name, center in (("second moment", False), ("covariance", True)):
+        spectrum = gl.gradient_spectrum(history, center)
+        np.testing.assert_array_equal(spectrum.eigenvalues, analysis.spectra[name].eigenvalues)
+    np.testing.assert_array_equal(analysis.losses, history.losses.double())
+    second, covariance, gaps = analysis.spectral_verdicts()
+    assert second.fit == analysis.spectra["second moment"].power_law(20)
+    assert covariance.fit == analysis.spectra["covariance"].power_law(20)
+    assert gaps.fit == gl.eigengaps(analysis.spectra["covariance"]).power_law(20)
+
+
+def test_examples_have_the_median_distance(problem, analysis):
+    history = gl.collect(problem, 60, 4, seed=2)
+    for axis, example in analysis.examples.items():
+        tests = analysis.tests[axis]
+        tested = tests.d_ks[~tests.degenerate_series]
+        assert not tests.degenerate_series[example.index]
+        assert tests.d_ks[example.index] == np.sort(tested)[len(tested) // 2]
+        series = history[example.index] if axis == "dimension" else history.dimension(example.index)
+        np.testing.assert_array_equal(example.magnitudes, np.sort(np.abs(series.numpy()))[::-1])
+    assert analysis.tests["iteration"].degenerate == 5 / 53
+
+
+def test_saved_and_loaded_is_the_same(analysis, tmp_path):
+    analysis.save(tmp_path / "run")
+    assert _files(tmp_path / "run") == FILES
+    loaded = gl.Analysis.load(tmp_path / "run")
+    for field in dataclasses.fields(gl.Analysis):
+        if field.name not in ("losses", "tests", "spectra", "examples"):
+            assert getattr(loaded, field.name) == getattr(analysis, field.name), field.name
+    np.testing.assert_array_equal(loaded.losses, analysis.losses)
+    for axis in analysis.tests:
+        assert loaded.tests[axis].scalars() == analysis.tests[axis].scalars()
+        pd.testing.assert_frame_equal(loaded.tests[axis].to_frame(), analysis.tests[axis].to_frame())
+        np.testing.assert_array_equal(loaded.examples[axis].magnitudes, analysis.examples[axis].magnitudes)
+    for name, spectrum in analysis.spectra.items():
+        np.testing.assert_array_equal(loaded.spectra[name].eigenvalues, spectrum.eigenvalues)
+        assert (loaded.spectra[name].floor, loaded.spectra[name].rank) == (spectrum.floor, spectrum.rank)
+    assert loaded.spectral_verdicts() == analysis.spectral_verdicts()
+    assert str(loaded) == str(analysis)
+
+
+def test_every_file_records_where_it_came_from(analysis, tmp_path):
+    analysis.save(tmp_path)
+    record = json.loads((tmp_path / "analysis.json").read_text())
+    provenance = record["provenance"]
+    assert provenance["settings"]["seed"] == 2
+    assert provenance["versions"]["torch"] == torch.__version__
+    assert len(provenance["problem"]["parameters_sha256"]) == len(provenance["problem"]["data"]["sha256"]) == 64
+    assert provenance["machine"]["device"] == "cpu"
+    for name in ("eigenvalues", "dimension_wise", "iteration_wise", "examples"):
+        assert json.loads(pq.read_schema(tmp_path / f"{name}.parquet").metadata[b"gradlaw"]) == provenance
+    assert '"seed": 2' in (tmp_path / "figures/spectra.svg").read_text().replace("&quot;", '"')
+    assert b'"seed": 2' in (tmp_path / "figures/spectra.png").read_bytes()
+
+
+def test_rows_of_the_tables_are_named(analysis, tmp_path):
+    analysis.save(tmp_path)
+    by_parameter = pd.read_parquet(tmp_path / "iteration_wise.parquet")
+    assert by_parameter.groupby("parameter", observed=True, sort=False).size().to_dict() == {
+        "0.weight": 30, "0.bias": 5, "2.weight": 15, "2.bias": 3}  # fmt: skip
+    dead = by_parameter[by_parameter["degenerate_series"]]
+    assert (dead["parameter"] == "0.weight").all()
+    assert (dead["element"] % 6 == 2).all()
+    assert pd.read_parquet(tmp_path / "dimension_wise.parquet")["iteration"].tolist() == list(range(60))
+    eigenvalues = pd.read_parquet(tmp_path / "eigenvalues.parquet")
+    assert eigenvalues["covariance_eigengap"].isna().tolist() == [False] * (len(eigenvalues) - 1) + [True]
+
+
+def test_two_runs_with_one_seed_are_the_same_bytes(problem, tmp_path):
+    for name in ("one", "other"):
+        run = gl.analyze(problem, iterations=60, batch_size=4, k=20, gaussian_k=30, seed=2)
+        # The times of the two runs are all that may differ.
+        dataclasses.replace(run, started="then", finished="later").save(tmp_path / name)
+    assert _digests(tmp_path / "one") == _digests(tmp_path / "other")
+
+
+def test_a_run_is_not_overwritten_without_force(analysis, tmp_path):
+    analysis.save(tmp_path)
+    before = _digests(tmp_path)
+    with pytest.raises(gl.InputError, match="already holds a run"):
+        analysis.save(tmp_path)
+    assert _digests(tmp_path) == before
+    (tmp_path / "mine.txt").write_text("kept")
+    analysis.save(tmp_path, force=True)
+    assert _files(tmp_path) == FILES | {"mine.txt"}
+
+
+def test_directories_that_hold_no_whole_run(analysis, tmp_path):
+    with pytest.raises(gl.InputError, match="holds no run"):
+        gl.Analysis.load(tmp_path)
+    analysis.save(tmp_path)
+    (tmp_path / "eigenvalues.parquet").unlink()
+    with pytest.raises(gl.InputError, match=r"eigenvalues\.parquet is missing"):
+        gl.Analysis.load(tmp_path)
+    with pytest.raises(gl.InputError, match="cannot be made"):
+        analysis.save(tmp_path / "analysis.json/run")
+
+
+def test_on_a_full_disk_what_was_finished_stays(analysis, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with pytest.raises(gl.InputError, match=r"no space left on the disk while writing .*kept: analysis\.json"):
+            analysis.save(disk / "run")
+        left = _files(disk / "run")
+        assert "analysis.json" in left
+        assert "report.html" not in left
+        assert not any(name.endswith(".partial") for name in left)
+        assert json.loads((disk / "run/analysis.json").read_text())["provenance"] == analysis.provenance
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_k_is_lowered_to_what_the_sizes_allow(problem):
+    run = gl.analyze(problem, iterations=30, batch_size=2)
+    assert run.settings["k"] == 30
+    assert any("K lowered from 1000 to 30" in notice for notice in run.notices)
+    assert any("iteration-wise Gaussian test on all 30 values" in notice for notice in run.notices)
+    second, covariance, gaps = run.spectral_verdicts()
+    assert (second.k, covariance.k, gaps.k) == (30, 29, 29)
+    assert all(verdict.fit for verdict in (second, covariance, gaps))
+
+
+def test_two_iterations_are_enough_to_run(problem, tmp_path):
+    run = gl.analyze(problem, iterations=2, batch_size=2)
+    assert run.tests["iteration"].gaussian_rate is None
+    assert run.spectral_verdicts()[1].refused == "only 1 values, a fit needs at least 2"
+    run.save(tmp_path)
+    assert str(gl.Analysis.load(tmp_path)) == str(run)
+
+
+def test_full_batches_get_no_spectral_verdict(problem):
+    run = gl.analyze(problem, iterations=40, batch_size=64)
+    second, covariance, _ = run.spectral_verdicts()
+    assert second.refused == "K=40 but the spectrum has numerical rank 1"
+    assert covariance.refused == "K=39 but the spectrum has numerical rank 0"
+    assert "without a power-law verdict: K=40" in str(run)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"iterations": 1}, "iterations must be at least 2"),
+        ({"batch_size": 65}, "batch_size=65"),
+        ({"k": 1}, "k must be at least 2"),
+        ({"gaussian_k": 5}, "gaussian_k must be at least 8"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_settings_are_refused(problem, settings, message):
+    with pytest.raises(gl.InputError, match=message):
+        gl.analyze(problem, **({"iterations": 20, "k": 10, "gaussian_k": 10} | settings))
+
+
+def test_a_single_parameter_is_refused():
+    slope = nn.Linear(1, 1, bias=False)
+    with pytest.raises(gl.InputError, match="single parameter"):
+        gl.analyze(gl.Problem(slope, nn.functional.mse_loss, (torch.randn(9, 1), torch.randn(9, 1))), 20, 2)
+
+
+def test_the_report_stands_alone_and_says_what_was_found(analysis, tmp_path):
+    analysis.report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert page.count("data:image/svg+xml;base64,") == 2
+    assert "<script" not in page
+    tests = analysis.tests["dimension"]
+    assert f"power-law tails in {100 * tests.power_law_rate:.1f}% of 60 iterations" in page
+    assert f"({100 * tests.power_law_rate_calibrated:.1f}% at the calibrated level)" in page
+
+
+def test_the_summary_fits_100_columns(analysis):
+    assert max(len(line) for line in str(analysis).splitlines()) <= 100

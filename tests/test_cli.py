@@ -1,0 +1,152 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+
+import gradlaw as gl
+from gradlaw.cli import main
+
+QUICK = ["--iterations", "40", "--k", "20", "--gaussian-k", "20", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+
+def _gradlaw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    environment = os.environ | {"COLUMNS": "200"}
+    return subprocess.run([sys.executable, "-m", "gradlaw.cli", *arguments], capture_output=True, text=True, cwd=cwd,
+                          env=environment, check=False)  # fmt: skip
+
+
+def test_without_arguments_the_digits_are_analysed_as_installed():
+    done = _gradlaw("analyze")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0] == "fcn on digits, B = 10, T = 5,000"
+    assert lines[-1] == "report: runs/fcn-digits-B10-T5000-seed0/report.html"
+    assert "collect gradients" in done.stderr
+    run = gl.Analysis.load("runs/fcn-digits-B10-T5000-seed0")
+    assert (run.settings["iterations"], run.settings["batch_size"], run.settings["k"]) == (5000, 10, 1000)
+    assert run.tests["dimension"].series == 5000
+    assert run.tests["iteration"].series == 10_510  # 64-70-70-10 with two batch norms
+    again = _gradlaw("analyze")
+    assert again.returncode == 2
+    assert "already holds a run" in again.stderr
+
+
+def test_real_mnist_from_the_command_line(mnist_folder):
+    arguments = ["analyze", "--data", str(mnist_folder), "--model", "lenet", "--batch-size", "1", "--out", "run"]
+    done = _gradlaw(*arguments, "--iterations", "1200", "--k", "500")
+    assert done.returncode == 0, done.stderr
+    run = gl.Analysis.load("run")
+    assert run.tests["iteration"].series == 61_706
+    assert run.provenance["problem"]["data"]["samples"] == 60_000
+    # What the paper reports of this model, in broad terms.
+    assert run.tests["dimension"].power_law_rate > 0.5
+    assert run.tests["dimension"].gaussian_rate < 0.01
+    assert run.tests["iteration"].power_law_rate < 0.01
+    assert 1.1 < run.spectral_verdicts()[0].fit.s < 1.6
+
+
+def test_report_is_written_again(capsys):
+    assert main(["analyze", *QUICK, "--out", "run"]) == 0
+    first = capsys.readouterr().out
+    page = Path("run/report.html").read_bytes()
+    Path("run/report.html").unlink()
+    assert main(["report", "run"]) == 0
+    assert capsys.readouterr().out == first
+    assert Path("run/report.html").read_bytes() == page
+    assert main(["report", "run", "--output", "page.html"]) == 0
+    assert Path("page.html").read_bytes() == page
+
+
+def test_force_overwrites(capsys):
+    assert main(["analyze", *QUICK, "--out", "run"]) == 0
+    assert main(["analyze", *QUICK, "--out", "run", "--seed", "1"]) == 2
+    assert gl.Analysis.load("run").settings["seed"] == 0
+    assert main(["analyze", *QUICK, "--out", "run", "--seed", "1", "--force"]) == 0
+    assert gl.Analysis.load("run").settings["seed"] == 1
+
+
+def test_a_problem_of_ones_own(capsys):
+    Path("mine").mkdir()
+    Path("mine/models.py").write_text(
+        "import torch, gradlaw as gl\n"
+        "def problem():\n"
+        "    torch.manual_seed(0)\n"
+        "    data = torch.randn(50, 6), torch.randn(50, 4)\n"
+        "    return gl.Problem(torch.nn.Linear(6, 4), torch.nn.functional.mse_loss, data, name='mine')\n"
+        "def nothing():\n"
+        "    return 3\n"
+    )
+    assert main(["analyze", "--problem", "mine.models:problem", *QUICK, "--out", "run"]) == 0
+    assert gl.Analysis.load("run").provenance["problem"]["model"] == "mine"
+    for reference, message in (
+        ("mine.models", "package.module:function"),
+        ("mine.nowhere:problem", "no module 'mine.nowhere'"),
+        ("nowhere.at.all:problem", "no module 'nowhere.at.all'"),
+        ("mine.models:missing", "no function 'missing'"),
+        ("mine.models:nothing", "must return a gradlaw.Problem, got int"),
+    ):
+        assert main(["analyze", "--problem", reference, *QUICK, "--out", "other"]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["analyze", "--problem", "mine.models:problem", "--model", "fcn", "--out", "other"]) == 2
+    assert "--model does not go with --problem" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "mnst"], "unknown data set 'mnst'"),
+        (["--data", "empty"], "no Parquet file"),
+        (["--data", "unlabelled"], "no label column"),
+        (["--model", "resnet"], "unknown model 'resnet'; there are lenet, fcn"),
+        (["--model", "lenet"], "lenet takes images of 28x28 or 32x32, the samples have shape 1x8x8"),
+        (["--batch-size", "1798"], "batch_size=1798 is larger than the data set (N=1797)"),
+        (["--iterations", "1"], "iterations must be at least 2"),
+        (["--batch-size", "1"], "a single value per channel"),
+        (["--k", "1"], "k must be at least 2"),
+        (["--alpha", "1"], "alpha must lie between 0 and 1"),
+        (["--parameters", "conv*"], "no trainable parameter matches 'conv*'"),
+        (["--device", "nowhere"], "device 'nowhere'"),
+        (["--engine", "magic"], "invalid choice"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_a_message(capsys, arguments, message):
+    Path("empty").mkdir()
+    Path("unlabelled").mkdir()
+    datasets.Dataset.from_dict({"a": np.arange(4.0)}).to_parquet("unlabelled/train-00000-of-00001.parquet")
+    try:
+        status = main(["analyze", "--quiet", *arguments])
+    except SystemExit as end:  # how argparse leaves
+        status = end.code
+    assert status == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert not list(Path().rglob("analysis.json"))
+
+
+def test_interruption_ends_with_status_130(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradlaw.cli.analyze", interrupted)
+    assert main(["analyze", *QUICK]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_help_is_there_for_every_command():
+    for arguments in (["--help"], ["analyze", "--help"], ["report", "--help"], ["--version"]):
+        done = _gradlaw(*arguments)
+        assert done.returncode == 0
+        assert "gradlaw" in done.stdout
+    assert _gradlaw().returncode == 2

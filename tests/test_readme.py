@@ -1,0 +1,20 @@
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_first_example_runs_as_printed(tmp_path, monkeypatch, capsys):
+    code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL).group(1)
+    assert len(code.strip().splitlines()) <= 10
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "Dimension-wise gradients" in capsys.readouterr().out
+    assert (tmp_path / "runs/my-run/report.html").is_file()
+
+
+def test_pictures_and_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#]+)\)", README.read_text())
+    assert targets
+    for target in targets:
+        assert (README.parent / target).exists(), target
