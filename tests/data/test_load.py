@@ -102,9 +102,9 @@ def test_real_mnist(mnist_folder):
 
 
 def test_unknown_names_and_empty_folders(tmp_path):
-    with pytest.raises(gl.InputError, match="unknown data set 'mnst'.*digits, mnist"):
+    with pytest.raises(gl.InputError, match=r"unknown data set 'mnst'.*digits, mnist"):
         gl.load_data("mnst")
-    with pytest.raises(gl.InputError, match="unknown data set './nowhere/at/all'"):
+    with pytest.raises(gl.InputError, match=r"unknown data set '\./nowhere/at/all'"):
         gl.load_data("./nowhere/at/all")
     (tmp_path / "readme.txt").write_text("nothing")
     with pytest.raises(gl.InputError, match=r"no Parquet file.*it holds .*readme\.txt"):
@@ -120,7 +120,7 @@ def test_the_hub_out_of_reach(monkeypatch):
 def test_missing_label_and_split(tmp_path):
     number = datasets.Value("float32")
     folder = _write(tmp_path / "set", {"a": [1.0, 2.0], "b": [3.0, 4.0]}, {"a": number, "b": number})
-    with pytest.raises(gl.InputError, match="no label column.*it has a, b"):
+    with pytest.raises(gl.InputError, match=r"no label column.*it has a, b"):
         gl.load_data(folder)
     with pytest.raises(gl.InputError, match="no column 'c'; it has a, b"):
         gl.load_data(folder, label="c")
