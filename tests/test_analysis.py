@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
+from gradlaw.cli import main
 
 FILES = {
     "analysis.json", "eigenvalues.parquet", "dimension_wise.parquet", "iteration_wise.parquet", "examples.parquet",

@@ -17,7 +17,7 @@ from gradlaw.problem import RANDOMNESS, Problem
 from gradlaw.progress import Progress
 from gradlaw.report import summary
 from gradlaw.report.terminal import WIDTH
-from gradlaw.run_directory import check_free
+from gradlaw.run_directory import check_free, check_space
 from gradlaw.user_problem import import_problem
 from gradlaw.zoo import MODELS, build_model
 
@@ -44,6 +44,7 @@ def _analyze(options: argparse.Namespace) -> None:
     check_free(out, options.force)
     with Progress(shown=not options.quiet) as progress:
         problem = _problem(options, progress)
+        check_space(out, options.iterations, problem.dimensions)
         analysis = analyze(
             problem,
             iterations=options.iterations,

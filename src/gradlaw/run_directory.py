@@ -13,6 +13,7 @@ Files are written one by one under a temporary name and then renamed: what is th
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -36,6 +37,7 @@ from gradlaw.stats.series import AXES
 
 FORMAT = 1
 RECORD = "analysis.json"
+_BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -49,6 +51,17 @@ def check_free(directory: Path, force: bool) -> None:
         raise InputError(f"the run directory {directory} cannot be made: {error.strerror}") from error
     if not os.access(directory, os.W_OK):
         raise InputError(f"the run directory {directory} cannot be written to")
+
+
+def check_space(directory: Path, iterations: int, dimensions: int) -> None:
+    """Refuse, before any work, a disk on which the results would not fit."""
+    needed = _BYTES_PER_SERIES * (iterations + dimensions) + _BYTES_OF_FIGURES
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise InputError(
+            f"the disk of {directory} has {free / 1e6:.1f} MB left and a run takes up to {needed / 1e6:.1f} MB; free "
+            "some space or choose another directory"
+        )
 
 
 def save(analysis: Analysis, directory: Path, force: bool, progress: Progress) -> None:

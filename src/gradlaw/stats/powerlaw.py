@@ -77,7 +77,7 @@ def fit_power_law(values: Array, k: int = 1000, alpha: float = 0.05) -> PowerLaw
 
     Example:
         >>> import numpy as np
-        >>> fit = fit_power_law(np.random.default_rng(0).pareto(1.5, 100_000) + 1, k=1000)
+        >>> fit = fit_power_law(np.random.default_rng(0).pareto(1.5, 100_000) + 1, k=20_000)
         >>> round(fit.beta, 1), fit.is_power_law_calibrated
         (2.5, True)
     """
