@@ -148,27 +148,31 @@ def test_directories_that_hold_no_whole_run(analysis, tmp_path):
         analysis.save(tmp_path / "analysis.json/run")
 
 
-def test_on_a_full_disk_what_was_finished_stays(analysis, tmp_path):
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 kB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
-        ).returncode
-    )
-    if not mounted:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small file system needs root")
-    try:
-        with pytest.raises(gl.InputError, match=r"no space left on the disk while writing .*kept: analysis\.json"):
-            analysis.save(disk / "run")
-        left = _files(disk / "run")
-        assert "analysis.json" in left
-        assert "report.html" not in left
-        assert not any(name.endswith(".partial") for name in left)
-        assert json.loads((disk / "run/analysis.json").read_text())["provenance"] == analysis.provenance
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_on_a_full_disk_what_was_finished_stays(analysis, small_disk):
+    with pytest.raises(gl.InputError, match=r"no space left on the disk while writing .*kept: analysis\.json"):
+        analysis.save(small_disk / "run")
+    left = _files(small_disk / "run")
+    assert "analysis.json" in left
+    assert "report.html" not in left
+    assert not any(name.endswith(".partial") for name in left)
+    assert json.loads((small_disk / "run/analysis.json").read_text())["provenance"] == analysis.provenance
+
+
+def test_a_disk_that_will_be_full_is_refused_before_the_work(small_disk, capsys):
+    assert main(["analyze", "--quiet", "--out", str(small_disk / "run")]) == 2
+    assert "has 0.1 MB left and a run takes up to" in capsys.readouterr().err
 
 
 def test_k_is_lowered_to_what_the_sizes_allow(problem):
