@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/gradlaw analyze --out runs/demo --force
@@ -23,7 +23,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,3 +34,13 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/installed
+
+# The peers live in environments of their own and never become dependencies.
+POWERLAW := 1.5 2.0.0
+bench: $(VENV)/installed $(POWERLAW:%=.venv-bench/powerlaw-%/installed)
+	$(BIN)/python bench/run.py
+
+.venv-bench/powerlaw-%/installed:
+	$(PYTHON) -m venv .venv-bench/powerlaw-$*
+	env -u PIP_CONSTRAINT .venv-bench/powerlaw-$*/bin/pip install --quiet powerlaw==$* 'setuptools<81'
+	touch $@

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlaw.depth import Depth, look_deeper
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory, collect
 from gradlaw.problem import ParameterSlice, Problem
@@ -55,6 +56,7 @@ class Analysis:
         spectra: by matrix (``"second moment"``, ``"covariance"``).
         examples: one series of each axis.
         notices: what was decided along the way, in words.
+        depth: layers, other tail indices, other families, Gaussianity in full; None unless asked for.
         started, finished: ISO times, UTC; the only part that differs between two runs with one seed.
     """
 
@@ -67,6 +69,7 @@ class Analysis:
     notices: list[str]
     started: str
     finished: str
+    depth: Depth | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -135,6 +138,7 @@ def analyze(
     seed: int = 0,
     engine: str = "auto",
     replacement: bool = False,
+    depth: bool = False,
     *,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -151,6 +155,8 @@ def analyze(
         seed: of the minibatches and of the Gaussian test's draws.
         engine: see :func:`gradlaw.collect`.
         replacement: see :func:`gradlaw.collect`.
+        depth: also test layer by layer, estimate other tail indices, compare with other families of tails and test
+            Gaussianity on all iterations (see :class:`gradlaw.depth.Depth`); takes several times as long as the tests.
         progress: where to show it; nothing is shown by default.
 
     Raises:
@@ -178,17 +184,25 @@ def analyze(
         "versions": versions(),
         "machine": machine(problem.device),
     }
+    examples = {axis: _median_series(history, tests[axis]) for axis in AXES}
     return Analysis(
         provenance=provenance,
         layout=history.layout,
         losses=history.losses.double().cpu().numpy(),
         tests=tests,
         spectra=spectra,
-        examples={axis: _median_series(history, tests[axis]) for axis in AXES},
+        examples=examples,
         notices=history.notices + sizes.notices,
+        depth=look_deeper(history, tests, _tails(examples, spectra), progress) if depth else None,
         started=started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _tails(examples: dict[str, RankedSeries], spectra: dict[str, Spectrum]) -> dict[str, np.ndarray]:
+    """The samples to compare with other families; eigenvalues down to the rank."""
+    tails = {f"{axis}-wise example": example.magnitudes.astype(np.float64) for axis, example in examples.items()}
+    return tails | {name: spectrum.eigenvalues[: spectrum.rank] for name, spectrum in spectra.items()}
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def _analyze(options: argparse.Namespace) -> None:
             seed=options.seed,
             engine=options.engine,
             replacement=options.replacement,
+            depth=options.depth,
             progress=progress,
         )
         analysis.save(out, options.force, progress=progress)
@@ -152,6 +153,8 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--gaussian-k", type=int, default=100, help="values in a Gaussian test (default: 100)")
     how.add_argument("--alpha", type=float, default=0.05, help="significance level (default: 0.05)")
     how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    how.add_argument("--depth", action="store_true", help="also: layers, other tail indices and families, Gaussianity "
+                     "on all iterations")  # fmt: skip
     how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu, or where the model is)")
     output = analyze.add_argument_group("output")

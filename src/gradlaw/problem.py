@@ -30,6 +30,16 @@ class ParameterSlice:
     layer_type: str
 
 
+def layer_groups(layout: Sequence[ParameterSlice]) -> dict[tuple[str, str], list[slice]]:
+    """The dimensions of the whole model, of each parameter tensor and of each type of layer, as ranges."""
+    groups: dict[tuple[str, str], list[slice]] = {("model", "all"): [slice(0, layout[-1].stop)]}
+    for part in layout:
+        groups[("tensor", part.name)] = [slice(part.start, part.stop)]
+    for part in layout:
+        groups.setdefault(("layer type", part.layer_type), []).append(slice(part.start, part.stop))
+    return groups
+
+
 class Problem:
     """A model, a loss and data at fixed parameters theta: all that a gradient depends on besides its minibatch.
 

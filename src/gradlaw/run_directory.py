@@ -5,6 +5,7 @@
     iteration_wise.parquet  one row a parameter: its name and the tests of its T gradients
     eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
     examples.parquet        the two series drawn in the figures
+    layers, tail_indices, gaussianity, comparisons.parquet   of an analysis in depth
     figures/*.png, *.svg    and report.html, the page that shows it all
 
 Files are written one by one under a temporary name and then renamed: what is there is whole.
@@ -15,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradlaw.analysis import COVARIANCE, SECOND_MOMENT, Analysis, RankedSeries
+from gradlaw.depth import Depth
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
 from gradlaw.progress import Progress
-from gradlaw.report.figures import FIGURES, save_figure
+from gradlaw.report.figures import figures_of, save_figure
 from gradlaw.report.page import render_page
 from gradlaw.spectra import Spectrum
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests
 from gradlaw.stats.series import AXES
 
 FORMAT = 1
+DEPTH_TABLES = tuple(field.name for field in fields(Depth))
 RECORD = "analysis.json"
 _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -86,11 +89,13 @@ def _writers(analysis: Analysis) -> dict[str, Callable[[Path], object]]:
         "iteration_wise.parquet": _iteration_wise(analysis),
         "examples.parquet": _examples(analysis),
     }
+    if analysis.depth is not None:
+        tables |= {f"{name}.parquet": getattr(analysis.depth, name) for name in DEPTH_TABLES}
     record = json.dumps(_record(analysis), indent=1, allow_nan=False) + "\n"
     files: dict[str, Callable[[Path], object]] = {RECORD: lambda path: path.write_text(record, encoding="utf-8")}
     for name, frame in tables.items():
         files[name] = partial(_write_parquet, frame, metadata)
-    for name, draw in FIGURES.items():
+    for name, draw in figures_of(analysis).items():
         figure = draw(analysis)
         for kind in ("png", "svg"):
             files[f"figures/{name}.{kind}"] = partial(save_figure, figure, kind, metadata)
@@ -128,6 +133,7 @@ def _record(analysis: Analysis) -> dict[str, Any]:
         "spectral_verdicts": [asdict(verdict) for verdict in analysis.spectral_verdicts()],
         "examples": {axis: example.index for axis, example in analysis.examples.items()},
         "layout": [asdict(part) for part in analysis.layout],
+        "depth": analysis.depth is not None,
         "time": {"started": analysis.started, "finished": analysis.finished},
     }
 
@@ -186,6 +192,7 @@ def load(directory: Path) -> Analysis:
                  for name in (SECOND_MOMENT, COVARIANCE)},
         examples={axis: _example(axis, record["examples"][axis], tables["examples"]) for axis in AXES},
         notices=record["notices"],
+        depth=_depth(directory) if record["depth"] else None,
         **record["time"],
     )  # fmt: skip
 
@@ -196,9 +203,13 @@ def _read(path: Path) -> pd.DataFrame:
     return pq.read_table(path).to_pandas()
 
 
+def _depth(directory: Path) -> Depth:
+    return Depth(**{name: _read(directory / f"{name}.parquet") for name in DEPTH_TABLES})
+
+
 def _tests(scalars: dict[str, Any], frame: pd.DataFrame) -> GradientTests:
-    fields = GradientTests.__dataclass_fields__
-    values: dict[str, Any] = {name: scalars[name] for name in fields if name not in SERIES_COLUMNS}
+    names = GradientTests.__dataclass_fields__
+    values: dict[str, Any] = {name: scalars[name] for name in names if name not in SERIES_COLUMNS}
     values |= {name: frame[name].to_numpy() if name in frame else None for name in SERIES_COLUMNS}
     return GradientTests(**values)
 

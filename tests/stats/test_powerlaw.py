@@ -141,6 +141,12 @@ def test_bad_input_is_refused(arguments, message):
         gl.fit_power_law(*arguments)
 
 
+def test_values_too_far_apart_for_a_quotient():
+    fit = gl.fit_power_law(np.array([1e-200, 1e100, 1e200]), 3)
+    assert fit.s == pytest.approx(700 / 3 * np.log(10))
+    assert 0 < fit.d_ks < 1
+
+
 def test_read_only_memory_is_read_without_a_copy_or_a_warning():
     values = np.random.default_rng(0).pareto(1, 100)
     values.flags.writeable = False

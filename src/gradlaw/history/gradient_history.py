@@ -57,7 +57,7 @@ class GradientHistory:
         return self.gradients[:, i]
 
     def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
-        """Yield (first, block): the series ``first`` onwards in one direction, as rows of a contiguous tensor.
+        """Yield (first, block): the series ``first`` onwards in one direction, as the rows of a view.
 
         ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).
         """

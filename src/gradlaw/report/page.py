@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
+from matplotlib.figure import Figure
 
-from gradlaw.report.figures import FIGURES, save_figure
+from gradlaw.report.figures import figures_of, save_figure
 from gradlaw.report.words import SPECTRA_HEADER, TESTS_HEADER, spectra_rows, tests_rows, thresholds, title, verdicts
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def render_page(analysis: Analysis) -> str:
         ],
         thresholds=thresholds(analysis),
         notices=analysis.notices,
-        figures={name: _embedded(analysis, name) for name in FIGURES},
+        figures={name: _embedded(analysis, draw) for name, draw in figures_of(analysis).items()},
         examples=analysis.examples,
         settings=_settings(analysis),
         provenance=json.dumps(analysis.provenance, indent=1),
@@ -39,9 +41,9 @@ def render_page(analysis: Analysis) -> str:
     )
 
 
-def _embedded(analysis: Analysis, name: str) -> str:
+def _embedded(analysis: Analysis, draw: Callable[[Analysis], Figure]) -> str:
     buffer = io.BytesIO()
-    save_figure(FIGURES[name](analysis), "svg", name, buffer)
+    save_figure(draw(analysis), "svg", draw.__name__, buffer)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

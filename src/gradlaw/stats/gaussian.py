@@ -43,7 +43,7 @@ def gaussian_test_rows(matrix: Array, k: int = 100, seed: int = 0, first: int = 
     if k < length:
         drawn = torch.from_numpy(_draws(length, k, seed, first, rows.shape[0]))
         rows = rows.gather(1, drawn.to(rows.device))
-    return like(_normal_test(rows.double()), matrix)
+    return like(torch.cat([_normal_test(part.double()) for part in rows.split(_BLOCK)]), matrix)
 
 
 def _draws(length: int, k: int, seed: int, first: int, count: int) -> np.ndarray:

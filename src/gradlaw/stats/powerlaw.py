@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float, as_matrix, check_alpha, like, refuse_non_finite
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
+from gradlaw.stats.tail_kernel import tail_statistics
 
 FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated", "degenerate")
 
@@ -97,10 +99,8 @@ def fit_power_law_rows(matrix: Array, k: int = 1000, alpha: float = 0.05) -> Pow
     rows = as_matrix(matrix)
     check_k(k, rows.shape[1])
     check_alpha(alpha)
-    largest = rows.abs().topk(k, dim=1).values  # descending; a NaN counts as largest
-    if not torch.isfinite(largest[:, 0]).all():
-        refuse_non_finite(rows)
-    columns = _fit_descending(largest.double())
+    tails = _on_host(rows, k) if rows.device.type == "cpu" else _on_device(rows, k)
+    columns = _fits(tails, k)
     d_critical, d_calibrated = critical_distance(k, alpha), calibrated_critical_distance(k, alpha)
     d_ks, degenerate = columns["d_ks"], columns["degenerate"]
     p_value = torch.from_numpy(ks_null(k).sf(math.sqrt(k) * d_ks.cpu().numpy())).to(d_ks.device)
@@ -121,23 +121,49 @@ def check_k(k: int, length: int) -> None:
         raise InputError(f"k={k} values were asked for; a series of {length} values allows k from 2 to {length}")
 
 
-def _fit_descending(largest: Tensor) -> dict[str, Tensor]:
-    """The fits of rows of k magnitudes, descending, float64."""
-    k = largest.shape[1]
+class _Tails(NamedTuple):
+    """What a fit needs of the tails of m series, float64: see :class:`~gradlaw.stats.tail_kernel.TailStatistics`."""
+
+    lambda_min: Tensor
+    log_sum: Tensor
+    nonzero: Tensor
+    d_ks: Tensor
+
+
+def _fits(tails: _Tails, k: int) -> dict[str, Tensor]:
+    has_zero = tails.nonzero < k
+    degenerate = has_zero | (tails.log_sum == 0)
+    rate = k / tails.log_sum.where(~degenerate, 1.0)  # beta - 1
+    share = tails.nonzero / k
+    limit_at_zero = torch.maximum(1 - share, share - torch.exp(-1 / share))
+    d_ks = torch.where(has_zero, limit_at_zero, torch.where(degenerate, 1.0, tails.d_ks))
+    rate = torch.where(has_zero, 0.0, torch.where(degenerate, torch.inf, rate))
+    return {"beta": 1 + rate, "s": 1 / rate, "lambda_min": tails.lambda_min, "d_ks": d_ks, "degenerate": degenerate}
+
+
+def _on_host(rows: Tensor, k: int) -> _Tails:
+    statistics = tail_statistics(rows.numpy(), k)
+    if not statistics.finite.all():
+        refuse_non_finite(rows)
+    lambda_min, log_sum, nonzero, d_ks, _ = (torch.from_numpy(column) for column in statistics)
+    return _Tails(lambda_min, log_sum, nonzero.double(), d_ks)
+
+
+def _on_device(rows: Tensor, k: int) -> _Tails:
+    """The same by torch, on the device of the rows."""
+    largest = rows.abs().topk(k, dim=1).values.double()  # descending; a NaN counts as largest
+    if not torch.isfinite(largest[:, 0]).all():
+        refuse_non_finite(rows)
     lambda_min = largest[:, -1]
-    nonzero = (largest > 0).sum(dim=1).double() / k
-    has_zero = nonzero < 1
-    ratios = largest / lambda_min.where(~has_zero, 1.0)[:, None]
-    log_ratios = ratios.clamp_min(1).log_()  # the clamp only touches rows with zeros, which are overwritten below
-    total = log_ratios.sum(dim=1)
-    degenerate = has_zero | (total == 0)
-    rate = k / total.where(~degenerate, 1.0)  # beta - 1
-    rank = torch.arange(k, 0, -1, dtype=torch.float64, device=largest.device)  # of the ascending order
+    positive = lambda_min > 0
+    ratios = largest / lambda_min.where(positive, 1.0)[:, None]
+    # A quotient, since a difference of logarithms loses the digits of close values; but it may overflow.
+    logs = torch.where(ratios.isinf(), largest.log() - lambda_min.log()[:, None], ratios.log())
+    logs = logs.where(positive[:, None], 0.0)
+    log_sum = logs.sum(dim=1)
+    rate = k / log_sum.where(log_sum > 0, 1.0)
     # F_hat steps at every point from (i-1)/k to i/k: the supremum over the real line sees both sides.
-    cdf = torch.expm1(log_ratios.mul_(-rate[:, None])).neg_()
+    cdf = torch.expm1(logs.mul_(-rate[:, None])).neg_()
+    rank = torch.arange(k, 0, -1, dtype=torch.float64, device=rows.device)  # of the ascending order
     d_ks = torch.maximum((rank / k - cdf).amax(dim=1), (cdf - (rank - 1) / k).amax(dim=1))
-    limit_at_zero = torch.maximum(1 - nonzero, nonzero - torch.exp(-1 / nonzero))
-    d_ks = torch.where(has_zero, limit_at_zero, torch.where(degenerate, 1.0, d_ks))
-    inf = torch.full_like(rate, torch.inf)
-    rate = torch.where(has_zero, 0.0, torch.where(degenerate, inf, rate))
-    return {"beta": 1 + rate, "s": 1 / rate, "lambda_min": lambda_min, "d_ks": d_ks, "degenerate": degenerate}
+    return _Tails(lambda_min, log_sum, (largest > 0).sum(dim=1).double(), d_ks)

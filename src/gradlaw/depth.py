@@ -1,0 +1,138 @@
+"""A deeper look at a gradient history: layers, other tail indices, other families of tails, Gaussianity in full."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gradlaw.history import GradientHistory
+from gradlaw.problem import layer_groups
+from gradlaw.progress import SILENT, Progress
+from gradlaw.stats import GradientTests
+from gradlaw.stats.alpha_stable import stable_index_rows
+from gradlaw.stats.alternatives import compare_tails
+from gradlaw.stats.gaussianity import gaussianity_rows
+from gradlaw.stats.groups import group_rates, rates_by_group
+from gradlaw.stats.series import AXES
+from gradlaw.stats.tail_index import hill_rows, moment_rows
+
+SHORTEST_SUMMED = 4  # values of which the alpha-stable index can sum any
+LAYER_INDEX = ("axis", "group", "name")
+
+
+@dataclass(frozen=True)
+class Depth:
+    """What :func:`look_deeper` measured, as tables.
+
+    Attributes:
+        layers: every rate and mean, by axis and for the whole model, each parameter tensor and each type of layer.
+        tail_indices: one row a series of either axis: the alpha-stable index with the entries in their order and
+            permuted, Hill's alpha and the moment estimator's gamma; infinite where there is none.
+        gaussianity: one row a dimension: skewness, excess kurtosis and three tests on all T values.
+        comparisons: likelihood-ratio tests of the power law against other families: the two example series and the
+            spectra, one row each and family.
+    """
+
+    layers: pd.DataFrame
+    tail_indices: pd.DataFrame
+    gaussianity: pd.DataFrame
+    comparisons: pd.DataFrame
+
+    def median_stable_index(self, axis: str, permuted: bool = True) -> float | None:
+        """The median alpha-stable index of the series that have one, or None."""
+        column = "alpha_stable_permuted" if permuted else "alpha_stable"
+        values = self.tail_indices.loc[self.tail_indices["axis"] == axis, column]
+        values = values[np.isfinite(values)]
+        return float(values.median()) if len(values) else None
+
+
+def look_deeper(
+    history: GradientHistory,
+    tests: Mapping[str, GradientTests],
+    tails: Mapping[str, np.ndarray],
+    progress: Progress = SILENT,
+) -> Depth:
+    """Measure what :func:`gradlaw.analyze` leaves out for its cost.
+
+    Args:
+        history: the gradient history.
+        tests: of its series, by axis; their k, seed and level are used throughout.
+        tails: samples whose tails to compare with other families, by name; each on its min(k, length) largest values.
+            Samples without that many positive and different values are left out.
+        progress: where to show it.
+    """
+    return Depth(
+        layers=_layers(history, tests, progress),
+        tail_indices=_tail_indices(history, tests, progress),
+        gaussianity=_gaussianity(history, progress),
+        comparisons=_comparisons(tails, tests["dimension"].k, progress),
+    )
+
+
+def _layers(history: GradientHistory, tests: Mapping[str, GradientTests], progress: Progress) -> pd.DataFrame:
+    groups = layer_groups(history.layout)
+    t = tests["dimension"]
+    with progress.stage("test layer by layer"):
+        frames = {
+            "dimension": rates_by_group(history, groups, "dimension", t.k, t.gaussian_k, t.alpha, t.seed),
+            "iteration": group_rates(tests["iteration"], groups),
+        }
+    frame = pd.concat(frames)
+    frame.index = frame.index.set_names(LAYER_INDEX)
+    return frame.drop(columns="axis").reset_index()
+
+
+def _tail_indices(history: GradientHistory, tests: Mapping[str, GradientTests], progress: Progress) -> pd.DataFrame:
+    frames = []
+    for axis in AXES:
+        parts = []
+        with progress.stage(f"tail indices, {axis}-wise", tests[axis].series) as advance:
+            for _, block in history.blocks(axis):
+                parts.append(_indices_of_rows(block, tests[axis]))
+                advance(len(block))
+        frame = pd.concat(parts, ignore_index=True)
+        frame.insert(0, "axis", axis)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True).astype({"axis": "category"})
+
+
+def _indices_of_rows(rows: Tensor, tests: GradientTests) -> pd.DataFrame:
+    """Series too short for an estimator get an infinite index from it, as those do that have none."""
+    none = torch.full((len(rows),), torch.inf)
+    k = min(tests.k, tests.length - 1)  # the threshold is the next value
+    summable = tests.length >= SHORTEST_SUMMED
+    columns = {
+        "alpha_stable": stable_index_rows(rows).alpha if summable else none,
+        "alpha_stable_permuted": stable_index_rows(rows, shuffle_seed=tests.seed).alpha if summable else none,
+        "hill": hill_rows(rows, k).index,
+        "moment": moment_rows(rows, k).index if k > 1 else none,
+    }
+    return pd.DataFrame({name: torch.as_tensor(column).cpu().numpy() for name, column in columns.items()})
+
+
+def _gaussianity(history: GradientHistory, progress: Progress) -> pd.DataFrame:
+    parts = []
+    with progress.stage("Gaussianity on all iterations", history.shape[1]) as advance:
+        for _, block in history.blocks("iteration"):
+            columns = asdict(gaussianity_rows(block))
+            parts.append(pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()}))
+            advance(len(block))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _comparisons(tails: Mapping[str, np.ndarray], k: int, progress: Progress) -> pd.DataFrame:
+    rows = []
+    with progress.stage("compare families of tails", len(tails)) as advance:
+        for name, values in tails.items():
+            used = min(k, len(values))
+            largest = np.sort(np.abs(values))[-used:]
+            if used > 1 and 0 < largest[0] < largest[-1]:
+                for alternative in compare_tails(values, used).alternatives:
+                    record = asdict(alternative)
+                    record["parameters"] = ", ".join(f"{key} = {v:.6g}" for key, v in record["parameters"].items())
+                    rows.append({"sample": name, "k": used, **record})
+            advance(1)
+    return pd.DataFrame(rows)

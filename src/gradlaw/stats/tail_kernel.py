@@ -1,0 +1,139 @@
+"""What a power-law fit needs of the tail of a series, for many series in main memory at once.
+
+NumPy's partition, sort, log and expm1 run on vector units and outside the interpreter lock, but the first two only
+along contiguous memory and best on integers. So tiles of a few series that fit in the cache are copied, transposed if
+the series are columns, as integers that order the magnitudes, and threads of Python share the tiles out.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import local
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from gradlaw.errors import InputError
+
+_TILE_BYTES = 2**20  # of keys, about the size of an L2 cache
+_KEY_TYPES: dict[np.dtype, np.dtype] = {
+    np.dtype(np.float32): np.dtype(np.uint32),
+    np.dtype(np.float64): np.dtype(np.uint64),
+}
+
+
+class TailStatistics(NamedTuple):
+    """The k largest magnitudes of m series, their tails, in numbers: arrays of shape (m,).
+
+    lambda_min: the k-th largest magnitude, float64.
+    log_sum: sum of ln(x / lambda_min) over the tail, float64; 0 if the tail has a zero.
+    nonzero: how many values of the tail are not zero, int64.
+    d_ks: Kolmogorov-Smirnov distance from the power law fitted by maximum likelihood, float64; 0 where log_sum is.
+    finite: whether the series has no NaN and no infinity, bool; the other numbers are 0 where it has.
+    """
+
+    lambda_min: np.ndarray
+    log_sum: np.ndarray
+    nonzero: np.ndarray
+    d_ks: np.ndarray
+    finite: np.ndarray
+
+
+def tail_statistics(matrix: np.ndarray, k: int, axis: int = 1) -> TailStatistics:
+    """The tail statistics of every row (``axis=1``) or column (``axis=0``) of a float32 or float64 matrix.
+
+    Any strides will do, those of a transpose or of a slice of columns among them; only tiles are copied. The number of
+    threads is ``torch.get_num_threads()``; they are not OpenMP's, so they neither wait for torch's nor crowd them once
+    done. The statistics of a series depend on its values alone, bit for bit.
+
+    Raises:
+        InputError: another type, not two dimensions, or a k that does not fit the length of a series.
+    """
+    if matrix.dtype not in _KEY_TYPES or matrix.ndim != 2:
+        raise InputError(f"a float32 or float64 matrix is needed, got {matrix.dtype} of shape {matrix.shape}")
+    series = np.moveaxis(matrix.view(_KEY_TYPES[matrix.dtype]), axis, 1)
+    count, length = series.shape
+    if not 2 <= k <= length:
+        raise InputError(f"k={k} values were asked for; a series of {length} values allows k from 2 to {length}")
+    step = max(1, min(count, _TILE_BYTES // (length * series.itemsize)))
+    scratch = _Scratch(step, length, k, series.dtype)
+    result = TailStatistics(*(np.zeros(count, t) for t in (np.float64, np.float64, np.int64, np.float64, np.bool_)))
+
+    def work(start: int) -> None:
+        tile = slice(start, min(start + step, count))
+        tails = _largest(series[tile], k, scratch)
+        _describe(tails, scratch, TailStatistics(*(column[tile] for column in result)))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for _ in pool.map(work, range(0, count, step)):
+            pass  # here an exception in a thread surfaces
+    return result
+
+
+class _Scratch(local):
+    """Memory for one tile, of each thread its own: to allocate it tile by tile would double the time."""
+
+    def __init__(self, step: int, length: int, k: int, dtype: np.dtype):
+        self.keys = np.empty((step, length), dtype)
+        self.untransposed = np.empty((length, step), dtype)  # untouched, so no memory, unless the series are columns
+        self.logs = np.empty((step, k))
+
+
+def _largest(series: np.ndarray, k: int, scratch: _Scratch) -> np.ndarray:
+    """The k largest magnitudes of each row of bit patterns, descending; NaN and infinity come first."""
+    kind = series.dtype.type
+    sign = kind(1 << (8 * series.itemsize - 1))
+    keys = scratch.keys[: len(series)]
+    # The bits of a float without its sign ascend with its magnitude; ~(x | sign) descends. It has to: the partition
+    # is 40 times slower if most values tie for its smallest, and gradients tie at zero.
+    if abs(series.strides[0]) < abs(series.strides[1]):
+        # Two steps, since writing across a tile in the cache is cheap and reading across the whole matrix is not.
+        columns = np.bitwise_or(series.T, sign, out=scratch.untransposed[:, : len(series)])
+        np.copyto(keys, columns.T)
+    else:
+        np.bitwise_or(series, sign, out=keys)
+    np.invert(keys, out=keys)
+    keys.partition(k - 1, axis=1)
+    largest = keys[:, :k]
+    largest.sort(axis=1)
+    np.bitwise_and(np.invert(largest, out=largest), ~sign, out=largest)
+    return largest.view(f"f{series.itemsize}")
+
+
+def _describe(tails: np.ndarray, scratch: _Scratch, out: TailStatistics) -> None:
+    """Write the statistics of a tile; ``tails`` are descending rows."""
+    finite = np.isfinite(tails[:, 0])
+    out.finite[:] = finite
+    # As integers, since NaN as a truth value draws a warning.
+    out.nonzero[finite] = np.count_nonzero(tails.view(f"u{tails.itemsize}"), axis=1)[finite]
+    out.lambda_min[finite] = tails[finite, -1]
+    fitted = out.lambda_min > 0
+    tails = tails if fitted.all() else tails[fitted]
+    logs = _log_ratios(tails, scratch.logs[: len(tails)])
+    log_sum = logs.sum(axis=1)
+    out.log_sum[fitted] = log_sum
+    out.d_ks[fitted] = _ks_distances(logs, log_sum)
+
+
+def _log_ratios(tails: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """ln(x / lambda_min) of positive, descending rows."""
+    np.copyto(out, tails)
+    # A quotient, since a difference of logarithms loses the digits of close values.
+    with np.errstate(over="ignore"):
+        out /= out[:, -1:].copy()
+    wide = np.isinf(out[:, 0])
+    np.log(out, out=out)
+    if wide.any():  # values of float64 can be too far apart for a quotient
+        logs = np.log(tails[wide])
+        out[wide] = logs - logs[:, -1:]
+    return out
+
+
+def _ks_distances(logs: np.ndarray, log_sum: np.ndarray) -> np.ndarray:
+    """KS distances of descending ln(x / lambda_min) from the exponential law of the same mean; overwrites ``logs``."""
+    k = logs.shape[1]
+    rate = np.divide(k, log_sum, out=np.zeros_like(log_sum), where=log_sum > 0)
+    # F_hat steps at the i-th smallest from (i-1)/k to i/k; this is (i-1)/k - F(x_i), and F = -expm1(-rate * log).
+    logs *= -rate[:, None]
+    below = np.expm1(logs, out=logs)
+    below += np.arange(k - 1, -1, -1) / k
+    return np.where(log_sum > 0, np.maximum(below.max(axis=1) + 1 / k, -below.min(axis=1)), 0.0)
