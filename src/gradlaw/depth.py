@@ -29,8 +29,9 @@ class Depth:
 
     Attributes:
         layers: every rate and mean, by axis and for the whole model, each parameter tensor and each type of layer.
-        tail_indices: one row a series of either axis: the alpha-stable index with the entries in their order and
-            permuted, Hill's alpha and the moment estimator's gamma; infinite where there is none.
+        tail_indices: one row a series of either axis: the alpha-stable index of the noise (the gradients less their
+            mean over the iterations) with the entries in their order and permuted, Hill's alpha and the moment
+            estimator's gamma of the gradients; infinite where there is none.
         gaussianity: one row a dimension: skewness, excess kurtosis and three tests on all T values.
         comparisons: likelihood-ratio tests of the power law against other families: the two example series and the
             spectra, one row each and family.
@@ -87,11 +88,13 @@ def _layers(history: GradientHistory, tests: Mapping[str, GradientTests], progre
 
 def _tail_indices(history: GradientHistory, tests: Mapping[str, GradientTests], progress: Progress) -> pd.DataFrame:
     frames = []
+    mean = torch.cat([block.double().mean(dim=1) for _, block in history.blocks("iteration")]).to(history.dtype)
     for axis in AXES:
         parts = []
         with progress.stage(f"tail indices, {axis}-wise", tests[axis].series) as advance:
-            for _, block in history.blocks(axis):
-                parts.append(_indices_of_rows(block, tests[axis]))
+            for first, block in history.blocks(axis):
+                of_block = mean if axis == "dimension" else mean[first : first + len(block), None]
+                parts.append(_indices_of_rows(block, block - of_block, tests[axis]))
                 advance(len(block))
         frame = pd.concat(parts, ignore_index=True)
         frame.insert(0, "axis", axis)
@@ -99,14 +102,17 @@ def _tail_indices(history: GradientHistory, tests: Mapping[str, GradientTests], 
     return pd.concat(frames, ignore_index=True).astype({"axis": "category"})
 
 
-def _indices_of_rows(rows: Tensor, tests: GradientTests) -> pd.DataFrame:
-    """Series too short for an estimator get an infinite index from it, as those do that have none."""
+def _indices_of_rows(rows: Tensor, noise: Tensor, tests: GradientTests) -> pd.DataFrame:
+    """Estimates from gradients ``rows`` and from the same less their mean over the iterations.
+
+    Series too short for an estimator get an infinite index from it, as those do that have none.
+    """
     none = torch.full((len(rows),), torch.inf)
     k = min(tests.k, tests.length - 1)  # the threshold is the next value
     summable = tests.length >= SHORTEST_SUMMED
     columns = {
-        "alpha_stable": stable_index_rows(rows).alpha if summable else none,
-        "alpha_stable_permuted": stable_index_rows(rows, shuffle_seed=tests.seed).alpha if summable else none,
+        "alpha_stable": stable_index_rows(noise).alpha if summable else none,
+        "alpha_stable_permuted": stable_index_rows(noise, shuffle_seed=tests.seed).alpha if summable else none,
         "hill": hill_rows(rows, k).index,
         "moment": moment_rows(rows, k).index if k > 1 else none,
     }

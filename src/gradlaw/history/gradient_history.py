@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gradlaw.problem import ParameterSlice
@@ -41,6 +42,11 @@ class GradientHistory:
     def shape(self) -> tuple[int, int]:
         """(T, n)."""
         return self.gradients.shape[0], self.gradients.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the stored gradients."""
+        return self.gradients.dtype
 
     def __len__(self) -> int:
         return self.gradients.shape[0]

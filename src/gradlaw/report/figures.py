@@ -94,6 +94,7 @@ def draw_tail_indices(analysis: Analysis) -> Figure:
         indices = analysis.depth.tail_indices
         for axis, colour in zip(analysis.examples, (RED, BLUE), strict=True):
             chosen = indices.loc[indices["axis"] == axis, "alpha_stable_permuted"]
+            chosen = chosen[np.isfinite(chosen)]
             median = analysis.depth.median_stable_index(axis)
             if median is None:
                 continue
@@ -102,7 +103,7 @@ def draw_tail_indices(analysis: Analysis) -> Figure:
             left.hist(np.clip(chosen, bins[0], bins[-1]), bins, weights=weights, color=colour, alpha=0.6, label=label)
         left.axvline(2, color=GREY, lw=0.8, ls=":", label="Gaussian, $\\alpha$ = 2")
         left.set(xlabel="alpha-stable tail index", ylabel="share of series")
-        left.set_title("Alpha-stable index of every series", loc="left")
+        left.set_title("Alpha-stable index of the noise, every series", loc="left")
         left.legend()
         for (axis, example), colour in zip(analysis.examples.items(), (RED, BLUE), strict=True):
             _hill_plot(right, example.magnitudes, colour, f"{axis}-wise, example")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
+from gradlaw.report import words
 from gradlaw.report.figures import figures_of, save_figure
-from gradlaw.report.words import SPECTRA_HEADER, TESTS_HEADER, spectra_rows, tests_rows, thresholds, title, verdicts
 
 if TYPE_CHECKING:
     from gradlaw.analysis import Analysis
@@ -22,16 +22,24 @@ _SHOWN_CLASSES = 12
 
 def render_page(analysis: Analysis) -> str:
     """The page as text."""
+    depth = analysis.depth
     environment = Environment(loader=PackageLoader("gradlaw.report"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
     return environment.get_template("report.html").render(
-        title=title(analysis),
-        verdicts=verdicts(analysis),
+        title=words.title(analysis),
+        verdicts=words.verdicts(analysis),
         tables=[
-            ("Tests of the gradients", TESTS_HEADER, tests_rows(analysis)),
-            ("Power-law fits of the spectra", SPECTRA_HEADER, spectra_rows(analysis)),
+            ("Tests of the gradients", words.TESTS_HEADER, words.tests_rows(analysis)),
+            ("Power-law fits of the spectra", words.SPECTRA_HEADER, words.spectra_rows(analysis)),
         ],
-        thresholds=thresholds(analysis),
+        rates=("Rates, with Wilson intervals", words.RATES_HEADER, words.rates_rows(analysis)),
+        deep_tables=[]
+        if depth is None
+        else [
+            ("Other families of tails", words.FAMILIES_HEADER, words.families_rows(depth)),
+            ("Layer by layer", words.LAYERS_HEADER, words.layers_rows(depth)),
+        ],
+        thresholds=words.thresholds(analysis),
         notices=analysis.notices,
         figures={name: _embedded(analysis, draw) for name, draw in figures_of(analysis).items()},
         examples=analysis.examples,

@@ -9,7 +9,17 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from gradlaw.report.words import SPECTRA_HEADER, TESTS_HEADER, spectra_rows, tests_rows, thresholds, title, verdicts
+from gradlaw.report.words import (
+    RATES_HEADER,
+    SPECTRA_HEADER,
+    TESTS_HEADER,
+    rates_rows,
+    spectra_rows,
+    tests_rows,
+    thresholds,
+    title,
+    verdicts,
+)
 
 if TYPE_CHECKING:
     from gradlaw.analysis import Analysis
@@ -24,6 +34,7 @@ def summary(analysis: Analysis) -> Group:
     parts += [Text()]
     tables = [
         _table("Tests of the gradients", TESTS_HEADER, tests_rows(analysis)),
+        _table("Rates, with Wilson intervals", RATES_HEADER, rates_rows(analysis)),
         _table("Power-law fits of the spectra", SPECTRA_HEADER, spectra_rows(analysis)),
     ]
     parts_after = [Text(thresholds(analysis))] + [Text(f"note: {notice}") for notice in analysis.notices]

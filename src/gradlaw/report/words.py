@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradlaw.analysis import Analysis, SpectralVerdict
+    from gradlaw.depth import Depth
     from gradlaw.stats import GradientTests
 
 TESTS_HEADER = (
@@ -19,6 +20,9 @@ TESTS_HEADER = (
     "Gaussian",
     "degenerate",
 )
+RATES_HEADER = ("direction", "rate", "share", "95% interval", "false discoveries controlled")
+LAYERS_HEADER = ("direction", "layer", "n", "K", "power-law", "calibrated", "Gaussian", "degenerate")
+FAMILIES_HEADER = ("sample", "family", "log-likelihood ratio", "p (Vuong)", "p (nested)", "against a power law")
 SPECTRA_HEADER = ("spectrum", "K", "rank", "s", "d_KS", "published", "calibrated")
 
 
@@ -33,7 +37,8 @@ def title(analysis: Analysis) -> str:
 def verdicts(analysis: Analysis) -> list[str]:
     """One sentence for each direction and each spectrum."""
     sentences = [_direction(tests) for tests in analysis.tests.values()]
-    return sentences + [_spectrum(verdict) for verdict in analysis.spectral_verdicts()]
+    sentences += [_spectrum(verdict) for verdict in analysis.spectral_verdicts()]
+    return sentences if analysis.depth is None else [*sentences, _stable_indices(analysis.depth)]
 
 
 def tests_rows(analysis: Analysis) -> list[tuple[str, ...]]:
@@ -62,6 +67,54 @@ def spectra_rows(analysis: Analysis) -> list[tuple[str, ...]]:
             if v.fit else ("-", "-", "refused", "refused")  # fmt: skip
         rows.append((v.matrix, f"{v.k:,}", f"{v.rank:,}", *last))
     return rows
+
+
+def rates_rows(analysis: Analysis) -> list[tuple[str, ...]]:
+    """The cells below ``RATES_HEADER``."""
+    rows: list[tuple[str, ...]] = []
+    for axis, t in analysis.tests.items():
+        for name, rate, corrected in (
+            ("power law, published", t.power_law_rate, None),
+            ("power law, calibrated", t.power_law_rate_calibrated, t.power_law_rate_corrected),
+            ("Gaussian", t.gaussian_rate, t.gaussian_rate_corrected),
+        ):
+            interval = t.interval(rate)
+            between = f"{percent(interval[0])} to {percent(interval[1])}" if interval else "-"
+            rows.append((f"{axis}-wise", name, percent(rate), between, percent(corrected)))
+    return rows
+
+
+def layers_rows(depth: Depth) -> list[tuple[str, ...]]:
+    """The cells below ``LAYERS_HEADER``: whole model, tensors, types of layer."""
+    rows: list[tuple[str, ...]] = []
+    for row in depth.layers.to_dict("records"):
+        kind = {"model": "whole model", "layer type": f"all {row['name']}"}.get(row["group"], row["name"])
+        shares = (row["power_law_rate"], row["power_law_rate_calibrated"], row["gaussian_rate"], row["degenerate"])
+        known = [percent(None if share is None or share != share else share) for share in shares]
+        rows.append((f"{row['axis']}-wise", kind, f"{row['dimensions']:,}", f"{row['k']:,}", *known))
+    return rows
+
+
+def families_rows(depth: Depth) -> list[tuple[str, ...]]:
+    """The cells below ``FAMILIES_HEADER``."""
+    rows: list[tuple[str, ...]] = []
+    for row in depth.comparisons.to_dict("records"):
+        nested = row["nested_p_value"]
+        nested = None if nested is None or nested != nested else nested
+        ratio = "0" if row["ratio"] == 0 else f"{row['ratio']:.1f}"
+        family = row["family"].replace("_", " ")
+        rows.append((row["sample"], family, ratio, number(row["p_value"]), number(nested), _outcome(row, nested)))
+    return rows
+
+
+def _outcome(row: dict, nested: float | None, alpha: float = 0.05) -> str:
+    if row["status"] == "not converged":
+        return "not converged"
+    if row["ratio"] == 0:
+        return "no better"
+    if (row["p_value"] if nested is None else nested) > alpha:
+        return "undecided"
+    return "fits worse" if row["ratio"] > 0 else "fits better"
 
 
 def thresholds(analysis: Analysis) -> str:
@@ -112,6 +165,14 @@ def _direction(t: GradientTests) -> str:
     if t.degenerate:
         text += f"; {percent(t.degenerate)} cannot be tested and count as failing"
     return text + "."
+
+
+def _stable_indices(depth: Depth) -> str:
+    across, along = (depth.median_stable_index(axis) for axis in ("dimension", "iteration"))
+    return (
+        f"Alpha-stable tail index of the noise, median over series: {number(across)} dimension-wise, {number(along)} "
+        "iteration-wise (2 is Gaussian)."
+    )
 
 
 def _spectrum(v: SpectralVerdict) -> str:
