@@ -160,10 +160,13 @@ def analyze(
         progress: where to show it; nothing is shown by default.
 
     Raises:
-        InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, or alpha outside (0, 1).
+        InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, alpha outside (0, 1), or ``depth`` with
+            fewer than 8 iterations.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     _check_settings(k, gaussian_k, alpha)
+    if depth and iterations < SHORTEST:
+        raise InputError(f"an analysis in depth needs at least {SHORTEST} iterations, got {iterations}")
     progress = progress or Progress(False)
     history = collect(problem, iterations, batch_size, seed, engine, replacement, progress=progress)
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)

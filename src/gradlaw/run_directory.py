@@ -31,13 +31,14 @@ from gradlaw.depth import Depth
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
 from gradlaw.progress import Progress
-from gradlaw.report.figures import figures_of, save_figure
+from gradlaw.report.figures import DEEP_FIGURES, figures_of, save_figure
 from gradlaw.report.page import render_page
 from gradlaw.spectra import Spectrum
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests
 from gradlaw.stats.series import AXES
 
 FORMAT = 1
+KINDS = ("png", "svg")
 DEPTH_TABLES = tuple(field.name for field in fields(Depth))
 RECORD = "analysis.json"
 _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
@@ -72,7 +73,8 @@ def save(analysis: Analysis, directory: Path, force: bool, progress: Progress) -
     check_free(directory, force)
     (directory / "figures").mkdir(exist_ok=True)
     files = _writers(analysis)
-    for name in files:
+    deep = [f"{name}.parquet" for name in DEPTH_TABLES] + [f"figures/{n}.{k}" for n in DEEP_FIGURES for k in KINDS]
+    for name in {*files, *deep}:
         (directory / name).unlink(missing_ok=True)
     with progress.stage("write files and figures", len(files)) as advance:
         for done, (name, write) in enumerate(files.items()):
@@ -97,7 +99,7 @@ def _writers(analysis: Analysis) -> dict[str, Callable[[Path], object]]:
         files[name] = partial(_write_parquet, frame, metadata)
     for name, draw in figures_of(analysis).items():
         figure = draw(analysis)
-        for kind in ("png", "svg"):
+        for kind in KINDS:
             files[f"figures/{name}.{kind}"] = partial(save_figure, figure, kind, metadata)
     files["report.html"] = lambda path: path.write_text(render_page(analysis), encoding="utf-8")
     return files

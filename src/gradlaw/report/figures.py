@@ -139,15 +139,18 @@ def draw_gaussianity(analysis: Analysis) -> Figure:
         return figure
 
 
+DEEP_FIGURES: dict[str, Callable[[Analysis], Figure]] = {
+    "tail_indices": draw_tail_indices,
+    "gaussianity": draw_gaussianity,
+}
+
+
 def figures_of(analysis: Analysis) -> dict[str, Callable[[Analysis], Figure]]:
     """The figures that an analysis has, by name."""
     always: dict[str, Callable[[Analysis], Figure]] = {"gradients": draw_gradients, "spectra": draw_spectra}
     if analysis.depth is None:
         return always
-    deep: dict[str, Callable[[Analysis], Figure]] = {"tail_indices": draw_tail_indices}
-    if analysis.tests["iteration"].gaussian_rate is not None:
-        deep["gaussianity"] = draw_gaussianity
-    return always | deep
+    return always | DEEP_FIGURES
 
 
 def save_figure(figure: Figure, kind: str, metadata: str, path: Path | IO[bytes]) -> None:
