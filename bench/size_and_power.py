@@ -1,6 +1,6 @@
 """How often the two verdicts accept: true power laws (size) and tails that are none (power).
 
-Each cell is the share of accepted samples among ``SAMPLES``. For the size, K values are drawn from a Pareto law with
+Each cell is the share of accepted samples among 10,000 (standard error below 0.5%). For the size, K values are drawn from a Pareto law with
 the Zipf exponent s. For the power, 5,000 values are drawn and the K largest magnitudes tested, as in an analysis.
 """
 
@@ -16,8 +16,8 @@ Tail = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 SIZES = (50, 200, 1000)
 EXPONENTS = (0.2, 0.5, 1.0, 2.0, 5.0)
 TAILS: dict[str, Tail] = {
-    "lognormal, sigma = 1": lambda rng, shape: rng.lognormal(size=shape),
-    "lognormal, sigma = 3": lambda rng, shape: rng.lognormal(sigma=3, size=shape),
+    "lognormal (any sigma)": lambda rng, shape: rng.lognormal(size=shape),
+    "stretched exponential, shape 1/2": lambda rng, shape: rng.weibull(0.5, shape),
     "exponential": lambda rng, shape: rng.standard_exponential(shape),
     "Gaussian": lambda rng, shape: rng.standard_normal(shape),
     "Student t, 5 degrees": lambda rng, shape: rng.standard_t(5, shape),
@@ -46,7 +46,7 @@ def table() -> str:
 
 def _pareto(s: float, k: int, start: int) -> np.ndarray:
     """Twice as many values as are used: lambda_min is a value of the sample, as in an analysis."""
-    return np.random.default_rng([k, start]).random((STEP, 2 * k)) ** -s
+    return np.random.default_rng([k, start, round(10 * s)]).random((STEP, 2 * k)) ** -s
 
 
 def _largest_of(tail: Tail, k: int, start: int) -> np.ndarray:

@@ -77,10 +77,20 @@ def test_every_sample_is_compared_with_four_families(analysis):
     assert (frame["status"] != "not converged").all()
 
 
+def test_exponents_come_with_intervals_and_the_scan(analysis):
+    frame = analysis.depth.exponents.set_index("sample")
+    fit = analysis.spectral_verdicts()[0].fit
+    row = frame.loc["second moment"]
+    assert row["s"] == pytest.approx(fit.s)
+    assert row["s_low"] < row["s"] < row["s_high"]
+    assert row["s_standard_error"] == pytest.approx(fit.s / np.sqrt(40))
+    assert row["scan_d_ks"] <= fit.d_ks + 1e-12 or row["scan_k"] > 40
+
+
 def test_saved_loaded_and_reported(analysis, tmp_path):
     analysis.save(tmp_path)
     loaded = gl.Analysis.load(tmp_path)
-    for name in ("layers", "tail_indices", "gaussianity", "comparisons"):
+    for name in ("layers", "tail_indices", "gaussianity", "exponents", "comparisons"):
         pd.testing.assert_frame_equal(getattr(loaded.depth, name), getattr(analysis.depth, name), check_dtype=False)
     assert (tmp_path / "figures/tail_indices.svg").is_file()
     assert (tmp_path / "figures/gaussianity.png").is_file()

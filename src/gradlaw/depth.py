@@ -18,7 +18,10 @@ from gradlaw.stats.gaussianity import gaussianity_rows
 from gradlaw.stats.groups import group_rates, rates_by_group
 from gradlaw.stats.series import AXES
 from gradlaw.stats.tail_index import hill_rows, moment_rows
+from gradlaw.stats.tail_start import scan_tail_start
+from gradlaw.stats.uncertainty import exponent_uncertainty
 
+SHORTEST_SCANNED = 50  # values in a tail that the scan over lambda_min may choose
 SHORTEST_SUMMED = 4  # values of which the alpha-stable index can sum any
 LAYER_INDEX = ("axis", "group", "name")
 
@@ -33,6 +36,8 @@ class Depth:
             mean over the iterations) with the entries in their order and permuted, Hill's alpha and the moment
             estimator's gamma of the gradients; infinite where there is none.
         gaussianity: one row a dimension: skewness, excess kurtosis and three tests on all T values.
+        exponents: of the same samples: s with its 95% intervals (exact under the law, and bootstrap), and the k that
+            the scan over lambda_min chooses, with its s and distance.
         comparisons: likelihood-ratio tests of the power law against other families: the two example series and the
             spectra, one row each and family.
     """
@@ -40,6 +45,7 @@ class Depth:
     layers: pd.DataFrame
     tail_indices: pd.DataFrame
     gaussianity: pd.DataFrame
+    exponents: pd.DataFrame
     comparisons: pd.DataFrame
 
     def median_stable_index(self, axis: str, permuted: bool = True) -> float | None:
@@ -65,11 +71,13 @@ def look_deeper(
             Samples without that many positive and different values are left out.
         progress: where to show it.
     """
+    used = _usable_tails(tails, tests["dimension"].k)
     return Depth(
         layers=_layers(history, tests, progress),
         tail_indices=_tail_indices(history, tests, progress),
         gaussianity=_gaussianity(history, progress),
-        comparisons=_comparisons(tails, tests["dimension"].k, progress),
+        exponents=_exponents(used, tests["dimension"].seed, progress),
+        comparisons=_comparisons(used, progress),
     )
 
 
@@ -129,16 +137,38 @@ def _gaussianity(history: GradientHistory, progress: Progress) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _comparisons(tails: Mapping[str, np.ndarray], k: int, progress: Progress) -> pd.DataFrame:
+def _usable_tails(tails: Mapping[str, np.ndarray], k: int) -> dict[str, tuple[np.ndarray, int]]:
+    """The samples whose k largest magnitudes (all, if there are fewer) are positive and not all equal."""
+    usable = {}
+    for name, values in tails.items():
+        used = min(k, len(values))
+        largest = np.sort(np.abs(values))[-used:]
+        if used > 1 and 0 < largest[0] < largest[-1]:
+            usable[name] = values, used
+    return usable
+
+
+def _exponents(tails: Mapping[str, tuple[np.ndarray, int]], seed: int, progress: Progress) -> pd.DataFrame:
+    rows = []
+    with progress.stage("exponents and starts of tails", len(tails)) as advance:
+        for name, (values, k) in tails.items():
+            u = exponent_uncertainty(values, k, seed=seed)
+            row = {"sample": name, "k": k, "s": u.s, "s_standard_error": u.s_standard_error}
+            row |= dict(zip(("s_low", "s_high"), u.s_interval, strict=True))
+            row |= dict(zip(("s_bootstrap_low", "s_bootstrap_high"), u.s_bootstrap_interval, strict=True))
+            best = scan_tail_start(values, smallest=min(SHORTEST_SCANNED, len(values))).best
+            rows.append(row | {"scan_k": best.k, "scan_s": best.s, "scan_d_ks": best.d_ks})
+            advance(1)
+    return pd.DataFrame(rows)
+
+
+def _comparisons(tails: Mapping[str, tuple[np.ndarray, int]], progress: Progress) -> pd.DataFrame:
     rows = []
     with progress.stage("compare families of tails", len(tails)) as advance:
-        for name, values in tails.items():
-            used = min(k, len(values))
-            largest = np.sort(np.abs(values))[-used:]
-            if used > 1 and 0 < largest[0] < largest[-1]:
-                for alternative in compare_tails(values, used).alternatives:
-                    record = asdict(alternative)
-                    record["parameters"] = ", ".join(f"{key} = {v:.6g}" for key, v in record["parameters"].items())
-                    rows.append({"sample": name, "k": used, **record})
+        for name, (values, k) in tails.items():
+            for alternative in compare_tails(values, k).alternatives:
+                record = asdict(alternative)
+                record["parameters"] = ", ".join(f"{key} = {v:.6g}" for key, v in record["parameters"].items())
+                rows.append({"sample": name, "k": k, **record})
             advance(1)
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@
     iteration_wise.parquet  one row a parameter: its name and the tests of its T gradients
     eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
     examples.parquet        the two series drawn in the figures
-    layers, tail_indices, gaussianity, comparisons.parquet   of an analysis in depth
+    layers, tail_indices, gaussianity, exponents, comparisons.parquet   of an analysis in depth
     figures/*.png, *.svg    and report.html, the page that shows it all
 
 Files are written one by one under a temporary name and then renamed: what is there is whole.

@@ -53,6 +53,12 @@ def test_full_batches_have_one_gradient_and_no_noise(small_problem):
     assert gl.gradient_spectrum(history, center=True).rank == 0
 
 
+@pytest.mark.parametrize("bad", [-0.5, np.nan])
+def test_a_spectrum_has_no_negative_eigenvalues(bad):
+    with pytest.raises(gl.InputError, match=f"eigenvalue 3 of 3 is {bad}"):
+        gl.Spectrum(np.array([2.0, 1.0, bad]), False, 3, 10, 2.5, 1e-12)
+
+
 def test_eigengaps_are_over_all_pairs_and_sorted_for_the_fit():
     gradients = np.random.default_rng(0).standard_normal((60, 500)) * np.arange(1, 501) ** -0.8
     spectrum = gl.gradient_spectrum(gradients)

@@ -36,6 +36,7 @@ def render_page(analysis: Analysis) -> str:
         deep_tables=[]
         if depth is None
         else [
+            ("Exponents", words.EXPONENTS_HEADER, words.exponents_rows(depth)),
             ("Other families of tails", words.FAMILIES_HEADER, words.families_rows(depth)),
             ("Layer by layer", words.LAYERS_HEADER, words.layers_rows(depth)),
         ],

@@ -22,6 +22,7 @@ TESTS_HEADER = (
 )
 RATES_HEADER = ("direction", "rate", "share", "95% interval", "false discoveries controlled")
 LAYERS_HEADER = ("direction", "layer", "n", "K", "power-law", "calibrated", "Gaussian", "degenerate")
+EXPONENTS_HEADER = ("sample", "K", "s", "95% interval", "bootstrap", "K by scan", "s by scan", "d_KS by scan")
 FAMILIES_HEADER = ("sample", "family", "log-likelihood ratio", "p (Vuong)", "p (nested)", "against a power law")
 SPECTRA_HEADER = ("spectrum", "K", "rank", "s", "d_KS", "published", "calibrated")
 
@@ -93,6 +94,23 @@ def layers_rows(depth: Depth) -> list[tuple[str, ...]]:
         known = [percent(None if share is None or share != share else share) for share in shares]
         rows.append((f"{row['axis']}-wise", kind, f"{row['dimensions']:,}", f"{row['k']:,}", *known))
     return rows
+
+
+def exponents_rows(depth: Depth) -> list[tuple[str, ...]]:
+    """The cells below ``EXPONENTS_HEADER``."""
+    return [
+        (
+            row["sample"],
+            f"{row['k']:,}",
+            number(row["s"]),
+            f"{number(row['s_low'])} to {number(row['s_high'])}",
+            f"{number(row['s_bootstrap_low'])} to {number(row['s_bootstrap_high'])}",
+            f"{row['scan_k']:,}",
+            number(row["scan_s"]),
+            number(row["scan_d_ks"]),
+        )
+        for row in depth.exponents.to_dict("records")
+    ]
 
 
 def families_rows(depth: Depth) -> list[tuple[str, ...]]:

@@ -37,6 +37,15 @@ class Spectrum:
     trace: float
     floor: float
 
+    def __post_init__(self) -> None:
+        negative = np.flatnonzero(~(self.eigenvalues >= -self.floor))
+        if len(negative):
+            rank, value = negative[0] + 1, self.eigenvalues[negative[0]]
+            raise InputError(
+                f"eigenvalue {rank} of {len(self.eigenvalues)} is {value:.6g}, below "
+                f"the rounding floor of -{self.floor:.3g}: a {self.matrix} has no negative eigenvalues"
+            )
+
     @property
     def matrix(self) -> str:
         """``"second moment"`` or ``"covariance"``."""

@@ -1,19 +1,54 @@
 """Tail statistics of arrays: power-law fits, Gaussianity, calibrated verdicts. Knows nothing of neural networks."""
 
+from gradlaw.stats.alpha_stable import StableIndices, stable_index_rows
+from gradlaw.stats.alternatives import (
+    ExponentialComparisons,
+    TailAlternative,
+    TailComparison,
+    compare_exponential_rows,
+    compare_tails,
+)
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, gaussian_pass_rate
 from gradlaw.stats.gaussian import gaussian_test_rows
+from gradlaw.stats.gaussianity import Gaussianity, gaussianity_rows, passing_ceiling
+from gradlaw.stats.groups import rates_by_group
 from gradlaw.stats.powerlaw import PowerLawFit, PowerLawFits, fit_power_law, fit_power_law_rows
 from gradlaw.stats.rates import GradientTests, gradient_tests
+from gradlaw.stats.tail_index import TailIndices, hill_curve, hill_rows, moment_curve, moment_rows
+from gradlaw.stats.tail_start import TailStartScan, bootstrap_p_value, fixed_k_bootstrap_p_value, scan_tail_start
+from gradlaw.stats.uncertainty import ExponentUncertainty, exponent_uncertainty
 
 __all__ = [
+    "ExponentUncertainty",
+    "ExponentialComparisons",
+    "Gaussianity",
     "GradientTests",
     "PowerLawFit",
     "PowerLawFits",
+    "StableIndices",
+    "TailAlternative",
+    "TailComparison",
+    "TailIndices",
+    "TailStartScan",
+    "bootstrap_p_value",
     "calibrated_critical_distance",
+    "compare_exponential_rows",
+    "compare_tails",
     "critical_distance",
+    "exponent_uncertainty",
     "fit_power_law",
     "fit_power_law_rows",
+    "fixed_k_bootstrap_p_value",
     "gaussian_pass_rate",
     "gaussian_test_rows",
+    "gaussianity_rows",
     "gradient_tests",
+    "hill_curve",
+    "hill_rows",
+    "moment_curve",
+    "moment_rows",
+    "passing_ceiling",
+    "rates_by_group",
+    "scan_tail_start",
+    "stable_index_rows",
 ]
