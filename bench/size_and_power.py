@@ -1,6 +1,7 @@
 """How often the two verdicts accept: true power laws (size) and tails that are none (power).
 
-Each cell is the share of accepted samples among 10,000 (standard error below 0.5%). For the size, K values are drawn from a Pareto law with
+Each cell is the share of accepted samples among 10,000 (standard error
+below 0.5%). For the size, K values are drawn from a Pareto law with
 the Zipf exponent s. For the power, 5,000 values are drawn and the K largest magnitudes tested, as in an analysis.
 """
 

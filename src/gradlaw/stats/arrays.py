@@ -47,13 +47,16 @@ def check_alpha(alpha: float) -> None:
         raise InputError(f"alpha must lie between 0 and 1, got {alpha}")
 
 
-def refuse_non_finite(matrix: Tensor) -> None:
-    """Raise with the place of the first NaN or infinity, if there is one."""
+def refuse_non_finite(matrix: Tensor, first: int = 0, transposed: bool = False) -> None:
+    """Raise with the place of the first NaN or infinity, if there is one.
+
+    ``matrix`` may be the rows ``first`` onwards of a larger one, or, ``transposed``, its columns as rows.
+    """
     rows = max(1, 2**24 // max(1, matrix.shape[1]))
     for start in range(0, matrix.shape[0], rows):
         block = matrix[start : start + rows]
         bad = (~torch.isfinite(block)).nonzero()
         if len(bad):
-            row, column = bad[0].tolist()
-            value = float(block[row, column])
-            raise InputError(f"the value at row {start + row}, column {column} is {value}; all values must be finite")
+            i, j = bad[0].tolist()
+            row, column = (j, first + start + i) if transposed else (first + start + i, j)
+            raise InputError(f"the value at row {row}, column {column} is {float(block[i, j])}; all must be finite")

@@ -96,10 +96,22 @@ def fit_power_law_rows(matrix: Array, k: int = 1000, alpha: float = 0.05) -> Pow
 
     Arrays of the result are of the kind of ``matrix`` and, for a tensor, on its device.
     """
-    rows = as_matrix(matrix)
+    return fit_series(as_matrix(matrix), k, alpha, matrix)
+
+
+def fit_series(
+    rows: Tensor, k: int, alpha: float, kind: Array, first: int = 0, transposed: bool = False
+) -> PowerLawFits:
+    """:func:`fit_power_law_rows` of a part of a larger matrix, for the place of a value that is not finite.
+
+    ``rows`` are the rows ``first`` onwards of that matrix, or its columns if ``transposed``; ``kind`` is an array of
+    the kind to return.
+    """
     check_k(k, rows.shape[1])
     check_alpha(alpha)
     tails = _on_host(rows, k) if rows.device.type == "cpu" else _on_device(rows, k)
+    if not tails.finite.all():
+        refuse_non_finite(rows, first, transposed)
     columns = _fits(tails, k)
     d_critical, d_calibrated = critical_distance(k, alpha), calibrated_critical_distance(k, alpha)
     d_ks, degenerate = columns["d_ks"], columns["degenerate"]
@@ -112,7 +124,7 @@ def fit_power_law_rows(matrix: Array, k: int = 1000, alpha: float = 0.05) -> Pow
         alpha=alpha,
         d_critical=d_critical,
         d_critical_calibrated=d_calibrated,
-        **{name: like(column, matrix) for name, column in columns.items()},
+        **{name: like(column, kind) for name, column in columns.items()},
     )
 
 
@@ -128,6 +140,7 @@ class _Tails(NamedTuple):
     log_sum: Tensor
     nonzero: Tensor
     d_ks: Tensor
+    finite: Tensor
 
 
 def _fits(tails: _Tails, k: int) -> dict[str, Tensor]:
@@ -142,18 +155,13 @@ def _fits(tails: _Tails, k: int) -> dict[str, Tensor]:
 
 
 def _on_host(rows: Tensor, k: int) -> _Tails:
-    statistics = tail_statistics(rows.numpy(), k)
-    if not statistics.finite.all():
-        refuse_non_finite(rows)
-    lambda_min, log_sum, nonzero, d_ks, _ = (torch.from_numpy(column) for column in statistics)
-    return _Tails(lambda_min, log_sum, nonzero.double(), d_ks)
+    lambda_min, log_sum, nonzero, d_ks, finite = (torch.from_numpy(c) for c in tail_statistics(rows.numpy(), k))
+    return _Tails(lambda_min, log_sum, nonzero.double(), d_ks, finite)
 
 
 def _on_device(rows: Tensor, k: int) -> _Tails:
     """The same by torch, on the device of the rows."""
     largest = rows.abs().topk(k, dim=1).values.double()  # descending; a NaN counts as largest
-    if not torch.isfinite(largest[:, 0]).all():
-        refuse_non_finite(rows)
     lambda_min = largest[:, -1]
     positive = lambda_min > 0
     ratios = largest / lambda_min.where(positive, 1.0)[:, None]
@@ -166,4 +174,4 @@ def _on_device(rows: Tensor, k: int) -> _Tails:
     cdf = torch.expm1(logs.mul_(-rate[:, None])).neg_()
     rank = torch.arange(k, 0, -1, dtype=torch.float64, device=rows.device)  # of the ascending order
     d_ks = torch.maximum((rank / k - cdf).amax(dim=1), (cdf - (rank - 1) / k).amax(dim=1))
-    return _Tails(lambda_min, log_sum, (largest > 0).sum(dim=1).double(), d_ks)
+    return _Tails(lambda_min, log_sum, (largest > 0).sum(dim=1).double(), d_ks, torch.isfinite(largest[:, 0]))

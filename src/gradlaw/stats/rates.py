@@ -10,10 +10,10 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from gradlaw.stats.arrays import Array, as_matrix, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix
 from gradlaw.stats.calibration import gaussian_pass_rate
 from gradlaw.stats.gaussian import gaussian_test_rows
-from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_power_law_rows
+from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_series
 from gradlaw.stats.series import series_blocks, series_shape
 
 _FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated")
@@ -214,7 +214,7 @@ class SeriesTester:
 
     def add(self, first: int, block: Tensor) -> None:
         """Test the series ``first`` onwards, the rows of ``block``."""
-        self._fits.append(fit_power_law_rows(block, self.k, self.alpha))
+        self._fits.append(fit_series(block, self.k, self.alpha, block, first, transposed=self.axis == "iteration"))
         if self.gaussian_k is not None:
             self._gaussian.append(gaussian_test_rows(block, self.gaussian_k, self.seed, first))
 
@@ -238,8 +238,8 @@ class SeriesTester:
 
 
 def as_source(history: SeriesSource | Any) -> SeriesSource:
-    """The history itself, or a (T, n) array, checked to be finite, that streams its series likewise."""
-    return history if isinstance(history, SeriesSource) else _ArraySource.checked(history)
+    """The history itself, or a (T, n) array that streams its series likewise."""
+    return history if isinstance(history, SeriesSource) else _ArraySource(as_matrix(history, "history"))
 
 
 def _joined(parts: Sequence[Array]) -> np.ndarray:
@@ -249,12 +249,6 @@ def _joined(parts: Sequence[Array]) -> np.ndarray:
 @dataclass(frozen=True)
 class _ArraySource:
     matrix: Tensor
-
-    @classmethod
-    def checked(cls, array: Any) -> "_ArraySource":
-        matrix = as_matrix(array, "history")
-        refuse_non_finite(matrix)
-        return cls(matrix)
 
     @property
     def shape(self) -> tuple[int, int]:
