@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 import gradlaw as gl
 
-DATA = Path(__file__).parents[2] / "shared/data"
+DATA = Path(os.environ.get("GRADLAW_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,7 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    """The folder of real MNIST in Parquet files, if it lies beside the checkout."""
+    """The folder of real MNIST in Parquet files, in GRADLAW_TEST_DATA or in shared/data beside the checkout."""
     folder = DATA / "mnist"
     if not folder.is_dir():
         pytest.skip(f"real MNIST is not at {folder}")

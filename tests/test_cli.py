@@ -76,6 +76,13 @@ def test_force_overwrites(capsys):
     assert gl.Analysis.load("run").settings["seed"] == 1
 
 
+def test_transforms_are_named_and_recorded(capsys):
+    assert main(["analyze", *QUICK, "--transform", "clip-norm=1.0", "--transform", "adam"]) == 0
+    assert "fcn on digits (clip-norm=1.0" in capsys.readouterr().out
+    run = gl.Analysis.load("runs/fcn-digits-clip-norm1.0-adam-B10-T40-seed0")
+    assert [text.partition("=")[0] for text in run.settings["transforms"]] == ["clip-norm", "adam"]
+
+
 def test_a_problem_of_ones_own(capsys):
     Path("mine").mkdir()
     Path("mine/models.py").write_text(
@@ -116,6 +123,8 @@ def test_a_problem_of_ones_own(capsys):
         (["--k", "1"], "k must be at least 2"),
         (["--alpha", "1"], "alpha must lie between 0 and 1"),
         (["--parameters", "conv*"], "no trainable parameter matches 'conv*'"),
+        (["--transform", "clip=1"], "clip-norm"),
+        (["--transform", "adam", "--transform", "clip-norm=1"], "clip"),
         (["--device", "nowhere"], "device 'nowhere'"),
         (["--engine", "magic"], "invalid choice"),
     ],

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from gradlaw.analysis import Analysis, analyze
 from gradlaw.data import load_data
 from gradlaw.errors import InputError
-from gradlaw.history import GradientHistory, collect
+from gradlaw.history import Adam, ClipByNorm, ClipByValue, GradientHistory, Momentum, WeightDecay, collect
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 from gradlaw.spectra import Spectrum, eigengaps, gradient_spectrum
@@ -21,13 +21,18 @@ from gradlaw.zoo import build_model
 __version__ = version("gradlaw")
 
 __all__ = [
+    "Adam",
     "Analysis",
+    "ClipByNorm",
+    "ClipByValue",
     "GradientHistory",
     "InputError",
+    "Momentum",
     "PowerLawFit",
     "Problem",
     "Progress",
     "Spectrum",
+    "WeightDecay",
     "analyze",
     "build_model",
     "collect",

@@ -1,5 +1,6 @@
 """Analysis: everything measured on one gradient history, and analyze, which measures it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from gradlaw.depth import Depth, look_deeper
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory, collect
+from gradlaw.history.transforms import Transform
 from gradlaw.problem import ParameterSlice, Problem
 from gradlaw.progress import Progress
 from gradlaw.provenance import machine, versions
@@ -137,6 +139,7 @@ def analyze(
     alpha: float = 0.05,
     seed: int = 0,
     engine: str = "auto",
+    transforms: Sequence[Transform] = (),
     replacement: bool = False,
     depth: bool = False,
     *,
@@ -154,6 +157,7 @@ def analyze(
         alpha: significance level.
         seed: of the minibatches and of the Gaussian test's draws.
         engine: see :func:`gradlaw.collect`.
+        transforms: see :func:`gradlaw.collect`.
         replacement: see :func:`gradlaw.collect`.
         depth: also test layer by layer, estimate other tail indices, compare with other families of tails and test
             Gaussianity on all iterations (see :class:`gradlaw.depth.Depth`); takes several times as long as the tests.
@@ -168,7 +172,7 @@ def analyze(
     if depth and iterations < SHORTEST:
         raise InputError(f"an analysis in depth needs at least {SHORTEST} iterations, got {iterations}")
     progress = progress or Progress(False)
-    history = collect(problem, iterations, batch_size, seed, engine, replacement, progress=progress)
+    history = collect(problem, iterations, batch_size, seed, engine, transforms, replacement, progress=progress)
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)
     tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
     spectra = _spectra(history, progress)

@@ -13,6 +13,7 @@ from gradlaw.analysis import Analysis, analyze
 from gradlaw.data import load_data
 from gradlaw.errors import InputError
 from gradlaw.history.collect import ENGINES
+from gradlaw.history.transforms import parse_transform
 from gradlaw.problem import RANDOMNESS, Problem
 from gradlaw.progress import Progress
 from gradlaw.report import summary
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _analyze(options: argparse.Namespace) -> None:
+    transforms = [parse_transform(text) for text in options.transform]
     out = Path(options.out or _default_directory(options))
     check_free(out, options.force)
     with Progress(shown=not options.quiet) as progress:
@@ -54,6 +56,7 @@ def _analyze(options: argparse.Namespace) -> None:
             alpha=options.alpha,
             seed=options.seed,
             engine=options.engine,
+            transforms=transforms,
             replacement=options.replacement,
             depth=options.depth,
             progress=progress,
@@ -92,7 +95,8 @@ def _default_directory(options: argparse.Namespace) -> str:
     else:
         data = (options.data or "digits").rstrip("/").rpartition("/")[2]
         what = f"{options.model or 'fcn'}-{data}"
-    return f"runs/{what}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"
+    transforms = "".join(f"-{text.replace('=', '')}" for text in options.transform)
+    return f"runs/{what}{transforms}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"
 
 
 def _print_summary(analysis: Analysis) -> None:
@@ -153,6 +157,9 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--gaussian-k", type=int, default=100, help="values in a Gaussian test (default: 100)")
     how.add_argument("--alpha", type=float, default=0.05, help="significance level (default: 0.05)")
     how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    how.add_argument("--transform", action="append", default=[], metavar="NAME[=VALUE]", help="what an optimiser would "
+                     "make of the gradients, in its order: clip-norm=1.0, clip-value=0.1, weight-decay=5e-4, "
+                     "momentum=0.9, adam (repeatable)")  # fmt: skip
     how.add_argument("--depth", action="store_true", help="also: layers, other tail indices and families, Gaussianity "
                      "on all iterations")  # fmt: skip
     how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")

@@ -280,6 +280,24 @@ def test_history_is_read_by_iteration_by_dimension_and_in_blocks(small_problem):
         assert blocks[0][0] == 0
 
 
+def test_transforms_are_applied_in_the_order_of_the_iterations(small_problem):
+    plain = gl.collect(small_problem, 40, 4, seed=3)
+    # vmap collects in chunks, the loop one by one: momentum must see one stream in both.
+    for engine in ("vmap", "loop"):
+        history = gl.collect(
+            small_problem, 40, 4, seed=3, engine=engine, transforms=(gl.ClipByNorm(0.5), gl.Momentum(0.9))
+        )
+        assert history.settings["transforms"] == ["clip-norm=0.5,norm_type=2.0", "momentum=0.9,dampening=0.0"]
+        assert "momentum=0.9" in history.notices[-1]
+        velocity = torch.zeros(small_problem.dimensions)
+        for t in range(40):
+            clipped = plain[t] * min(1.0, 0.5 / (float(plain[t].norm()) + 1e-6))
+            velocity = 0.9 * velocity + clipped
+            torch.testing.assert_close(history[t], velocity, rtol=1e-4, atol=1e-6)
+    with pytest.raises(gl.InputError):
+        gl.collect(small_problem, 40, 4, transforms=(gl.Momentum(), gl.ClipByNorm(1.0)))
+
+
 def test_rounding_is_measured_from_the_order_of_summation(small_problem):
     history = gl.collect(small_problem, 4, 64)
     eps = float(np.finfo(np.float32).eps)

@@ -2,5 +2,6 @@
 
 from gradlaw.history.collect import collect
 from gradlaw.history.gradient_history import GradientHistory
+from gradlaw.history.transforms import Adam, ClipByNorm, ClipByValue, Momentum, Transform, WeightDecay
 
-__all__ = ["GradientHistory", "collect"]
+__all__ = ["Adam", "ClipByNorm", "ClipByValue", "GradientHistory", "Momentum", "Transform", "WeightDecay", "collect"]

@@ -1,5 +1,6 @@
 """collect: from a problem to its gradient history."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -12,6 +13,7 @@ from gradlaw.history.finite import check_finite
 from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.loop import LoopEngine
 from gradlaw.history.preflight import Findings, inspect_problem
+from gradlaw.history.transforms import Adam, Apply, Momentum, Transform, check_order, describe, start_transforms
 from gradlaw.history.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -35,6 +37,7 @@ def collect(
     batch_size: int = 1,
     seed: int = 0,
     engine: str = "auto",
+    transforms: Sequence[Transform] = (),
     replacement: bool = False,
     *,
     progress: Progress = SILENT,
@@ -49,6 +52,8 @@ def collect(
         engine: ``"loop"`` (plain autograd, the reference), ``"vmap"`` (many minibatches at once), or ``"auto"``: vmap
             where iterations are small enough to gain and the model allows it. vmap is compared with the loop on the
             first minibatches of every run.
+        transforms: what an optimiser would make of the gradients at fixed parameters, applied from left to right:
+            clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
         replacement: draw each minibatch independently instead of by shuffled epochs.
         progress: where to show it.
 
@@ -62,12 +67,14 @@ def collect(
     """
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    check_order(transforms)
     minibatches = Minibatches(problem.samples, batch_size, iterations, seed, replacement)
     _check_memory(problem, iterations)
     reference = LoopEngine(problem, seed)
     findings = inspect_problem(problem, minibatches, reference)
     choice = _choose(engine, problem, minibatches, reference, findings)
-    gradients, losses = _fill(choice.engine, problem, minibatches, progress)
+    apply = start_transforms(transforms, problem, findings.unused)
+    gradients, losses = _fill(choice.engine, problem, minibatches, apply, progress)
     return GradientHistory(
         gradients=gradients,
         losses=losses,
@@ -81,13 +88,23 @@ def collect(
             "replacement": replacement,
             "engine": choice.engine.name,
             "dtype": str(problem.dtype).removeprefix("torch."),
+            "transforms": [describe(transform) for transform in transforms],
         },
-        notices=findings.notices + choice.notices,
+        notices=findings.notices + choice.notices + _notices_of(transforms),
     )
 
 
+def _notices_of(transforms: Sequence[Transform]) -> list[str]:
+    recursive = [describe(t) for t in transforms if isinstance(t, Momentum | Adam)]
+    return [
+        f"{name} makes iterations depend on one another, while tests across iterations take them for independent; its "
+        "first updates start from zero"
+        for name in recursive
+    ]
+
+
 def _fill(
-    engine: LoopEngine | VmapEngine, problem: Problem, minibatches: Minibatches, progress: Progress
+    engine: LoopEngine | VmapEngine, problem: Problem, minibatches: Minibatches, apply: Apply, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     iterations = len(minibatches)
     gradients = torch.empty(iterations, problem.dimensions, dtype=problem.dtype, device=problem.device)
@@ -99,6 +116,7 @@ def _fill(
             rows = gradients[start:end]
             losses[start:end] = engine.gradients(start, [minibatches[t] for t in range(start, end)], rows)
             check_finite(losses[start:end], rows, start, problem.layout)
+            apply(rows)
             advance(end - start)
     return gradients, losses
 

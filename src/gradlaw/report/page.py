@@ -69,6 +69,7 @@ def _settings(analysis: Analysis) -> list[tuple[str, str]]:
                         + ("with replacement" if s["replacement"] else "shuffled epochs without replacement")),
         ("Tests", f"K = {s['k']:,} largest values, Gaussian test on {s['gaussian_k']['dimension']} drawn values, "
                   f"alpha = {s['alpha']}"),
+        ("Transforms", ", then ".join(s["transforms"]) or "none: plain gradients"),
         ("Seed", str(s["seed"])),
         ("Engine", f"{s['engine']} ({s['dtype']}, {machine['device']} {machine['device_name']}, "
                    f"{machine['threads']} threads)"),

@@ -32,7 +32,8 @@ def title(analysis: Analysis) -> str:
     settings, problem = analysis.settings, analysis.provenance["problem"]
     data = problem["data"].get("name")
     on = f" on {data.rstrip('/').rpartition('/')[2]}" if data else ""
-    return f"{problem['model']}{on}, B = {settings['batch_size']:,}, T = {settings['iterations']:,}"
+    transformed = f" ({', '.join(settings['transforms'])})" if settings["transforms"] else ""
+    return f"{problem['model']}{on}{transformed}, B = {settings['batch_size']:,}, T = {settings['iterations']:,}"
 
 
 def verdicts(analysis: Analysis) -> list[str]:
