@@ -140,6 +140,7 @@ def analyze(
     seed: int = 0,
     engine: str = "auto",
     transforms: Sequence[Transform] = (),
+    store: str | Path | None = None,
     replacement: bool = False,
     depth: bool = False,
     *,
@@ -158,6 +159,7 @@ def analyze(
         seed: of the minibatches and of the Gaussian test's draws.
         engine: see :func:`gradlaw.collect`.
         transforms: see :func:`gradlaw.collect`.
+        store: see :func:`gradlaw.collect`.
         replacement: see :func:`gradlaw.collect`.
         depth: also test layer by layer, estimate other tail indices, compare with other families of tails and test
             Gaussianity on all iterations (see :class:`gradlaw.depth.Depth`); takes several times as long as the tests.
@@ -172,7 +174,7 @@ def analyze(
     if depth and iterations < SHORTEST:
         raise InputError(f"an analysis in depth needs at least {SHORTEST} iterations, got {iterations}")
     progress = progress or Progress(False)
-    history = collect(problem, iterations, batch_size, seed, engine, transforms, replacement, progress=progress)
+    history = collect(problem, iterations, batch_size, seed, engine, transforms, store, replacement, progress=progress)
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)
     tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
     spectra = _spectra(history, progress)

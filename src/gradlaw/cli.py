@@ -57,6 +57,7 @@ def _analyze(options: argparse.Namespace) -> None:
             seed=options.seed,
             engine=options.engine,
             transforms=transforms,
+            store=options.store,
             replacement=options.replacement,
             depth=options.depth,
             progress=progress,
@@ -127,10 +128,10 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     analyze = commands.add_parser(
         "analyze",
         help="collect gradients, test them in both directions, compute their spectra, write a report",
-        description="Collects the gradients of T minibatches at fixed parameters, tests them across parameters and "
-        "across minibatches for power-law tails and Gaussianity, computes the spectra of their second moment and "
-        "covariance, and writes tables, figures and report.html. Without arguments: the paper's fully connected "
-        "network, randomly initialised, on scikit-learn's handwritten digits.",
+        description="Collects the gradients of T minibatches at fixed parameters, tests them across parameters\n"
+        "and across minibatches for power-law tails and Gaussianity, computes the spectra of their\n"
+        "second moment and covariance, and writes tables, figures and report.html. Without arguments:\n"
+        "the paper's fully connected network, randomly initialised, on scikit-learn's handwritten digits.",
         epilog="examples:\n"
         "  gradlaw analyze\n"
         "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
@@ -160,6 +161,8 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--transform", action="append", default=[], metavar="NAME[=VALUE]", help="what an optimiser would "
                      "make of the gradients, in its order: clip-norm=1.0, clip-value=0.1, weight-decay=5e-4, "
                      "momentum=0.9, adam (repeatable)")  # fmt: skip
+    how.add_argument("--store", metavar="FOLDER", help="where to keep the gradients: memory, or a new folder (default: "
+                     "memory if they take up to half of what is free, else a temporary folder)")  # fmt: skip
     how.add_argument("--depth", action="store_true", help="also: layers, other tail indices and families, Gaussianity "
                      "on all iterations")  # fmt: skip
     how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")

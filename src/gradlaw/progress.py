@@ -34,6 +34,11 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
+    def say(self, text: str) -> None:
+        """Print a line beside the bars."""
+        if not self._bars.disable:
+            self._bars.console.print(text, highlight=False)
+
     @contextmanager
     def stage(self, label: str, total: int | None = None) -> Iterator[Advance]:
         """A stage of ``total`` steps; yields a function to call with the number of steps just done."""

@@ -1,17 +1,21 @@
 """collect: from a problem to its gradient history."""
 
+import shutil
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.history import disk
 from gradlaw.history.crosscheck import check_engine
 from gradlaw.history.finite import check_finite
 from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.loop import LoopEngine
+from gradlaw.history.placement import Placement, place
 from gradlaw.history.preflight import Findings, inspect_problem
 from gradlaw.history.transforms import Adam, Apply, Momentum, Transform, check_order, describe, start_transforms
 from gradlaw.history.vmap import VmapEngine
@@ -21,7 +25,6 @@ from gradlaw.progress import SILENT, Progress
 
 ENGINES = ("auto", "loop", "vmap")
 _LEAST_CHUNK = 8  # iterations at once from which batching them beats the loop, measured on LeNet and FCN
-_MEMORY_SHARE = 0.8
 
 
 @dataclass
@@ -38,6 +41,7 @@ def collect(
     seed: int = 0,
     engine: str = "auto",
     transforms: Sequence[Transform] = (),
+    store: str | Path | None = None,
     replacement: bool = False,
     *,
     progress: Progress = SILENT,
@@ -54,11 +58,13 @@ def collect(
             first minibatches of every run.
         transforms: what an optimiser would make of the gradients at fixed parameters, applied from left to right:
             clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
+        store: ``"memory"``, a new folder to keep the history in (see :meth:`GradientHistory.open`), or None: memory if
+            it takes up to half of what is free, else a temporary folder that goes with the history.
         replacement: draw each minibatch independently instead of by shuffled epochs.
         progress: where to show it.
 
     Returns:
-        The history, shape (T, n), on the problem's device.
+        The history, shape (T, n), on the problem's device or on disk.
 
     Raises:
         InputError: settings that do not fit the data, whatever the first minibatch shows (see
@@ -69,14 +75,17 @@ def collect(
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     check_order(transforms)
     minibatches = Minibatches(problem.samples, batch_size, iterations, seed, replacement)
-    _check_memory(problem, iterations)
+    placement = place(store, problem, iterations)
+    if placement.announcement:
+        progress.say(placement.announcement)
     reference = LoopEngine(problem, seed)
     findings = inspect_problem(problem, minibatches, reference)
     choice = _choose(engine, problem, minibatches, reference, findings)
     apply = start_transforms(transforms, problem, findings.unused)
-    gradients, losses = _fill(choice.engine, problem, minibatches, apply, progress)
-    return GradientHistory(
-        gradients=gradients,
+    target = _target(placement, problem, iterations)
+    losses = _fill(target, choice.engine, problem, minibatches, apply, progress)
+    history = GradientHistory(
+        gradients=target,
         losses=losses,
         layout=problem.layout,
         unused=findings.unused,
@@ -92,6 +101,19 @@ def collect(
         },
         notices=findings.notices + choice.notices + _notices_of(transforms),
     )
+    if placement.folder is not None:
+        disk.finish(placement.folder, losses, history.record())
+    return history
+
+
+def _target(placement: Placement, problem: Problem, iterations: int) -> Tensor | disk.DiskGradients:
+    shape = iterations, problem.dimensions
+    if placement.folder is None:
+        return torch.empty(shape, dtype=problem.dtype, device=problem.device)
+    gradients = disk.create(placement.folder, shape, problem.dtype)
+    if placement.temporary:
+        weakref.finalize(gradients, shutil.rmtree, placement.folder)
+    return gradients
 
 
 def _notices_of(transforms: Sequence[Transform]) -> list[str]:
@@ -104,21 +126,34 @@ def _notices_of(transforms: Sequence[Transform]) -> list[str]:
 
 
 def _fill(
-    engine: LoopEngine | VmapEngine, problem: Problem, minibatches: Minibatches, apply: Apply, progress: Progress
-) -> tuple[Tensor, Tensor]:
-    iterations = len(minibatches)
-    gradients = torch.empty(iterations, problem.dimensions, dtype=problem.dtype, device=problem.device)
+    target: Tensor | disk.DiskGradients,
+    engine: LoopEngine | VmapEngine,
+    problem: Problem,
+    minibatches: Minibatches,
+    apply: Apply,
+    progress: Progress,
+) -> Tensor:
+    """Collect into the target, band by band of rows; return the losses (T,)."""
+    iterations, step = len(minibatches), engine.chunk(minibatches.batch_size)
     losses = torch.empty(iterations, dtype=problem.dtype, device=problem.device)
-    step = engine.chunk(minibatches.batch_size)
+    if isinstance(target, disk.DiskGradients):
+        height = target.chunks[0]
+        buffer = torch.empty(height, problem.dimensions, dtype=problem.dtype, device=problem.device)
+    else:
+        height, buffer = iterations, target
     with progress.stage(f"collect gradients ({engine.name})", iterations) as advance:
-        for start in range(0, iterations, step):
-            end = min(start + step, iterations)
-            rows = gradients[start:end]
-            losses[start:end] = engine.gradients(start, [minibatches[t] for t in range(start, end)], rows)
-            check_finite(losses[start:end], rows, start, problem.layout)
-            apply(rows)
-            advance(end - start)
-    return gradients, losses
+        for top in range(0, iterations, height):
+            bottom = min(top + height, iterations)
+            for start in range(top, bottom, step):
+                end = min(start + step, bottom)
+                rows = buffer[start - top : end - top]
+                losses[start:end] = engine.gradients(start, [minibatches[t] for t in range(start, end)], rows)
+                check_finite(losses[start:end], rows, start, problem.layout)
+                apply(rows)
+                advance(end - start)
+            if isinstance(target, disk.DiskGradients):
+                target.write(top, buffer[: bottom - top])
+    return losses
 
 
 def _choose(
@@ -146,17 +181,3 @@ def _choose(
     expected = torch.empty_like(rows)
     reference.gradients(0, first, expected)
     return _Choice(fast, difference=check_engine(fast.name, rows, expected, problem.layout))
-
-
-def _check_memory(problem: Problem, iterations: int) -> None:
-    needed = iterations * problem.dimensions * problem.dtype.itemsize
-    if problem.device.type == "cuda":
-        free = torch.cuda.mem_get_info(problem.device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    if needed > _MEMORY_SHARE * free:
-        fits = int(_MEMORY_SHARE * free / (problem.dimensions * problem.dtype.itemsize))
-        raise InputError(
-            f"a gradient history of T={iterations} x n={problem.dimensions} needs {needed / 1e9:.1f} GB and "
-            f"{free / 1e9:.1f} GB are free; at most T={fits} fits, or analyse a part of the parameters"
-        )

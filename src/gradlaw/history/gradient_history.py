@@ -1,13 +1,15 @@
 """The gradient history: T gradients of n dimensions."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.history.disk import DiskGradients, open_store
 from gradlaw.problem import ParameterSlice
 from gradlaw.stats.series import series_blocks
 
@@ -20,7 +22,7 @@ class GradientHistory:
     one parameter saw in all iterations, shape (T,).
 
     Attributes:
-        gradients: tensor (T, n), finite.
+        gradients: (T, n), finite: a tensor, or a matrix on disk that is indexed like one.
         losses: tensor (T,), the minibatch losses.
         layout: where each parameter tensor sits among the n dimensions.
         unused: parameters on which the loss does not depend; their gradients are zeros.
@@ -30,7 +32,7 @@ class GradientHistory:
         notices: what was decided while collecting, in words.
     """
 
-    gradients: Tensor
+    gradients: Tensor | DiskGradients
     losses: Tensor
     layout: list[ParameterSlice]
     unused: list[str]
@@ -55,8 +57,29 @@ class GradientHistory:
         return self.gradients[t]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.gradients.cpu().numpy()
+        array = self.gradients[:].cpu().numpy()
         return np.array(array, dtype=dtype, copy=bool(copy)) if copy or dtype not in (None, array.dtype) else array
+
+    @staticmethod
+    def open(folder: str | Path) -> "GradientHistory":
+        """The history that ``collect(..., store=folder)`` left on disk.
+
+        Raises:
+            InputError: no history there, or one whose collection did not finish.
+        """
+        gradients, losses, record = open_store(Path(folder))
+        layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
+        return GradientHistory(gradients, losses, layout, **record)
+
+    def record(self) -> dict[str, Any]:
+        """All but gradients and losses, as plain data."""
+        return {
+            "layout": [asdict(part) for part in self.layout],
+            "unused": self.unused,
+            "rounding": self.rounding,
+            "settings": self.settings,
+            "notices": self.notices,
+        }
 
     def dimension(self, i: int) -> Tensor:
         """The T gradients of dimension i; shape (T,)."""

@@ -88,10 +88,10 @@ def gradient_spectrum(history: Any, center: bool = True, *, advance: Callable[[i
     return spectrum_of_gram(gram, gradients.shape[1], center, rounding_of(history))
 
 
-def gradients_of(history: Any) -> Tensor:
-    """The checked (T, n) tensor behind a GradientHistory or an array."""
+def gradients_of(history: Any) -> Any:
+    """The (T, n) matrix of a GradientHistory, in memory or on disk, or an array as a checked tensor."""
     gradients = getattr(history, "gradients", None)
-    if isinstance(gradients, Tensor):
+    if gradients is not None:
         return gradients
     matrix = as_matrix(history, "history")
     if matrix.shape[0] < 2:

@@ -1,6 +1,7 @@
 """The Gram matrix of a gradient history."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,14 +10,15 @@ _BLOCK_BYTES = 128 * 2**20
 _ROWS = 1024  # of one square of the symmetric product
 
 
-def gram_matrix(gradients: Tensor, advance: Callable[[int], None] | None = None) -> Tensor:
+def gram_matrix(gradients: Any, advance: Callable[[int], None] | None = None) -> Tensor:
     """G G^T of a (T, n) matrix, accumulated in float64; shape (T, T).
 
+    ``gradients`` is a tensor, or a matrix that is indexed like one and has ``chunks``.
     Only the squares on and below the diagonal are multiplied. ``advance`` is called with the dimensions just done.
     """
     iterations, dimensions = gradients.shape
     gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=gradients.device)
-    step = max(1, _BLOCK_BYTES // (8 * iterations))
+    step = getattr(gradients, "chunks", (0, max(1, _BLOCK_BYTES // (8 * iterations))))[1]
     for start in range(0, dimensions, step):
         block = gradients[:, start : start + step].double()
         for row in range(0, iterations, _ROWS):

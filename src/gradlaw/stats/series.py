@@ -1,6 +1,7 @@
 """The two directions of a (T, n) matrix as streams of series."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -23,9 +24,14 @@ def series_shape(shape: tuple[int, int], axis: str) -> tuple[int, int]:
     return (iterations, dimensions) if axis == "dimension" else (dimensions, iterations)
 
 
-def series_blocks(matrix: Tensor, axis: str) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first, block): the series ``first`` onwards as the rows of a view, strided as it comes."""
+def series_blocks(matrix: Any, axis: str) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first, block): the series ``first`` onwards as the rows of a view, strided as it comes.
+
+    ``matrix`` is a tensor, or a matrix that is indexed like one and has ``chunks``.
+    """
     count, length = series_shape((matrix.shape[0], matrix.shape[1]), axis)
     step = _COLUMNS if axis == "iteration" else max(1, _BLOCK_BYTES // (length * matrix.element_size()))
+    # A matrix in chunks is read chunk by chunk: to read less at once would read each more than once.
+    step = getattr(matrix, "chunks", (step, step))[0 if axis == "dimension" else 1]
     for start in range(0, count, step):
         yield start, matrix[start : start + step] if axis == "dimension" else matrix[:, start : start + step].T
