@@ -8,7 +8,7 @@ from gradlaw.errors import InputError
 from gradlaw.history import Adam, ClipByNorm, ClipByValue, GradientHistory, Momentum, WeightDecay, collect
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
-from gradlaw.spectra import Spectrum, eigengaps, gradient_spectrum
+from gradlaw.spectra import Spectrum, count_outliers, eigengaps, gradient_noise, gradient_spectrum
 from gradlaw.stats import (
     PowerLawFit,
     fit_power_law,
@@ -36,10 +36,12 @@ __all__ = [
     "analyze",
     "build_model",
     "collect",
+    "count_outliers",
     "eigengaps",
     "fit_power_law",
     "fit_power_law_rows",
     "gaussian_test_rows",
+    "gradient_noise",
     "gradient_spectrum",
     "gradient_tests",
     "load_data",

@@ -1,6 +1,45 @@
-"""Spectra of the gradient second moment and covariance, and their eigengaps."""
+"""Spectra of the gradient second moment and covariance: eigenvalues, eigengaps, eigenvectors, outliers, controls."""
 
+from gradlaw.spectra.controls import (
+    SpectraOverIterations,
+    control_spectrum,
+    diagonal_noise,
+    isotropic_noise,
+    permuted_within_dimensions,
+    spectrum_over_iterations,
+)
+from gradlaw.spectra.davis_kahan import DavisKahan, davis_kahan
 from gradlaw.spectra.eigengaps import Eigengaps, eigengaps
+from gradlaw.spectra.eigenvectors import Eigenvectors, gradient_eigenvectors
 from gradlaw.spectra.gradient import Spectrum, gradient_spectrum
+from gradlaw.spectra.layers import layer_spectra, trace_shares
+from gradlaw.spectra.noise import GradientNoise, gradient_noise, gradient_noise_by_layer
+from gradlaw.spectra.outliers import Outliers, count_outliers
+from gradlaw.spectra.subspaces import SubspaceOverlap, principal_angles, subspace_overlap
 
-__all__ = ["Eigengaps", "Spectrum", "eigengaps", "gradient_spectrum"]
+__all__ = [
+    "DavisKahan",
+    "Eigengaps",
+    "Eigenvectors",
+    "GradientNoise",
+    "Outliers",
+    "SpectraOverIterations",
+    "Spectrum",
+    "SubspaceOverlap",
+    "control_spectrum",
+    "count_outliers",
+    "davis_kahan",
+    "diagonal_noise",
+    "eigengaps",
+    "gradient_eigenvectors",
+    "gradient_noise",
+    "gradient_noise_by_layer",
+    "gradient_spectrum",
+    "isotropic_noise",
+    "layer_spectra",
+    "permuted_within_dimensions",
+    "principal_angles",
+    "spectrum_over_iterations",
+    "subspace_overlap",
+    "trace_shares",
+]

@@ -106,6 +106,27 @@ def rounding_of(history: Any) -> float:
     return measured if measured is not None else torch.finfo(as_matrix(history).dtype).eps
 
 
+def tensor_of(history: Any) -> Tensor:
+    """The same, for what needs all gradients in memory.
+
+    Raises:
+        InputError: they are on disk.
+    """
+    gradients = gradients_of(history)
+    if not isinstance(gradients, Tensor):
+        raise InputError(
+            "this needs the gradients in memory and the history is on disk: collect it with store='memory', or pass a "
+            "part of it, history[a:b]"
+        )
+    return gradients
+
+
+def rounding_floor(iterations: int, largest: float, second_moment_trace: float, rounding: float) -> float:
+    """``Spectrum.floor``: up to where eigenvalues cannot be told from rounding."""
+    solver = iterations * float(np.finfo(np.float64).eps) * max(largest, second_moment_trace / iterations)
+    return max(solver, rounding**2 * second_moment_trace)
+
+
 def spectrum_of_gram(gram: Tensor, dimensions: int, center: bool, rounding: float) -> Spectrum:
     """The spectrum behind the Gram matrix G G^T of the uncentred gradients.
 
@@ -115,12 +136,11 @@ def spectrum_of_gram(gram: Tensor, dimensions: int, center: bool, rounding: floa
     second_moment_trace = float(gram.diagonal().mean())
     chosen = (centre(gram) if center else gram) / iterations
     eigenvalues = torch.linalg.eigvalsh(chosen).flip(0)[: min(iterations, dimensions)].cpu().numpy()
-    solver = iterations * float(np.finfo(np.float64).eps) * max(float(eigenvalues[0]), second_moment_trace / iterations)
     return Spectrum(
         eigenvalues=eigenvalues,
         centred=center,
         iterations=iterations,
         dimensions=dimensions,
         trace=float(chosen.diagonal().sum()),
-        floor=max(solver, rounding**2 * second_moment_trace),
+        floor=rounding_floor(iterations, float(eigenvalues[0]), second_moment_trace, rounding),
     )

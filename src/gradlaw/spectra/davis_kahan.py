@@ -1,0 +1,175 @@
+"""The Davis-Kahan bound beside the measured angles between eigenvectors of two histories (paper Theorem 1, Eq. 6)."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import linalg
+from torch import Tensor
+
+from gradlaw.errors import InputError
+from gradlaw.spectra.eigenvectors import GramEigenpairs, gram_eigenpairs
+from gradlaw.spectra.gradient import Spectrum, rounding_of, spectrum_of_gram, tensor_of
+from gradlaw.spectra.gram import centre, gram_matrix
+from gradlaw.stats.powerlaw import PowerLawFit
+
+_BLOCK_BYTES = 64 * 2**20  # of float64 gradients
+
+
+@dataclass(frozen=True)
+class DavisKahan:
+    """How far the eigenvectors of one gradient covariance turn in another, and how far they can.
+
+    Attributes:
+        sines: shape (K,), measured sin of the angle between the k-th eigenvectors, k = 1..K; rounding below 1e-7.
+        bounds: shape (K,), 2 ||C - C~||_op / gaps. A bound of 1 or more says nothing.
+        approximations: shape (K,), the bound for power-law gaps, 2 ||C - C~||_op (k + 1)^(s + 1) / lambda_1 (paper
+            Eq. 6, for s near 1).
+        gaps: shape (K,), min(delta_(k-1), delta_k) of the first history; delta_0 is infinite.
+        perturbation: ||C - C~||_op, the paper's epsilon ||M||_op.
+        s: exponent of the first spectrum, of its ``fit_k`` largest eigenvalues.
+        fit_k: how many eigenvalues s was fitted to.
+        eigenvalues: shape (K,), of the first history.
+        centred: covariance (True) or second moment.
+    """
+
+    sines: np.ndarray
+    bounds: np.ndarray
+    approximations: np.ndarray
+    gaps: np.ndarray
+    perturbation: float
+    s: float
+    fit_k: int
+    eigenvalues: np.ndarray
+    centred: bool
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an eigenvector, indexed by k."""
+        columns = {
+            "eigenvalue": self.eigenvalues,
+            "gap": self.gaps,
+            "sine": self.sines,
+            "bound": self.bounds,
+            "approximation": self.approximations,
+        }
+        return pd.DataFrame(columns, index=pd.RangeIndex(1, len(self.sines) + 1, name="k"))
+
+
+def davis_kahan(first: Any, second: Any = None, k: int = 10, center: bool = True, fit_k: int = 1000) -> DavisKahan:
+    """Measured and largest possible angles between the k-th eigenvectors of two independent gradient histories.
+
+    The bound is Corollary 1 of Yu, Wang, Samworth 2015, which the paper restates as its Theorem 1: for eigenvectors of
+    C and C~,  sin(u_k, u~_k) <= 2 ||C - C~||_op / min(delta_(k-1), delta_k), where delta_k = lambda_k - lambda_(k+1)
+    are gaps of C alone, delta_0 is infinite, and so is delta_n. It holds for every pair of matrices, independent or
+    not.
+
+    No n x n matrix is formed. With A and B the two (centred) matrices, divided by sqrt(T) each, M = [A; B] and
+    S = diag(1, .., 1, -1, .., -1), the difference is C - C~ = M^T S M. Its nonzero eigenvalues are those of S M M^T,
+    and, with M M^T = R^T R (a pivoted Cholesky factor), those of the symmetric R S R^T, of at most T1 + T2
+    rows. Cosines are v_k^T A B^T v~_k / sqrt(lambda_k lambda~_k).
+
+    Where two eigenvalues nearly coincide, sampling can swap their order; the angle of the k-th with the k-th is then
+    near 90 degrees, and the bound far above 1.
+
+    Args:
+        first: a GradientHistory, or a (T, n) array or tensor of gradients.
+        second: another at the same parameters, of any T. Default: the second half of ``first``, compared with its first
+            half.
+        k: how many eigenvectors to compare, K.
+        center: compare covariances; False for second moments.
+        fit_k: how many eigenvalues of the first spectrum determine s (paper: 1000); lowered to its rank.
+
+    Raises:
+        InputError: histories of different n, fewer than two iterations in either, a value that is not finite, k < 1 or
+            above one of the ranks, or a first spectrum of rank 1, to which no power law can be fitted.
+    """
+    a, b = (tensor_of(first), tensor_of(second)) if second is not None else _halves(tensor_of(first))
+    if a.shape[1] != b.shape[1]:
+        raise InputError(f"the two histories have {a.shape[1]} and {b.shape[1]} dimensions")
+    rounding = max(rounding_of(first), rounding_of(first if second is None else second))
+    pair = _GramPair(gram_matrix(a), gram_matrix(b), _cross_gram(a, b))
+    left, right = (gram_eigenpairs(gram, k, center, rounding) for gram in (pair.first, pair.second))
+    spectrum = spectrum_of_gram(pair.first, a.shape[1], center, rounding)
+    fit = _power_law(spectrum, fit_k)
+    pair = pair.centred() if center else pair
+    cosines = _cosines(pair.cross, left, right)
+    perturbation = _operator_norm_of_difference(pair)
+    gaps = _smaller_gaps(spectrum.eigenvalues, k, a.shape[1])
+    with np.errstate(divide="ignore"):  # equal eigenvalues: no bound
+        bounds = 2 * perturbation / gaps if perturbation else np.zeros(k)
+    return DavisKahan(
+        sines=np.sqrt(1 - cosines**2),
+        bounds=bounds,
+        approximations=2 * perturbation * np.arange(2.0, k + 2) ** (fit.s + 1) / left.eigenvalues[0],
+        gaps=gaps,
+        perturbation=perturbation,
+        s=fit.s,
+        fit_k=fit.k,
+        eigenvalues=left.eigenvalues,
+        centred=center,
+    )
+
+
+class _GramPair(NamedTuple):
+    """A A^T, B B^T and A B^T of two histories."""
+
+    first: Tensor
+    second: Tensor
+    cross: Tensor
+
+    def centred(self) -> "_GramPair":
+        """The same of the gradients less the mean of their own history."""
+        rows, columns = self.cross.mean(dim=1, keepdim=True), self.cross.mean(dim=0, keepdim=True)
+        return _GramPair(centre(self.first), centre(self.second), self.cross - rows - columns + self.cross.mean())
+
+
+def _halves(gradients: Tensor) -> tuple[Tensor, Tensor]:
+    half = len(gradients) // 2
+    if half < 2:
+        raise InputError(f"two halves of at least 2 iterations each are needed, got {len(gradients)} iterations")
+    return gradients[:half], gradients[half : 2 * half]
+
+
+def _cross_gram(a: Tensor, b: Tensor) -> Tensor:
+    """A B^T in float64, streamed over the dimensions; shape (T1, T2)."""
+    b = b.to(a.device)
+    cross = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
+    step = max(1, _BLOCK_BYTES // (8 * (len(a) + len(b))))
+    for start in range(0, a.shape[1], step):
+        block = slice(start, start + step)
+        cross.addmm_(a[:, block].double(), b[:, block].double().T)
+    return cross
+
+
+def _power_law(spectrum: Spectrum, k: int) -> PowerLawFit:
+    if spectrum.rank < 2:
+        raise InputError(f"the {spectrum.matrix} of the first history has rank {spectrum.rank}; Eq. 6 needs at least 2")
+    return spectrum.power_law(min(k, spectrum.rank))
+
+
+def _cosines(cross: Tensor, left: GramEigenpairs, right: GramEigenpairs) -> np.ndarray:
+    """|u_k . u~_k|, k = 1..K, from A B^T."""
+    products = left.vectors.T @ cross.cpu().numpy() @ right.vectors
+    scale = cross.shape[0] * cross.shape[1] * left.eigenvalues * right.eigenvalues
+    return np.abs(products.diagonal() / np.sqrt(scale)).clip(max=1.0)
+
+
+def _operator_norm_of_difference(pair: _GramPair) -> float:
+    """||A^T A / T1 - B^T B / T2||_op."""
+    sizes = pair.cross.shape
+    joint = torch.cat([torch.cat([pair.first, pair.cross], dim=1), torch.cat([pair.cross.T, pair.second], dim=1)])
+    weights = np.repeat(1 / np.sqrt(sizes), sizes)
+    signs = np.repeat([1.0, -1.0], sizes)
+    factor, pivots, rank, _ = linalg.lapack.dpstrf(joint.cpu().numpy() * weights[:, None] * weights)
+    factor = np.triu(factor)[:rank]
+    return float(np.abs(linalg.eigvalsh((factor * signs[pivots - 1]) @ factor.T)).max(initial=0.0))
+
+
+def _smaller_gaps(eigenvalues: np.ndarray, k: int, dimensions: int) -> np.ndarray:
+    """min(delta_(k-1), delta_k) for k = 1..k, with delta_0 and delta_n infinite."""
+    after = -np.inf if len(eigenvalues) == dimensions else 0.0
+    padded = np.concatenate([[np.inf], eigenvalues, [after]])[: k + 2]
+    gaps = -np.diff(padded)
+    return np.minimum(gaps[:-1], gaps[1:])
