@@ -24,7 +24,7 @@ def _autograd(problem: gl.Problem, iterations: int, batch_size: int, seed: int =
 
 
 @pytest.mark.parametrize("batch_size", [6, 11])  # batch norm of two samples is too ill-conditioned to compare
-@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("engine", ["loop", "vmap", "layerwise"])
 @pytest.mark.parametrize("name", problems.NAMES)
 def test_engines_equal_float64_autograd(name, engine, batch_size):
     reference = _autograd(problems.make(name, torch.float64), 9, batch_size)
@@ -41,7 +41,7 @@ def test_single_samples_too():
     assert ((history.gradients - reference).norm(dim=1) / reference.norm(dim=1)).max() < 2e-6
 
 
-@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("engine", ["loop", "vmap", "layerwise"])
 def test_nothing_in_the_model_changes(engine):
     problem = problems.make("fcn")
     before = {name: tensor.clone() for name, tensor in problem.model.state_dict().items()}
@@ -196,7 +196,7 @@ def test_batch_norm_of_a_single_value_is_refused_by_name():
         gl.collect(problems.make("fcn"), 4, 1)
 
 
-@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("engine", ["loop", "vmap", "layerwise"])
 def test_unused_parameters_are_listed_and_kept_as_zeros(engine):
     class Partly(nn.Module):
         def __init__(self):
@@ -265,7 +265,7 @@ def test_one_seed_gives_the_same_bits(small_problem):
 
 
 def test_unknown_engine(small_problem):
-    with pytest.raises(gl.InputError, match="auto, loop, vmap"):
+    with pytest.raises(gl.InputError, match="auto, loop, vmap, layerwise"):
         gl.collect(small_problem, 4, 1, engine="fast")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from gradlaw.history import disk
 from gradlaw.history.crosscheck import check_engine
 from gradlaw.history.finite import check_finite
 from gradlaw.history.gradient_history import GradientHistory
+from gradlaw.history.layerwise import LayerwiseEngine
 from gradlaw.history.loop import LoopEngine
 from gradlaw.history.placement import Placement, place
 from gradlaw.history.preflight import Findings, inspect_problem
@@ -23,13 +25,14 @@ from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 
-ENGINES = ("auto", "loop", "vmap")
+ENGINES = ("auto", "loop", "vmap", "layerwise")
+Engine = LoopEngine | VmapEngine | LayerwiseEngine
 _LEAST_CHUNK = 8  # iterations at once from which batching them beats the loop, measured on LeNet and FCN
 
 
 @dataclass
 class _Choice:
-    engine: LoopEngine | VmapEngine
+    engine: Engine
     difference: float = 0.0
     notices: list[str] = field(default_factory=list)
 
@@ -53,9 +56,10 @@ def collect(
         iterations: T, at least 2.
         batch_size: B, at most the number of samples.
         seed: of the minibatches, and of each iteration's randomness if the problem has any.
-        engine: ``"loop"`` (plain autograd, the reference), ``"vmap"`` (many minibatches at once), or ``"auto"``: vmap
-            where iterations are small enough to gain and the model allows it. vmap is compared with the loop on the
-            first minibatches of every run.
+        engine: ``"loop"`` (plain autograd, the reference), ``"vmap"`` (many minibatches at once), ``"layerwise"`` (many
+            minibatches at once from the inputs and output gradients of layers: the fastest for models made of common
+            layers, but not yet chosen by itself), or ``"auto"``: vmap where iterations are small enough to gain and
+            the model allows it. All are compared with the loop on the first minibatches of every run.
         transforms: what an optimiser would make of the gradients at fixed parameters, applied from left to right:
             clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
         store: ``"memory"``, a new folder to keep the history in (see :meth:`GradientHistory.open`), or None: memory if
@@ -127,7 +131,7 @@ def _notices_of(transforms: Sequence[Transform]) -> list[str]:
 
 def _fill(
     target: Tensor | disk.DiskGradients,
-    engine: LoopEngine | VmapEngine,
+    engine: Engine,
     problem: Problem,
     minibatches: Minibatches,
     apply: Apply,
@@ -162,15 +166,19 @@ def _choose(
     if asked == "loop":
         return _Choice(reference)
     if findings.random:
-        if asked == "vmap":
-            raise InputError("engine 'vmap' cannot seed the randomness of each iteration; use engine='loop'")
+        if asked != "auto":
+            raise InputError(f"engine {asked!r} cannot seed the randomness of each iteration; use engine='loop'")
         return _Choice(reference, notices=["engine loop: the model draws random numbers, which vmap cannot seed"])
-    fast = VmapEngine(problem)
-    if asked == "auto" and fast.chunk(minibatches.batch_size) < _LEAST_CHUNK:
-        return _Choice(reference)
     # Two minibatches, so that a mix-up between them shows.
     first = [minibatches[0], minibatches[1]]
     rows = torch.empty(2, problem.dimensions, dtype=problem.dtype, device=problem.device)
+    if asked == "layerwise":
+        layerwise = LayerwiseEngine(problem, first)
+        layerwise.gradients(0, first, rows)
+        return _checked(layerwise, rows, first, reference)
+    fast = VmapEngine(problem)
+    if asked == "auto" and fast.chunk(minibatches.batch_size) < _LEAST_CHUNK:
+        return _Choice(reference)
     try:
         fast.gradients(0, first, rows)
     except RuntimeError as error:  # what torch.func raises for an operation that it cannot batch
@@ -178,6 +186,11 @@ def _choose(
         if asked == "vmap":
             raise InputError(f"engine 'vmap' cannot batch this model: {reason}. Use engine='loop'") from error
         return _Choice(reference, notices=[f"engine loop: vmap cannot batch this model ({reason})"])
+    return _checked(fast, rows, first, reference)
+
+
+def _checked(engine: Engine, rows: Tensor, batches: list[np.ndarray], reference: LoopEngine) -> _Choice:
+    """The engine whose gradients of the first minibatches are ``rows``, if the reference agrees."""
     expected = torch.empty_like(rows)
-    reference.gradients(0, first, expected)
-    return _Choice(fast, difference=check_engine(fast.name, rows, expected, problem.layout))
+    reference.gradients(0, batches, expected)
+    return _Choice(engine, difference=check_engine(engine.name, rows, expected, reference.problem.layout))
