@@ -116,11 +116,14 @@ class Problem:
 
     def minibatch_loss(self, state: Mapping[str, Tensor], inputs: Any, targets: Any) -> Tensor:
         """The loss of one minibatch with the parameters and buffers in ``state`` put in place of the model's own."""
+        return self.loss(self.output(state, inputs), targets)
+
+    def output(self, state: Mapping[str, Tensor], inputs: Any) -> Any:
+        """What the model makes of inputs, with ``state`` put in place; a dict of inputs is passed as keywords."""
         args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
         if not isinstance(args, tuple | list):
             args = (args,)
-        output = torch.func.functional_call(self.model, dict(state), tuple(args), kwargs)
-        return self.loss(output, targets)
+        return torch.func.functional_call(self.model, dict(state), tuple(args), kwargs)
 
     def describe(self) -> dict[str, Any]:
         """What a result has to record of the problem, with digests of theta and of the data held in memory."""

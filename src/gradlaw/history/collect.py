@@ -1,6 +1,7 @@
 """collect: from a problem to its gradient history."""
 
 import shutil
+import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ def collect(
     findings = inspect_problem(problem, minibatches, reference)
     choice = _choose(engine, problem, minibatches, reference, findings)
     apply = start_transforms(transforms, problem, findings.unused)
-    target = _target(placement, problem, iterations)
+    target, folder = _target(placement, problem, iterations)
     losses = _fill(target, choice.engine, problem, minibatches, apply, progress)
     history = GradientHistory(
         gradients=target,
@@ -105,19 +106,22 @@ def collect(
         },
         notices=findings.notices + choice.notices + _notices_of(transforms),
     )
-    if placement.folder is not None:
-        disk.finish(placement.folder, losses, history.record())
+    if folder is not None:
+        disk.finish(folder, losses, history.record())
     return history
 
 
-def _target(placement: Placement, problem: Problem, iterations: int) -> Tensor | disk.DiskGradients:
+def _target(placement: Placement, problem: Problem, iterations: int) -> tuple[Tensor | disk.DiskGradients, Path | None]:
+    """An empty matrix, and its folder if it is on disk."""
     shape = iterations, problem.dimensions
     if placement.folder is None:
-        return torch.empty(shape, dtype=problem.dtype, device=problem.device)
-    gradients = disk.create(placement.folder, shape, problem.dtype)
-    if placement.temporary:
-        weakref.finalize(gradients, shutil.rmtree, placement.folder)
-    return gradients
+        return torch.empty(shape, dtype=problem.dtype, device=problem.device), None
+    if not placement.temporary:
+        return disk.create(placement.folder, shape, problem.dtype), placement.folder
+    folder = Path(tempfile.mkdtemp(prefix="gradlaw-", dir=placement.folder))
+    gradients = disk.create(folder, shape, problem.dtype)
+    weakref.finalize(gradients, shutil.rmtree, folder)
+    return gradients, folder
 
 
 def _notices_of(transforms: Sequence[Transform]) -> list[str]:

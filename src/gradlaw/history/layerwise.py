@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from gradlaw.errors import InputError
@@ -104,14 +104,12 @@ class LayerwiseEngine:
         inputs, targets = self.problem.fetch(np.stack(batches))
         inputs = pytree.tree_map(lambda a: a.flatten(0, 1), inputs)
         iterations, samples = len(batches), len(batches) * len(batches[0])
-        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
-        args = tuple(args) if isinstance(args, tuple | list) else (args,)
         with _without_fast_path(), ExitStack() as replaced:
             for name, layer in self.problem.model.named_modules():
                 if name in self._rules and (name in self._parts or takes_batch_statistics(layer)):
                     forward = self._layer_forward(name, layer, iterations, samples, root, record)
                     replaced.enter_context(_replaced_forward(layer, forward))
-            outputs = functional_call(self.problem.model, {**state, **self.problem.buffers()}, args, kwargs)
+            outputs = self.problem.output({**state, **self.problem.buffers()}, inputs)
         return pytree.tree_map(lambda leaf: _split(leaf, iterations, samples), outputs), targets
 
     def _layer_forward(

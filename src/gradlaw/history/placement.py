@@ -17,7 +17,7 @@ _MEMORY_SHARE = 0.5  # of what is free, that a history may take
 
 @dataclass(frozen=True)
 class Placement:
-    """The folder of a store on disk, or None for memory; ``temporary`` ones go with the history."""
+    """The folder of a store on disk, or None for memory; a ``temporary`` one is made below it."""
 
     folder: Path | None
     temporary: bool
@@ -48,7 +48,7 @@ def place(store: str | Path | None, problem: Problem, iterations: int) -> Placem
     parent = Path(tempfile.gettempdir())
     _check_disk(parent, needed, row, size)
     where = f"more than {_MEMORY_SHARE:.0%} of the {free / 1e9:.2f} GB of memory that are free: stored below {parent}"
-    return Placement(Path(tempfile.mkdtemp(prefix="gradlaw-", dir=parent)), True, f"{size}, {where} while it is used")
+    return Placement(parent, True, f"{size}, {where} while it is used")
 
 
 def _free_memory(device: torch.device) -> int:

@@ -12,10 +12,8 @@ from torch import Tensor
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import GramEigenpairs, gram_eigenpairs
 from gradlaw.spectra.gradient import Spectrum, rounding_of, spectrum_of_gram, tensor_of
-from gradlaw.spectra.gram import centre, gram_matrix
+from gradlaw.spectra.gram import centre, cross_gram, gram_matrix
 from gradlaw.stats.powerlaw import PowerLawFit
-
-_BLOCK_BYTES = 64 * 2**20  # of float64 gradients
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def davis_kahan(first: Any, second: Any = None, k: int = 10, center: bool = True
     if a.shape[1] != b.shape[1]:
         raise InputError(f"the two histories have {a.shape[1]} and {b.shape[1]} dimensions")
     rounding = max(rounding_of(first), rounding_of(first if second is None else second))
-    pair = _GramPair(gram_matrix(a), gram_matrix(b), _cross_gram(a, b))
+    pair = _GramPair(gram_matrix(a), gram_matrix(b), cross_gram(a, b.to(a.device)))
     left, right = (gram_eigenpairs(gram, k, center, rounding) for gram in (pair.first, pair.second))
     spectrum = spectrum_of_gram(pair.first, a.shape[1], center, rounding)
     fit = _power_law(spectrum, fit_k)
@@ -130,17 +128,6 @@ def _halves(gradients: Tensor) -> tuple[Tensor, Tensor]:
     if half < 2:
         raise InputError(f"two halves of at least 2 iterations each are needed, got {len(gradients)} iterations")
     return gradients[:half], gradients[half : 2 * half]
-
-
-def _cross_gram(a: Tensor, b: Tensor) -> Tensor:
-    """A B^T in float64, streamed over the dimensions; shape (T1, T2)."""
-    b = b.to(a.device)
-    cross = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
-    step = max(1, _BLOCK_BYTES // (8 * (len(a) + len(b))))
-    for start in range(0, a.shape[1], step):
-        block = slice(start, start + step)
-        cross.addmm_(a[:, block].double(), b[:, block].double().T)
-    return cross
 
 
 def _power_law(spectrum: Spectrum, k: int) -> PowerLawFit:

@@ -29,6 +29,16 @@ def gram_matrix(gradients: Any, advance: Callable[[int], None] | None = None) ->
     return gram.tril_().add_(gram.tril(-1).T)
 
 
+def cross_gram(a: Tensor, b: Tensor) -> Tensor:
+    """A B^T of two matrices of n columns on one device, in float64, streamed over the columns."""
+    cross = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
+    step = max(1, _BLOCK_BYTES // (8 * (len(a) + len(b))))
+    for start in range(0, a.shape[1], step):
+        block = slice(start, start + step)
+        cross.addmm_(a[:, block].double(), b[:, block].double().T)
+    return cross
+
+
 def centre(gram: Tensor) -> Tensor:
     """The Gram matrix of the gradients less their mean over the iterations, from that of the gradients."""
     mean = gram.mean(dim=1)

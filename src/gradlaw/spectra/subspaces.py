@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import Eigenvectors
+from gradlaw.spectra.gram import cross_gram
 from gradlaw.stats.arrays import as_matrix
 
-_BLOCK_BYTES = 64 * 2**20  # of float64 vectors
 _ORTHONORMAL = 1e-2  # largest entry of V V^T - I; eigenvectors next to the rounding floor are off by 1/T
 
 
@@ -105,8 +105,8 @@ def _cosines(a: Tensor, b: Tensor) -> np.ndarray:
 
     That rotation, by the Cholesky factor of V V^T, keeps the span of the first k vectors for every k.
     """
-    left, right = (torch.linalg.cholesky(_checked(_products(v, v))) for v in (a, b))
-    cross = torch.linalg.solve_triangular(left, _products(a, b), upper=False)
+    left, right = (torch.linalg.cholesky(_checked(cross_gram(v, v))) for v in (a, b))
+    cross = torch.linalg.solve_triangular(left, cross_gram(a, b), upper=False)
     return torch.linalg.solve_triangular(right, cross.T, upper=False).T.cpu().numpy()
 
 
@@ -116,16 +116,6 @@ def _checked(products: Tensor) -> Tensor:
         raise InputError(
             f"the vectors are not orthonormal: an inner product is off by {error:.2g}; pass unit eigenvectors as rows"
         )
-    return products
-
-
-def _products(a: Tensor, b: Tensor) -> Tensor:
-    """A B^T in float64, streamed over the dimensions."""
-    products = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
-    step = max(1, _BLOCK_BYTES // (8 * (len(a) + len(b))))
-    for start in range(0, a.shape[1], step):
-        block = slice(start, start + step)
-        products.addmm_(a[:, block].double(), b[:, block].double().T)
     return products
 
 
