@@ -1,7 +1,6 @@
 """Problem: a model, a per-batch mean loss and a data set, at fixed parameters."""
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,6 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from gradlaw.errors import InputError
+from gradlaw.provenance import sha256
 
 Loss = Callable[[Any, Any], Tensor]
 RANDOMNESS = ("refuse", "seeded")
@@ -134,12 +134,12 @@ class Problem:
             "loss": getattr(self.loss, "__name__", type(self.loss).__name__),
             "dimensions": self.dimensions,
             "parameters_not_analysed": [name for name, _ in self.model.named_parameters() if name not in analysed],
-            "parameters_sha256": _digest([p.detach() for p in self.model.parameters()]),
+            "parameters_sha256": sha256([p.detach() for p in self.model.parameters()]),
             "randomness": self.randomness,
             "data": {
                 **self.data_description,
                 "samples": self.samples,
-                "sha256": _digest(pytree.tree_leaves(self.data)) if isinstance(self.data, tuple) else None,
+                "sha256": sha256(pytree.tree_leaves(self.data)) if isinstance(self.data, tuple) else None,
             },
         }
 
@@ -229,11 +229,3 @@ def _pair(item: Any, index: int) -> tuple[Any, Any]:
 def _brief(value: Any) -> str:
     length = f" of {len(value)}" if isinstance(value, tuple | list) else ""
     return f"{type(value).__name__}{length}"
-
-
-def _digest(tensors: Sequence[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
-    return digest.hexdigest()

@@ -1,12 +1,18 @@
 """What every result records of the software and the machine that made it."""
 
+import hashlib
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
 import torch
+from torch import Tensor
 
-PACKAGES = ("gradlaw", "torch", "numpy", "scipy", "pandas", "pyarrow", "datasets", "scikit-learn", "matplotlib")
+PACKAGES = (
+    *("gradlaw", "torch", "numpy", "scipy", "pandas", "pyarrow", "pillow", "datasets", "safetensors", "scikit-learn"),
+    "matplotlib",
+)
 
 
 def versions() -> dict[str, str]:
@@ -18,3 +24,12 @@ def machine(device: torch.device) -> dict[str, Any]:
     """The device that computed, and the threads: another number of them sums in another order."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {"device": str(device), "device_name": name, "system": platform.system(), "threads": torch.get_num_threads()}
+
+
+def sha256(tensors: Iterable[Tensor]) -> str:
+    """A digest of the types, shapes and bytes of tensors."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -9,16 +9,20 @@ import zarr
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.history.storage import DTYPES, dtype_name
+from gradlaw.stats.arrays import as_float
 
 GRADIENTS, LOSSES = "gradients", "losses"
-_BAND_BYTES = 256 * 2**20  # of all columns of one row of chunks, and of all rows of one column of chunks
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+_BAND_BYTES = 256 * 2**20  # as read, of all columns of one row of chunks, and of all rows of one column of chunks
+_BFLOAT16_BITS = "uint16"  # zarr and NumPy have no bfloat16
+_TYPE = "dtype"  # the attribute of the array that says what its bits are
 
 
 class DiskGradients:
     """A (T, n) matrix on disk that is indexed like a tensor; what is indexed is read, and a tensor.
 
-    Chunks are as long in each direction as a band of them, across or down the whole matrix, takes about 256 MB.
+    Half precision is read as float32; ``dtype`` is the type on disk. Chunks are as long in each direction as a band of
+    them, across or down the whole matrix, takes about 256 MB when read.
     """
 
     device = torch.device("cpu")
@@ -27,20 +31,22 @@ class DiskGradients:
         self._array = array
         self.shape: tuple[int, int] = (array.shape[0], array.shape[1])
         self.chunks: tuple[int, int] = (array.chunks[0], array.chunks[1])
-        self.dtype: torch.dtype = next(t for t, name in _DTYPES.items() if name == str(array.dtype))
+        self.dtype: torch.dtype = DTYPES[str(array.attrs.get(_TYPE, array.dtype))]
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Tensor:
-        return torch.from_numpy(np.asarray(self._array[key]))
+        stored = torch.from_numpy(np.asarray(self._array[key]))
+        return as_float(stored.view(self.dtype))
 
     def write(self, first: int, rows: Tensor) -> None:
-        """Store rows ``first`` onwards; whole bands of chunks are written fastest."""
-        self._array[first : first + len(rows)] = rows.cpu().numpy()
+        """Store rows ``first`` onwards, of the type on disk; whole bands of chunks are written fastest."""
+        bits = rows.cpu().view(torch.uint16) if self.dtype == torch.bfloat16 else rows.cpu()
+        self._array[first : first + len(rows)] = bits.numpy()
 
     def element_size(self) -> int:
-        """Bytes of one value."""
+        """Bytes of one value on disk."""
         return self.dtype.itemsize
 
 
@@ -53,11 +59,15 @@ def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> DiskGrad
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"the store {folder} is not empty; give a new folder, or open the history that it holds")
     group = zarr.create_group(folder)
+    size_read = torch.promote_types(dtype, torch.float32).itemsize
     chunks = tuple(
-        max(1, min(size, _BAND_BYTES // (other * dtype.itemsize)))
-        for size, other in zip(shape, shape[::-1], strict=True)
+        max(1, min(size, _BAND_BYTES // (other * size_read))) for size, other in zip(shape, shape[::-1], strict=True)
     )
-    array = group.create_array(GRADIENTS, shape=shape, chunks=chunks, dtype=_DTYPES[dtype], compressors=None)
+    name = dtype_name(dtype)
+    bits = _BFLOAT16_BITS if dtype == torch.bfloat16 else name
+    array = group.create_array(
+        GRADIENTS, shape=shape, chunks=chunks, dtype=bits, compressors=None, attributes={_TYPE: name}
+    )
     return DiskGradients(array)
 
 
@@ -68,13 +78,18 @@ def finish(folder: Path, losses: Tensor, record: dict[str, Any]) -> None:
     group.attrs["gradlaw"] = record
 
 
+def holds_store(folder: Path) -> bool:
+    """Whether the folder holds a store, finished or not."""
+    return (folder / "zarr.json").is_file()
+
+
 def open_store(folder: Path) -> tuple[DiskGradients, Tensor, dict[str, Any]]:
     """The matrix, the losses and the record of a finished store.
 
     Raises:
         InputError: no store, or one whose collection did not finish.
     """
-    if not (folder / "zarr.json").is_file():
+    if not holds_store(folder):
         raise InputError(f"{folder} holds no gradient history")
     group: Any = zarr.open_group(folder, mode="r")
     if "gradlaw" not in group.attrs:

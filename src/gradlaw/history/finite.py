@@ -13,9 +13,7 @@ def check_finite(losses: Tensor, gradients: Tensor, first: int, layout: list[Par
     Raises:
         InputError: names the first bad iteration, and for a gradient its parameter.
     """
-    for t, loss in enumerate(losses.tolist(), start=first):
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise InputError(f"the loss of iteration {t} is {loss}: has the model diverged, or do the data hold NaN?")
+    check_losses(losses, first)
     # A sum is finite unless a term is not, or it overflows; only then is every value looked at.
     if torch.isfinite(gradients.sum()):
         return
@@ -28,3 +26,14 @@ def check_finite(losses: Tensor, gradients: Tensor, first: int, layout: list[Par
             f"the gradient of iteration {first + row} is {value} at parameter {part.name!r} "
             f"(element {column - part.start} of {part.stop - part.start}), while its loss is {float(losses[row]):.4g}"
         )
+
+
+def check_losses(losses: Tensor, first: int) -> None:
+    """Refuse NaN and infinity among the losses (C,) of iterations ``first`` onwards.
+
+    Raises:
+        InputError: names the first bad iteration.
+    """
+    for t, loss in enumerate(losses.tolist(), start=first):
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise InputError(f"the loss of iteration {t} is {loss}: has the model diverged, or do the data hold NaN?")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradlaw.history.disk import DiskGradients, open_store
 from gradlaw.problem import ParameterSlice
+from gradlaw.stats.arrays import as_float
 from gradlaw.stats.series import series_blocks
 
 
@@ -19,15 +20,16 @@ class GradientHistory:
     """The gradients of T minibatches at fixed parameters, stored as T rows of n; the paper's G is its transpose.
 
     ``history[t]`` and ``history[a:b]`` are gradients, of shape (n,) and (b - a, n); ``history.dimension(i)`` is what
-    one parameter saw in all iterations, shape (T,).
+    one parameter saw in all iterations, shape (T,). All of these, and ``blocks``, are float32 where half precision is
+    stored, so that nothing is computed in half precision.
 
     Attributes:
-        gradients: (T, n), finite: a tensor, or a matrix on disk that is indexed like one.
+        gradients: (T, n), finite, as stored: a tensor, or a matrix on disk that is indexed like one.
         losses: tensor (T,), the minibatch losses.
         layout: where each parameter tensor sits among the n dimensions.
         unused: parameters on which the loss does not depend; their gradients are zeros.
-        rounding: relative rounding error ||error|| / ||g|| of a gradient, as seen when the same gradient is computed
-            another way.
+        rounding: relative rounding error ||error|| / ||g|| of a gradient: as seen when the same gradient is computed
+            another way, or that of the type it is stored in, whichever is larger.
         settings: engine, seed, batch size and whatever else the gradients depend on.
         notices: what was decided while collecting, in words.
     """
@@ -47,17 +49,17 @@ class GradientHistory:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the stored gradients."""
+        """Of the stored gradients; float16 and bfloat16 are read as float32."""
         return self.gradients.dtype
 
     def __len__(self) -> int:
         return self.gradients.shape[0]
 
     def __getitem__(self, t: int | slice | tuple) -> Tensor:
-        return self.gradients[t]
+        return as_float(self.gradients[t])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.gradients[:].cpu().numpy()
+        array = self[:].cpu().numpy()
         return np.array(array, dtype=dtype, copy=bool(copy)) if copy or dtype not in (None, array.dtype) else array
 
     @staticmethod
@@ -69,6 +71,7 @@ class GradientHistory:
         """
         gradients, losses, record = open_store(Path(folder))
         layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
+        record.pop("problem")  # what reopening compares
         return GradientHistory(gradients, losses, layout, **record)
 
     def record(self) -> dict[str, Any]:
@@ -83,7 +86,7 @@ class GradientHistory:
 
     def dimension(self, i: int) -> Tensor:
         """The T gradients of dimension i; shape (T,)."""
-        return self.gradients[:, i]
+        return self[:, i]
 
     def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
         """Yield (first, block): the series ``first`` onwards in one direction, as the rows of a view.

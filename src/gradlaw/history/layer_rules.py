@@ -35,6 +35,7 @@ class LayerRule:
     forward: Forward
     weight: Rule
     bias: Rule
+    by_rows: bool = False  # dimensions before the features are all alike
 
 
 def rule_of(module: nn.Module) -> LayerRule | None:
@@ -89,16 +90,21 @@ def _embedding(
 
 
 def _embedding_weight(layer: nn.Embedding, x: Tensor, g: Tensor, out: Tensor) -> None:
-    iterations, vocabulary, width = out.shape
-    x, g = x.reshape(iterations, -1), g.reshape(iterations, -1, width)
+    x, g = embedding_rows(layer, x, g, len(out))
+    out.zero_()
+    out.scatter_add_(1, x.unsqueeze(-1).expand_as(g), g)
+
+
+def embedding_rows(layer: nn.Embedding, x: Tensor, g: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Indices (C, R), and what each adds to its row of the gradient, (C, R, width)."""
+    x, g = x.reshape(iterations, -1), g.reshape(iterations, -1, layer.embedding_dim)
     if layer.padding_idx is not None:
         g = g * (x != layer.padding_idx).unsqueeze(-1)
     if layer.scale_grad_by_freq:
-        counts = torch.zeros(iterations, vocabulary, dtype=g.dtype, device=g.device)
+        counts = torch.zeros(iterations, layer.num_embeddings, dtype=g.dtype, device=g.device)
         counts.scatter_add_(1, x, torch.ones_like(x, dtype=g.dtype))
         g = g / counts.gather(1, x).unsqueeze(-1)
-    out.zero_()
-    out.scatter_add_(1, x.unsqueeze(-1).expand_as(g), g)
+    return x, g
 
 
 def _convolution(
@@ -110,9 +116,7 @@ def _convolution(
 def _convolution_weight(layer: _ConvNd, x: Tensor, g: Tensor, out: Tensor) -> None:
     """An iteration of few samples as one matrix product over its windows, one of many as a convolution."""
     samples = len(x) // len(out)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    if any(layer._reversed_padding_repeated_twice):
-        x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    x = padded(layer, x)
     if samples > _WINDOWED_SAMPLES:
         for row, one, g_one in zip(out, x.split(samples), g.split(samples), strict=True):
             row.copy_(_weight_of_one_iteration(layer, one, g_one))
@@ -122,6 +126,21 @@ def _convolution_weight(layer: _ConvNd, x: Tensor, g: Tensor, out: Tensor) -> No
     pieces = zip(out.split(block), x.split(block * samples), g.split(block * samples), strict=True)
     for some, x_some, g_some in pieces:
         _windowed_weight(layer, x_some, g_some, some)
+
+
+def padded(layer: _ConvNd, x: Tensor) -> Tensor:
+    """The input with the layer's own padding around it."""
+    if not any(layer._reversed_padding_repeated_twice):
+        return x
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+
+
+def windows(layer: _ConvNd, x: Tensor) -> Tensor:
+    """What the kernel sees of the padded input: a view (samples, channels, *places, *kernel)."""
+    for axis, (size, stride, dilation) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)):
+        x = x.unfold(2 + axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    return x
 
 
 def _weight_of_one_iteration(layer: _ConvNd, x: Tensor, g: Tensor) -> Tensor:
@@ -134,8 +153,7 @@ def _windowed_weight(layer: _ConvNd, x: Tensor, g: Tensor, out: Tensor) -> None:
     """weight[o, i, k] = sum over samples and places p of g[o, p] x[i, stride p + dilation k]; x is padded."""
     iterations, groups, places = len(out), layer.groups, g.shape[2:]
     axes = len(places)
-    for axis, (size, stride, dilation) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)):
-        x = x.unfold(2 + axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    x = windows(layer, x)
     # (C B, in, *places, *kernel) to (C groups, B places, in / groups kernel)
     x = x.reshape(iterations, -1, groups, layer.in_channels // groups, *x.shape[2:])
     place_axes, kernel_axes = range(4, 4 + axes), range(4 + axes, 4 + 2 * axes)
@@ -211,12 +229,12 @@ _BATCH_NORM = LayerRule(_batch_norm, _scale_of_channels, _sum_of_channels)
 _INSTANCE_NORM = LayerRule(_instance_norm, _scale_of_channels, _sum_of_channels)
 
 RULES: Mapping[type[nn.Module], LayerRule] = {
-    nn.Linear: LayerRule(_linear, _linear_weight, _sum_of_rows),
-    nn.Embedding: LayerRule(_embedding, _embedding_weight, _sum_of_rows),
+    nn.Linear: LayerRule(_linear, _linear_weight, _sum_of_rows, by_rows=True),
+    nn.Embedding: LayerRule(_embedding, _embedding_weight, _sum_of_rows, by_rows=True),
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _CONVOLUTION),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _BATCH_NORM),
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _INSTANCE_NORM),
     nn.GroupNorm: LayerRule(_group_norm, _scale_of_channels, _sum_of_channels),
-    nn.LayerNorm: LayerRule(_layer_norm, _scale_of_rows, _sum_of_rows),
-    nn.RMSNorm: LayerRule(_rms_norm, _scale_of_rows, _sum_of_rows),
+    nn.LayerNorm: LayerRule(_layer_norm, _scale_of_rows, _sum_of_rows, by_rows=True),
+    nn.RMSNorm: LayerRule(_rms_norm, _scale_of_rows, _sum_of_rows, by_rows=True),
 }

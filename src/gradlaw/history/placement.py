@@ -24,20 +24,20 @@ class Placement:
     announcement: str | None
 
 
-def place(store: str | Path | None, problem: Problem, iterations: int) -> Placement:
-    """Decide where T gradients go, from their size and what is free.
+def place(store: str | Path | None, problem: Problem, iterations: int, dtype: torch.dtype) -> Placement:
+    """Decide where T gradients stored as ``dtype`` go, from their size and what is free.
 
     Raises:
         InputError: they do not fit where they are asked to go; the message says how many would.
     """
-    needed = iterations * problem.dimensions * problem.dtype.itemsize
+    row = problem.dimensions * dtype.itemsize
+    needed = iterations * row
     size = f"a gradient history of T={iterations:,} x n={problem.dimensions:,} takes {needed / 1e9:.2f} GB"
-    row = problem.dimensions * problem.dtype.itemsize
     if store is not None and store != MEMORY:
         folder = Path(store)
         _check_disk(folder.parent, needed, row, size)
         return Placement(folder, False, f"{size}: stored in {folder}")
-    free = _free_memory(problem.device)
+    free = free_memory(problem.device)
     fits = needed <= _MEMORY_SHARE * free
     if store == MEMORY and needed > free:
         raise InputError(
@@ -51,7 +51,8 @@ def place(store: str | Path | None, problem: Problem, iterations: int) -> Placem
     return Placement(parent, True, f"{size}, {where} while it is used")
 
 
-def _free_memory(device: torch.device) -> int:
+def free_memory(device: torch.device) -> int:
+    """Bytes of memory that are free on a device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 

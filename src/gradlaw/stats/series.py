@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.stats.arrays import as_float
 
 AXES = ("dimension", "iteration")
 _BLOCK_BYTES = 64 * 2**20  # of rows
@@ -27,11 +28,12 @@ def series_shape(shape: tuple[int, int], axis: str) -> tuple[int, int]:
 def series_blocks(matrix: Any, axis: str) -> Iterator[tuple[int, Tensor]]:
     """Yield (first, block): the series ``first`` onwards as the rows of a view, strided as it comes.
 
-    ``matrix`` is a tensor, or a matrix that is indexed like one and has ``chunks``.
+    ``matrix`` is a tensor, or a matrix that is indexed like one and has ``chunks``. Half precision comes as float32.
     """
     count, length = series_shape((matrix.shape[0], matrix.shape[1]), axis)
     step = _COLUMNS if axis == "iteration" else max(1, _BLOCK_BYTES // (length * matrix.element_size()))
     # A matrix in chunks is read chunk by chunk: to read less at once would read each more than once.
     step = getattr(matrix, "chunks", (step, step))[0 if axis == "dimension" else 1]
     for start in range(0, count, step):
-        yield start, matrix[start : start + step] if axis == "dimension" else matrix[:, start : start + step].T
+        block = matrix[start : start + step] if axis == "dimension" else matrix[:, start : start + step].T
+        yield start, as_float(block)

@@ -2,58 +2,145 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from gradlaw import streams
 from gradlaw.errors import InputError
 from gradlaw.zoo.fcn import FCN
+from gradlaw.zoo.gpt import GPT, next_token_loss
 from gradlaw.zoo.lenet import LeNet
+from gradlaw.zoo.resnet import ResNet18
 
 Shape = tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """How to make a model for samples of one shape, the sizes to choose with their smallest values, and its loss."""
+
+    make: Callable[..., nn.Module]  # (sample_shape, classes, **sizes)
+    smallest: dict[str, int]
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+
+
 def _lenet(shape: Shape, classes: int) -> nn.Module:
     if len(shape) != 3 or shape[1:] not in ((28, 28), (32, 32)):
-        raise InputError(
-            f"lenet takes images of 28x28 or 32x32, the samples have shape {'x'.join(map(str, shape))}; use fcn"
-        )
+        raise InputError(f"lenet takes images of 28x28 or 32x32, the samples have shape {_text(shape)}; use fcn")
     return LeNet(channels=shape[0], size=shape[1], classes=classes)
 
 
-def _fcn(shape: Shape, classes: int, *, depth: int = 2, steps: tuple[str, ...] = ("bn", "relu")) -> nn.Module:
-    return FCN(math.prod(shape), classes, depth=depth, steps=steps)
+def _fcn(shape: Shape, classes: int, *, steps: tuple[str, ...], depth: int, width: int = 70) -> nn.Module:
+    return FCN(math.prod(shape), classes, width, depth, steps)
 
 
-MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
-    "lenet": _lenet,
-    "fcn": _fcn,
-    "fcn-relu-bn": partial(_fcn, steps=("relu", "bn")),
-    "fcn-relu": partial(_fcn, steps=("relu",)),
-    "lnn": partial(_fcn, depth=4, steps=()),
-    "lnn-bn": partial(_fcn, depth=4, steps=("bn",)),
-    "lnn-relu": partial(_fcn, depth=4, steps=("relu",)),
+def _resnet18(shape: Shape, classes: int, *, width: int = 64) -> nn.Module:
+    if len(shape) != 3:
+        raise InputError(f"resnet18 takes images (C, H, W), the samples have shape {_text(shape)}; use fcn")
+    return ResNet18(channels=shape[0], classes=classes, width=width)
+
+
+def _gpt(shape: Shape, classes: int, *, width: int = 64, depth: int = 4, heads: int = 4) -> nn.Module:
+    if len(shape) != 1:
+        raise InputError(f"gpt takes sequences of tokens (context,), the samples have shape {_text(shape)}")
+    if width % heads:
+        raise InputError(f"the width of gpt must be a multiple of its heads, got width={width} and heads={heads}")
+    return GPT(vocabulary=classes, context=shape[0], width=width, depth=depth, heads=heads)
+
+
+def _fully_connected(depth: int, *steps: str) -> Architecture:
+    return Architecture(partial(_fcn, depth=depth, steps=steps), {"width": 1, "depth": 0})
+
+
+MODELS: dict[str, Architecture] = {
+    "lenet": Architecture(_lenet, {}),
+    "resnet18": Architecture(_resnet18, {"width": 1}),
+    "fcn": _fully_connected(2, "bn", "relu"),
+    "fcn-relu-bn": _fully_connected(2, "relu", "bn"),
+    "fcn-relu": _fully_connected(2, "relu"),
+    "lnn": _fully_connected(4),
+    "lnn-bn": _fully_connected(4, "bn"),
+    "lnn-relu": _fully_connected(4, "relu"),
+    "gpt": Architecture(_gpt, {"width": 1, "depth": 1, "heads": 1}, next_token_loss),
 }
 
 
-def build_model(name: str, sample_shape: Shape, classes: int, seed: int = 0) -> nn.Module:
-    """A model of the paper for samples of one shape, with PyTorch's default initialisation, seeded.
+@dataclass(frozen=True)
+class ModelSettings:
+    """All that :func:`build_model` needs to build a model again; the fields are its arguments."""
+
+    name: str
+    sample_shape: Shape
+    classes: int
+    seed: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """The model, at its initialisation.
+
+        Raises:
+            InputError: as :func:`build_model`.
+        """
+        return build_model(self.name, self.sample_shape, self.classes, self.seed, **self.sizes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"sample_shape": list(self.sample_shape)}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "ModelSettings":
+        """What :meth:`to_dict` made."""
+        return ModelSettings(**values | {"sample_shape": tuple(values["sample_shape"])})
+
+
+def build_model(name: str, sample_shape: Shape, classes: int, seed: int = 0, **sizes: int | None) -> nn.Module:
+    """A model for samples of one shape, with PyTorch's default initialisation, seeded.
 
     Args:
         name: one of ``MODELS``.
-        sample_shape: shape of one sample, (C, H, W) or (F,).
-        classes: number of logits.
+        sample_shape: shape of one sample: (C, H, W) for images, (F,) for numbers, (context,) for tokens.
+        classes: number of logits, at least that of the classes; for gpt the number of different tokens.
         seed: of the initialisation; the global random state is left alone.
+        **sizes: ``width`` and ``depth`` (fully connected networks: of the hidden layers, 70 and 2, linear ones 4),
+            ``width`` (resnet18: of its first stage, 64), ``width``, ``depth`` and ``heads`` (gpt: 64, 4 and 4).
+            None is the default.
 
     Raises:
-        InputError: unknown name, or samples that the model does not take.
+        InputError: unknown name, a size that the model does not have or that is too small, or samples that it does
+            not take.
     """
-    if name not in MODELS:
-        raise InputError(f"unknown model {name!r}; there are {', '.join(MODELS)}")
+    architecture = _architecture(name)
+    if classes < 1:
+        raise InputError(f"a model needs at least one class, got {classes}")
+    chosen: dict[str, Any] = {key: value for key, value in sizes.items() if value is not None}
+    for key, value in chosen.items():
+        _check_size(name, architecture, key, value)
     word = int(np.random.SeedSequence([streams.MODEL, seed]).generate_state(1, np.uint64)[0])
     with torch.random.fork_rng([]):
         torch.manual_seed(word)
-        return MODELS[name](sample_shape, classes)
+        return architecture.make(tuple(sample_shape), classes, **chosen)
+
+
+def _architecture(name: str) -> Architecture:
+    if name not in MODELS:
+        raise InputError(f"unknown model {name!r}; there are {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def _check_size(name: str, architecture: Architecture, key: str, value: int) -> None:
+    if key not in architecture.smallest:
+        takes = ", ".join(architecture.smallest) or "no sizes"
+        raise InputError(f"{name} has no {key} to choose; it takes {takes}")
+    least = architecture.smallest[key]
+    if not isinstance(value, int) or value < least:
+        raise InputError(f"the {key} of {name} must be an integer of at least {least}, got {value!r}")
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape))

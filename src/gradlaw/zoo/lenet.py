@@ -7,7 +7,7 @@ from torch.nn import functional as F
 class LeNet(nn.Module):
     """conv 6@5x5, conv 16@5x5, then 400-120-84-``classes``; 28x28 images are padded by 2 to 32x32.
 
-    61,706 parameters for 1 channel, 62,006 for 3 channels, with 10 classes.
+    61,706 parameters for 1 channel, 62,006 for 3 channels, with 10 classes. Initialisation is PyTorch's default.
     """
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10):

@@ -1,0 +1,116 @@
+"""The type that gradients are stored in, and what rounding to it does to them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradlaw.errors import InputError
+from gradlaw.problem import ParameterSlice
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def storage_dtype(asked: torch.dtype | str | None, computed: torch.dtype) -> torch.dtype:
+    """The type to store gradients in: the one they are computed in unless another is asked for.
+
+    Raises:
+        InputError: no such type.
+    """
+    name = dtype_name(computed if asked is None else asked)
+    if name not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {asked!r}")
+    return DTYPES[name]
+
+
+def dtype_name(dtype: torch.dtype | str) -> str:
+    """``float32`` for ``torch.float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+class Storage:
+    """Rounds gradients to the type they are stored in and measures the error of it.
+
+    Of a gradient g and what is stored of it, g~, the relative error is ||g~ - g|| / ||g||.
+
+    Args:
+        dtype: of what is stored.
+        layout: names the parameter of a value that does not fit.
+    """
+
+    def __init__(self, dtype: torch.dtype, layout: list[ParameterSlice]):
+        self.dtype, self._layout = dtype, layout
+        self._error_power, self._power, self._largest = 0.0, 0.0, 0.0
+        self._nonzero, self._underflown = 0, 0
+
+    @property
+    def rounding(self) -> float:
+        """sqrt(sum ||g~ - g||^2 / sum ||g||^2) over all iterations.
+
+        Times the root of the spectrum's trace, it is the most that the root of any eigenvalue moves (Weyl).
+        """
+        return (self._error_power / self._power) ** 0.5 if self._power else 0.0
+
+    def store(self, rows: Tensor, out: Tensor, first: int) -> None:
+        """Round gradients (C, n) of the iterations ``first`` onwards into ``out``.
+
+        Raises:
+            InputError: a value beyond the range of the type; names its iteration and parameter.
+        """
+        out.copy_(rows)
+        errors, norms = _distances(rows, out)
+        if not torch.isfinite(errors).all():
+            self._refuse(rows, out, first)
+        self._error_power += float(errors.square().sum())
+        self._power += float(norms.square().sum())
+        self._largest = max(self._largest, float((errors / norms.where(norms > 0, 1)).max()))
+        nonzero = int(torch.count_nonzero(rows))
+        self._nonzero += nonzero
+        self._underflown += nonzero - int(torch.count_nonzero(out))
+
+    def describe(self) -> dict[str, Any]:
+        """Type and errors by name: ``rounding``, its largest value in one iteration, share of nonzero values lost."""
+        return {
+            "dtype": dtype_name(self.dtype),
+            "rounding": self.rounding,
+            "largest_rounding": self._largest,
+            "underflow": self._underflown / max(1, self._nonzero),
+        }
+
+    def notices(self) -> list[str]:
+        """What the rounding does to results, in words; nothing if there was none."""
+        if not self._largest:
+            return []
+        found = self.describe()
+        return [
+            f"gradients are stored as {found['dtype']}: their relative rounding error is {self.rounding:.2g} (root "
+            f"mean square over iterations; at most {self._largest:.2g}) and {found['underflow']:.2%} of the nonzero "
+            "values became zero. Values that became equal move a KS distance by up to about (beta - 1) x "
+            f"{torch.finfo(self.dtype).eps:.2g}"
+        ]
+
+    def _refuse(self, rows: Tensor, out: Tensor, first: int) -> None:
+        row, column = (~torch.isfinite(out)).nonzero()[0].tolist()
+        value = float(rows[row, column])
+        part = next(p for p in self._layout if column < p.stop)
+        wider = "bfloat16" if abs(value) < torch.finfo(torch.bfloat16).max else dtype_name(rows.dtype)
+        raise InputError(
+            f"the gradient of iteration {first + row} is {value:.6g} at parameter {part.name!r} "
+            f"(element {column - part.start} of {part.stop - part.start}), beyond the range of "
+            f"{dtype_name(self.dtype)}, {torch.finfo(self.dtype).max:.6g}; store it with dtype={wider!r}"
+        )
+
+
+def _distances(rows: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """||g~ - g|| and ||g|| of each row, in float64."""
+    errors, norms = [], []
+    for row, kept in zip(rows, out, strict=True):  # one at a time, to stay in the cache
+        wide = row.to(torch.float64, copy=True)
+        norms.append(torch.linalg.vector_norm(wide))
+        errors.append(torch.linalg.vector_norm(wide.sub_(kept)))
+    return torch.stack(errors), torch.stack(norms)
