@@ -102,11 +102,10 @@ def test_seeds(control):
 
 
 def test_types():
-    class History:
-        gradients = torch.randn(8, 100).bfloat16()
-
-    assert permuted_within_dimensions(History()).dtype == torch.bfloat16
-    assert diagonal_noise(History()).dtype == torch.bfloat16
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):
+        gradients = torch.randn(8, 100, dtype=dtype)
+        assert permuted_within_dimensions(gradients).dtype == torch.promote_types(dtype, torch.float32)
+        assert diagonal_noise(gradients).dtype == torch.promote_types(dtype, torch.float32)
     single, double = (isotropic_noise((5, 70), 0, dtype) for dtype in (torch.float32, torch.float64))
     torch.testing.assert_close(single, double.float())
 

@@ -63,6 +63,15 @@ def test_equation_6():
     np.testing.assert_allclose(result.approximations, expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize(("iterations", "expected"), [(60, 29), (4, 2)])
+def test_the_exponent_is_fitted_well_above_the_last_eigenvalues(iterations, expected):
+    first, second = _pair((iterations, 45), 200, decay=0.6)
+    result = davis_kahan(first, second, k=2)
+    assert result.fit_k == expected
+    with pytest.raises(gl.InputError, match=f"k={iterations} but the covariance spectrum has numerical rank"):
+        davis_kahan(first, second, k=2, fit_k=iterations)
+
+
 def test_default_is_the_two_halves_of_one_history(small_problem):
     history = gl.collect(small_problem, 41, 4)
     halves = davis_kahan(history, k=3)

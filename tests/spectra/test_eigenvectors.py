@@ -1,9 +1,13 @@
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 import gradlaw as gl
 from gradlaw.spectra.eigenvectors import gradient_eigenvectors, gram_eigenpairs
+from gradlaw.spectra.gradient import spectrum_of_gram
 from gradlaw.spectra.gram import gram_matrix
 
 
@@ -31,8 +35,8 @@ def test_equals_the_eigenvectors_of_the_explicit_matrix(shape, center):
     assert pairs.centred is center
 
 
-def test_equals_right_singular_vectors_in_every_block_of_dimensions(monkeypatch):
-    monkeypatch.setattr("gradlaw.spectra.eigenvectors._BLOCK_BYTES", 8 * 20 * 7)  # blocks of 7 dimensions
+def test_equals_right_singular_vectors_in_every_block_of_iterations(monkeypatch):
+    monkeypatch.setattr("gradlaw.stats.series._BLOCK_BYTES", 8 * 60 * 7)  # blocks of 7 iterations
     gradients = torch.from_numpy(_gradients((20, 60)))
     expected = torch.linalg.svd(gradients, full_matrices=False).Vh[:5]
     vectors = gradient_eigenvectors(gradients, 5, center=False).vectors
@@ -75,11 +79,55 @@ def test_history_keeps_its_type_and_takes_a_gram_matrix(small_problem):
 
 
 def test_half_precision_gradients_have_float32_vectors():
-    class History:
-        gradients = torch.randn(10, 30).bfloat16()
-        rounding = 2.0**-9
+    gradients = torch.randn(10, 30).bfloat16()
+    pairs = gradient_eigenvectors(gradients, 2)
+    assert pairs.vectors.dtype == torch.float32
+    torch.testing.assert_close(pairs.vectors, gradient_eigenvectors(gradients.float(), 2).vectors)
 
-    assert gradient_eigenvectors(History(), 2).vectors.dtype == torch.float32
+
+@pytest.mark.parametrize("center", [False, True])
+def test_a_spectrum_knows_its_eigenvectors(small_problem, center):
+    history = gl.collect(small_problem, 40, 4)
+    spectrum = gl.gradient_spectrum(history, center)
+    pairs, expected = spectrum.eigenvectors(3), gradient_eigenvectors(history, 3, center)
+    torch.testing.assert_close(pairs.vectors, expected.vectors, rtol=0, atol=0)
+    assert pairs.centred is center
+    with pytest.raises(gl.InputError, match=f"numerical rank {spectrum.rank}"):
+        spectrum.eigenvectors(spectrum.rank + 1)
+    array = gl.gradient_spectrum(history.gradients.numpy(), center).eigenvectors(3)
+    torch.testing.assert_close(array.vectors, expected.vectors, rtol=0, atol=0)
+
+
+class _Recomputed:
+    """Gradients that are never stored: drawn again in blocks of 7 each time that they are asked for."""
+
+    shape = (25, 70)
+
+    def blocks(self, axis):
+        assert axis == "dimension"
+        gradients = torch.from_numpy(_gradients(self.shape))
+        yield from ((first, gradients[first : first + 7]) for first in range(0, 25, 7))
+
+
+def test_gradients_that_are_never_stored_have_eigenvectors():
+    gradients = _gradients((25, 70))
+    gram = gram_matrix(torch.from_numpy(gradients))
+    spectrum = spectrum_of_gram(gram, 70, True, 1e-16, _Recomputed())
+    torch.testing.assert_close(spectrum.eigenvectors(4).vectors, gradient_eigenvectors(gradients, 4).vectors)
+
+
+def test_a_stored_spectrum_does_not_know_its_gradients():
+    spectrum = gl.gradient_spectrum(_gradients((25, 70)))
+    loaded = pickle.loads(pickle.dumps(spectrum))
+    np.testing.assert_array_equal(loaded.eigenvalues, spectrum.eigenvalues)
+    assert "origin" not in dataclasses.asdict(spectrum)
+    for unknowing in (
+        loaded,
+        spectrum_of_gram(torch.eye(3), 5, False, 0.0),
+        gl.Spectrum(**dataclasses.asdict(spectrum)),
+    ):
+        with pytest.raises(gl.InputError, match="does not know its gradients"):
+            unknowing.eigenvectors(1)
 
 
 def test_rank_is_the_limit():

@@ -140,8 +140,8 @@ def _linear_regression():
     return samples, np.trace(np.cov(samples.T)), mean @ mean
 
 
-# Of batches of 5, four samples of each epoch are dropped.
-@pytest.mark.parametrize(("batch_size", "epochs"), [(1, 0.75), (3, 1), (3, 2.5), (5, 2.5)])
+# Of batches of 5, four samples of each epoch are dropped; one of 20 or 23 is an epoch.
+@pytest.mark.parametrize(("batch_size", "epochs"), [(1, 0.75), (3, 1), (3, 2.5), (5, 2.5), (20, 30), (23, 30)])
 def test_shuffled_epochs_are_corrected_for(batch_size, epochs):
     samples, sample_trace, mean_square = _linear_regression()
     rng = np.random.default_rng(2)
@@ -194,8 +194,21 @@ def test_gradients_without_noise_are_degenerate(mean):
     assert {name: getattr(noise, name).value for name in ESTIMATES} == zero
 
 
-def test_full_batches_of_a_problem_are_degenerate(small_problem):
-    assert gradient_noise(gl.collect(small_problem, 20, small_problem.samples)).degenerate
+def test_full_batches_of_a_problem_say_nothing(small_problem):
+    history = gl.collect(small_problem, 20, small_problem.samples)
+    with pytest.raises(gl.InputError, match="batch_size=64 of 64 samples: every gradient is of the whole data set"):
+        gradient_noise(history)
+    assert noise_of_gram(gram_matrix(history.gradients), 64, rounding=history.rounding).degenerate
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_a_history_knows_how_it_was_drawn(small_problem, replacement):
+    history = gl.collect(small_problem, 40, 4, replacement=replacement)
+    expected = gradient_noise(history.gradients, 4, samples=None if replacement else 64)
+    other = gradient_noise(history.gradients, 4, samples=64 if replacement else None)
+    assert gradient_noise(history).sample_trace == expected.sample_trace != other.sample_trace
+    frame = gradient_noise_by_layer(history)
+    assert frame.loc[("model", "all"), "sample_trace"] == pytest.approx(expected.sample_trace.value, rel=1e-9)
 
 
 def test_layers_add_up(small_problem):

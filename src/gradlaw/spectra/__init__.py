@@ -11,6 +11,7 @@ from gradlaw.spectra.controls import (
 from gradlaw.spectra.davis_kahan import DavisKahan, davis_kahan
 from gradlaw.spectra.eigengaps import Eigengaps, eigengaps
 from gradlaw.spectra.eigenvectors import Eigenvectors, gradient_eigenvectors
+from gradlaw.spectra.factor_gram import FactorGram, factor_gram
 from gradlaw.spectra.gradient import Spectrum, gradient_spectrum
 from gradlaw.spectra.layers import layer_spectra, trace_shares
 from gradlaw.spectra.noise import GradientNoise, gradient_noise, gradient_noise_by_layer
@@ -21,6 +22,7 @@ __all__ = [
     "DavisKahan",
     "Eigengaps",
     "Eigenvectors",
+    "FactorGram",
     "GradientNoise",
     "Outliers",
     "SpectraOverIterations",
@@ -31,6 +33,7 @@ __all__ = [
     "davis_kahan",
     "diagonal_noise",
     "eigengaps",
+    "factor_gram",
     "gradient_eigenvectors",
     "gradient_noise",
     "gradient_noise_by_layer",

@@ -1,6 +1,6 @@
 """Controls: what the statistics of a spectrum say when there is nothing to find, and how they move with T."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from gradlaw import streams
 from gradlaw.errors import InputError
-from gradlaw.spectra.gradient import Spectrum, rounding_of, spectrum_of_gram, tensor_of
-from gradlaw.spectra.gram import gram_matrix
+from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectrum_of_gram
+from gradlaw.spectra.gram import column_blocks, gram_matrix, gram_of_blocks
 
-CONTROLS = ("isotropic", "permuted", "diagonal")
 _COLUMNS = 4096  # the unit in which draws are seeded: part of what a seed means
 
 
@@ -41,16 +40,16 @@ def permuted_within_dimensions(history: Any, seed: int = 0) -> Tensor:
     Every value, and so every mean and variance, stays in its dimension; correlations between dimensions go.
 
     Args:
-        history: a GradientHistory, or a (T, n) array or tensor of gradients.
+        history: a GradientHistory, in memory or on disk, or a (T, n) array or tensor of gradients.
         seed: of the permutations.
 
     Returns:
-        A tensor (T, n) of the type and on the device of the gradients.
+        A tensor (T, n) in memory, of the type (but no less than float32) and on the device of the gradients.
 
     Raises:
         InputError: fewer than two iterations, or a value that is not finite.
     """
-    return _controlled(tensor_of(history), _permuted, seed)
+    return _controlled(history, "permuted", seed)
 
 
 def diagonal_noise(history: Any, seed: int = 0) -> Tensor:
@@ -59,16 +58,17 @@ def diagonal_noise(history: Any, seed: int = 0) -> Tensor:
     The covariance's diagonal (divided by T, as DESIGN section 5 has it) with nothing beside it. Arguments, result and
     errors as for :func:`permuted_within_dimensions`.
     """
-    return _controlled(tensor_of(history), _diagonal, seed)
+    return _controlled(history, "diagonal", seed)
 
 
 def control_spectrum(history: Any, control: str, seed: int = 0) -> Spectrum:
     """The covariance spectrum of a control of the same shape and variance as a history, which is never stored.
 
-    Memory beside the history is the T x T Gram matrix and blocks of 4096 dimensions.
+    The history is read once; memory beside it is the T x T Gram matrix and blocks of 4096 dimensions. Draws are seeded
+    by those blocks, so that a control is the same whatever the chunks on disk or the memory at hand.
 
     Args:
-        history: a GradientHistory, or a (T, n) array or tensor of gradients.
+        history: a GradientHistory, in memory or on disk, or a (T, n) array or tensor of gradients.
         control: ``"isotropic"`` Gaussian noise of the mean measured variance, ``"permuted"``
             (:func:`permuted_within_dimensions`) or ``"diagonal"`` (:func:`diagonal_noise`).
         seed: of the control; the same noise as those functions give.
@@ -76,12 +76,21 @@ def control_spectrum(history: Any, control: str, seed: int = 0) -> Spectrum:
     Raises:
         InputError: an unknown control, fewer than two iterations, or a value that is not finite.
     """
-    gradients = tensor_of(history)
-    fill = _control(control, gradients)
+    if control not in CONTROLS:
+        raise InputError(f"control must be one of {', '.join(CONTROLS)}, got {control!r}")
+    gradients = gradients_of(history)
     iterations, dimensions = gradients.shape
-    gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=gradients.device)
-    for start in range(0, dimensions, _COLUMNS):
-        gram += gram_matrix(fill(gradients[:, start : start + _COLUMNS], seed, start))
+    power = 0.0
+
+    def blocks() -> Iterator[tuple[int, Tensor]]:
+        nonlocal power
+        for start, block in _seeded_blocks(gradients):
+            power += float(_variances(block).sum())
+            yield start, _FILL[control](block, seed, start)
+
+    gram = gram_of_blocks(blocks(), iterations, gradients.device)
+    if control == "isotropic":
+        gram *= power / dimensions
     return spectrum_of_gram(gram, dimensions, True, rounding_of(history))
 
 
@@ -138,7 +147,7 @@ def spectrum_over_iterations(
     The iterations of each size, drawn without replacement, are among those of every larger one.
 
     Args:
-        history: a GradientHistory, or a (T, n) array or tensor of gradients.
+        history: a GradientHistory, in memory or on disk, or a (T, n) array or tensor of gradients.
         sizes: numbers of iterations, from 2 to T.
         center: take the mean over the subsample off first.
         k: how many eigenvalues to fit s to. An s is comparable between sizes well above k.
@@ -148,7 +157,7 @@ def spectrum_over_iterations(
     Raises:
         InputError: fewer than two iterations, a value that is not finite, no size, or one that does not fit.
     """
-    gradients = tensor_of(history)
+    gradients = gradients_of(history)
     iterations, dimensions = gradients.shape
     ascending = sorted(set(sizes))
     if not ascending or not 2 <= ascending[0] <= ascending[-1] <= iterations:
@@ -162,24 +171,17 @@ def spectrum_over_iterations(
     return SpectraOverIterations(tuple(ascending), tuple(spectra), k)
 
 
-_Fill = Callable[[Tensor, int, int], Tensor]
+def _seeded_blocks(gradients: Any) -> Iterator[tuple[int, Tensor]]:
+    dimensions = gradients.shape[1]
+    return column_blocks(gradients, [*range(0, dimensions, _COLUMNS), dimensions])
 
 
-def _control(name: str, gradients: Tensor) -> _Fill:
-    """What makes the control of a block of dimensions."""
-    if name not in CONTROLS:
-        raise InputError(f"control must be one of {', '.join(CONTROLS)}, got {name!r}")
-    if name == "isotropic":
-        deviation = _mean_variance(gradients) ** 0.5
-        return lambda block, seed, first: deviation * _gaussian(streams.ISOTROPIC, seed, first, block)
-    return _permuted if name == "permuted" else _diagonal
-
-
-def _controlled(gradients: Tensor, fill: _Fill, seed: int) -> Tensor:
-    result = torch.empty_like(gradients)
-    for start in range(0, gradients.shape[1], _COLUMNS):
-        block = slice(start, start + _COLUMNS)
-        result[:, block] = fill(gradients[:, block], seed, start)
+def _controlled(history: Any, control: str, seed: int) -> Tensor:
+    gradients = gradients_of(history)
+    dtype = torch.promote_types(gradients.dtype, torch.float32)
+    result = torch.empty(tuple(gradients.shape), dtype=dtype, device=gradients.device)
+    for start, block in _seeded_blocks(gradients):
+        result[:, start : start + block.shape[1]] = _FILL[control](block, seed, start)
     return result
 
 
@@ -204,5 +206,9 @@ def _variances(block: Tensor) -> Tensor:
     return block.double().var(dim=0, correction=0)
 
 
-def _mean_variance(gradients: Tensor) -> float:
-    return sum(float(_variances(block).sum()) for block in gradients.split(_COLUMNS, dim=1)) / gradients.shape[1]
+_FILL = {
+    "isotropic": lambda block, seed, first: _gaussian(streams.ISOTROPIC, seed, first, block),
+    "permuted": _permuted,
+    "diagonal": _diagonal,
+}
+CONTROLS = tuple(_FILL)

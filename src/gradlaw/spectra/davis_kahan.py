@@ -11,9 +11,11 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import GramEigenpairs, gram_eigenpairs
-from gradlaw.spectra.gradient import Spectrum, rounding_of, spectrum_of_gram, tensor_of
+from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectrum_of_gram
 from gradlaw.spectra.gram import centre, cross_gram, gram_matrix
 from gradlaw.stats.powerlaw import PowerLawFit
+
+_FIT_K = 1000
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class DavisKahan:
         return pd.DataFrame(columns, index=pd.RangeIndex(1, len(self.sines) + 1, name="k"))
 
 
-def davis_kahan(first: Any, second: Any = None, k: int = 10, center: bool = True, fit_k: int = 1000) -> DavisKahan:
+def davis_kahan(
+    first: Any, second: Any = None, k: int = 10, center: bool = True, fit_k: int | None = None
+) -> DavisKahan:
     """Measured and largest possible angles between the k-th eigenvectors of two independent gradient histories.
 
     The bound is Corollary 1 of Yu, Wang, Samworth 2015, which the paper restates as its Theorem 1: for eigenvectors of
@@ -72,29 +76,27 @@ def davis_kahan(first: Any, second: Any = None, k: int = 10, center: bool = True
     near 90 degrees, and the bound far above 1.
 
     Args:
-        first: a GradientHistory, or a (T, n) array or tensor of gradients.
+        first: a GradientHistory, in memory or on disk, or a (T, n) array or tensor of gradients.
         second: another at the same parameters, of any T. Default: the second half of ``first``, compared with its first
             half.
         k: how many eigenvectors to compare, K.
         center: compare covariances; False for second moments.
-        fit_k: how many eigenvalues of the first spectrum determine s (paper: 1000); lowered to its rank.
+        fit_k: how many eigenvalues of the first spectrum determine s, at most its rank. Default: 1000 as in the paper,
+            but no more than half the rank, for a spectrum of T iterations falls off the line as k nears T.
 
     Raises:
         InputError: histories of different n, fewer than two iterations in either, a value that is not finite, k < 1 or
             above one of the ranks, or a first spectrum of rank 1, to which no power law can be fitted.
     """
-    a, b = (tensor_of(first), tensor_of(second)) if second is not None else _halves(tensor_of(first))
-    if a.shape[1] != b.shape[1]:
-        raise InputError(f"the two histories have {a.shape[1]} and {b.shape[1]} dimensions")
+    pair, dimensions = _gram_pair(first, second)
     rounding = max(rounding_of(first), rounding_of(first if second is None else second))
-    pair = _GramPair(gram_matrix(a), gram_matrix(b), cross_gram(a, b.to(a.device)))
     left, right = (gram_eigenpairs(gram, k, center, rounding) for gram in (pair.first, pair.second))
-    spectrum = spectrum_of_gram(pair.first, a.shape[1], center, rounding)
+    spectrum = spectrum_of_gram(pair.first, dimensions, center, rounding)
     fit = _power_law(spectrum, fit_k)
     pair = pair.centred() if center else pair
     cosines = _cosines(pair.cross, left, right)
     perturbation = _operator_norm_of_difference(pair)
-    gaps = _smaller_gaps(spectrum.eigenvalues, k, a.shape[1])
+    gaps = _smaller_gaps(spectrum.eigenvalues, k, dimensions)
     with np.errstate(divide="ignore"):  # equal eigenvalues: no bound
         bounds = 2 * perturbation / gaps if perturbation else np.zeros(k)
     return DavisKahan(
@@ -123,17 +125,26 @@ class _GramPair(NamedTuple):
         return _GramPair(centre(self.first), centre(self.second), self.cross - rows - columns + self.cross.mean())
 
 
-def _halves(gradients: Tensor) -> tuple[Tensor, Tensor]:
-    half = len(gradients) // 2
-    if half < 2:
-        raise InputError(f"two halves of at least 2 iterations each are needed, got {len(gradients)} iterations")
-    return gradients[:half], gradients[half : 2 * half]
+def _gram_pair(first: Any, second: Any) -> tuple[_GramPair, int]:
+    """Products of the two histories, or of the halves of one, and their number of dimensions."""
+    a = gradients_of(first)
+    if second is None:
+        half = len(a) // 2
+        if half < 2:
+            raise InputError(f"two halves of at least 2 iterations each are needed, got {len(a)} iterations")
+        gram = gram_matrix(a)
+        top, bottom = slice(half), slice(half, 2 * half)
+        return _GramPair(gram[top, top], gram[bottom, bottom], gram[top, bottom]), a.shape[1]
+    b = gradients_of(second)
+    if a.shape[1] != b.shape[1]:
+        raise InputError(f"the two histories have {a.shape[1]} and {b.shape[1]} dimensions")
+    return _GramPair(gram_matrix(a), gram_matrix(b).to(a.device), cross_gram(a, b)), a.shape[1]
 
 
-def _power_law(spectrum: Spectrum, k: int) -> PowerLawFit:
+def _power_law(spectrum: Spectrum, k: int | None) -> PowerLawFit:
     if spectrum.rank < 2:
         raise InputError(f"the {spectrum.matrix} of the first history has rank {spectrum.rank}; Eq. 6 needs at least 2")
-    return spectrum.power_law(min(k, spectrum.rank))
+    return spectrum.power_law(max(2, min(_FIT_K, spectrum.rank // 2)) if k is None else k)
 
 
 def _cosines(cross: Tensor, left: GramEigenpairs, right: GramEigenpairs) -> np.ndarray:
@@ -146,12 +157,18 @@ def _cosines(cross: Tensor, left: GramEigenpairs, right: GramEigenpairs) -> np.n
 def _operator_norm_of_difference(pair: _GramPair) -> float:
     """||A^T A / T1 - B^T B / T2||_op."""
     sizes = pair.cross.shape
-    joint = torch.cat([torch.cat([pair.first, pair.cross], dim=1), torch.cat([pair.cross.T, pair.second], dim=1)])
+    halves = torch.cat([pair.first, pair.cross], dim=1), torch.cat([pair.cross.T, pair.second], dim=1)
+    joint = torch.cat(halves).cpu().numpy()
     weights = np.repeat(1 / np.sqrt(sizes), sizes)
     signs = np.repeat([1.0, -1.0], sizes)
-    factor, pivots, rank, _ = linalg.lapack.dpstrf(joint.cpu().numpy() * weights[:, None] * weights)
+    joint *= weights[:, None]
+    joint *= weights
+    # In place: the matrix is symmetric, so its transpose is the same in the order of columns that LAPACK takes.
+    factor, pivots, rank, _ = linalg.lapack.dpstrf(joint.T, overwrite_a=True)
     factor = np.triu(factor)[:rank]
-    return float(np.abs(linalg.eigvalsh((factor * signs[pivots - 1]) @ factor.T)).max(initial=0.0))
+    del halves, joint
+    product = (factor * signs[pivots - 1]) @ factor.T
+    return float(np.abs(linalg.eigvalsh(product, overwrite_a=True)).max(initial=0.0))
 
 
 def _smaller_gaps(eigenvalues: np.ndarray, k: int, dimensions: int) -> np.ndarray:

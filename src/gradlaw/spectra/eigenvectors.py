@@ -9,10 +9,9 @@ from scipy import linalg
 from torch import Tensor
 
 from gradlaw.errors import InputError
-from gradlaw.spectra.gradient import MATRICES, rounding_floor, rounding_of, tensor_of
+from gradlaw.spectra.gradient import MATRICES, Origin, gradients_of, rounding_floor, rounding_of
 from gradlaw.spectra.gram import centre, gram_matrix
-
-_BLOCK_BYTES = 64 * 2**20  # of float64 gradients
+from gradlaw.stats.rates import as_source
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,11 @@ def gradient_eigenvectors(history: Any, k: int, center: bool = True, *, gram: Te
 
     With G the stored (T, n) matrix (less its mean over the iterations) and v_k an eigenvector of G G^T / T, the
     eigenvector in parameter space is u_k = G^T v_k / sqrt(T lambda_k). They equal, up to sign, the first k right
-    singular vectors of ``numpy.linalg.svd(G)``. The n dimensions are streamed: beside the T x T Gram matrix, extra
-    memory is the k x n result and a block. Orthogonal to about eps64 lambda_1 / sqrt(lambda_i lambda_j).
+    singular vectors of ``numpy.linalg.svd(G)``. The iterations are streamed: beside the T x T Gram matrix, extra
+    memory is the k x n result in float64 and a block. Orthogonal to about eps64 lambda_1 / sqrt(lambda_i lambda_j).
 
     Args:
-        history: a GradientHistory, or a (T, n) array or tensor of gradients.
+        history: a GradientHistory, in memory or on disk, or a (T, n) array or tensor of gradients.
         k: how many.
         center: take the mean over the iterations off first.
         gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.gram_matrix` makes it, if at hand.
@@ -72,11 +71,20 @@ def gradient_eigenvectors(history: Any, k: int, center: bool = True, *, gram: Te
         >>> pairs.eigenvalues.round(6), pairs.vectors.abs().round(decimals=6).tolist()
         (array([4.5, 0.5]), [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     """
-    gradients = tensor_of(history)
+    gradients = gradients_of(history)
     gram = gram_matrix(gradients) if gram is None else gram
     check_gram(gram, len(gradients))
-    pairs = gram_eigenpairs(gram, k, center, rounding_of(history))
-    return Eigenvectors(pairs.eigenvalues, _in_parameter_space(gradients, pairs, center), pairs.residuals, center)
+    return eigenvectors_of(Origin(as_source(history), gram, rounding_of(history)), k, center)
+
+
+def eigenvectors_of(origin: Origin, k: int, center: bool) -> Eigenvectors:
+    """The k leading eigenvectors from a Gram matrix and the gradients behind it, streamed by rows.
+
+    Raises:
+        InputError: k < 1, or k above the numerical rank.
+    """
+    pairs = gram_eigenpairs(origin.gram, k, center, origin.rounding)
+    return Eigenvectors(pairs.eigenvalues, _in_parameter_space(origin, pairs, center), pairs.residuals, center)
 
 
 def gram_eigenpairs(gram: Tensor, k: int, center: bool, rounding: float) -> GramEigenpairs:
@@ -115,14 +123,14 @@ def check_gram(gram: Tensor, iterations: int) -> None:
         raise InputError(f"the Gram matrix of {iterations} iterations is square, got shape {tuple(gram.shape)}")
 
 
-def _in_parameter_space(gradients: Tensor, pairs: GramEigenpairs, center: bool) -> Tensor:
-    iterations, dimensions = gradients.shape
+def _in_parameter_space(origin: Origin, pairs: GramEigenpairs, center: bool) -> Tensor:
+    iterations, dimensions = origin.gradients.shape
     # Weights without a mean take the mean off the gradients.
     weights = pairs.vectors - pairs.vectors.mean(axis=0) if center else pairs.vectors
-    rows = torch.from_numpy(weights / np.sqrt(iterations * pairs.eigenvalues)).T.to(gradients.device)
-    dtype = torch.promote_types(gradients.dtype, torch.float32)
-    vectors = torch.empty(len(rows), dimensions, dtype=dtype, device=gradients.device)
-    step = max(1, _BLOCK_BYTES // (8 * iterations))
-    for start in range(0, dimensions, step):
-        vectors[:, start : start + step] = rows @ gradients[:, start : start + step].double()
-    return vectors
+    columns = torch.from_numpy(weights / np.sqrt(iterations * pairs.eigenvalues)).T.to(origin.gram.device)
+    vectors = torch.zeros(len(columns), dimensions, dtype=torch.float64, device=columns.device)
+    dtype = torch.float32
+    for first, block in origin.gradients.blocks("dimension"):
+        vectors.addmm_(columns[:, first : first + len(block)], block.double())
+        dtype = block.dtype
+    return vectors.to(dtype)

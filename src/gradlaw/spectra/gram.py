@@ -1,41 +1,86 @@
 """The Gram matrix of a gradient history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_BLOCK_BYTES = 128 * 2**20
+_BLOCK_BYTES = 128 * 2**20  # of float64 gradients
 _ROWS = 1024  # of one square of the symmetric product
+
+
+def column_blocks(gradients: Any, edges: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first, columns first onwards) of a (T, n) matrix between every two neighbours of ascending ``edges``.
+
+    ``gradients`` is a tensor, or a matrix that is indexed like one and has ``chunks``, of which each column of chunks
+    is read once.
+    """
+    width = getattr(gradients, "chunks", gradients.shape)[1]
+    read = lru_cache(maxsize=1)(lambda chunk: gradients[:, chunk * width : (chunk + 1) * width])
+    for start, end in pairwise(edges):
+        pieces = [
+            read(chunk)[:, max(0, start - chunk * width) : end - chunk * width]
+            for chunk in range(start // width, -(-end // width))
+        ]
+        yield start, pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+
+
+def even_edges(iterations: int, start: int, stop: int) -> list[int]:
+    """Edges from ``start`` to ``stop`` of blocks that take up to 128 MB each in float64."""
+    return [*range(start, stop, max(1, _BLOCK_BYTES // (8 * iterations))), stop]
 
 
 def gram_matrix(gradients: Any, advance: Callable[[int], None] | None = None) -> Tensor:
     """G G^T of a (T, n) matrix, accumulated in float64; shape (T, T).
 
-    ``gradients`` is a tensor, or a matrix that is indexed like one and has ``chunks``.
-    Only the squares on and below the diagonal are multiplied. ``advance`` is called with the dimensions just done.
+    ``gradients`` is a tensor, or a matrix that is indexed like one and has ``chunks``. ``advance`` is called with the
+    dimensions just done.
     """
     iterations, dimensions = gradients.shape
-    gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=gradients.device)
-    step = getattr(gradients, "chunks", (0, max(1, _BLOCK_BYTES // (8 * iterations))))[1]
-    for start in range(0, dimensions, step):
-        block = gradients[:, start : start + step].double()
-        for row in range(0, iterations, _ROWS):
-            end = min(row + _ROWS, iterations)
-            gram[row:end, :end].addmm_(block[row:end], block[:end].T)
+    blocks = column_blocks(gradients, even_edges(iterations, 0, dimensions))
+    return gram_of_blocks(blocks, iterations, gradients.device, advance)
+
+
+def gram_of_blocks(
+    blocks: Iterable[tuple[int, Tensor]],
+    iterations: int,
+    device: torch.device,
+    advance: Callable[[int], None] | None = None,
+) -> Tensor:
+    """G G^T, accumulated in float64, from blocks of the columns of G as :func:`column_blocks` yields them.
+
+    Only the squares on and below the diagonal are multiplied.
+    """
+    gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
+    for _, block in blocks:
+        add_block(gram, block)
         if advance:
             advance(block.shape[1])
+    return mirrored(gram)
+
+
+def add_block(gram: Tensor, block: Tensor) -> None:
+    """Add B B^T of some columns B of G on and below the diagonal; what is above the diagonal means nothing."""
+    wide = block.double()
+    for row in range(0, len(gram), _ROWS):
+        end = min(row + _ROWS, len(gram))
+        gram[row:end, :end].addmm_(wide[row:end], wide[:end].T)
+
+
+def mirrored(gram: Tensor) -> Tensor:
+    """The symmetric matrix, in place, of what is on and below the diagonal."""
     return gram.tril_().add_(gram.tril(-1).T)
 
 
-def cross_gram(a: Tensor, b: Tensor) -> Tensor:
-    """A B^T of two matrices of n columns on one device, in float64, streamed over the columns."""
+def cross_gram(a: Any, b: Any) -> Tensor:
+    """A B^T of two matrices of n columns, in float64 and on the device of the first, streamed over the columns."""
     cross = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
-    step = max(1, _BLOCK_BYTES // (8 * (len(a) + len(b))))
-    for start in range(0, a.shape[1], step):
-        block = slice(start, start + step)
-        cross.addmm_(a[:, block].double(), b[:, block].double().T)
+    edges = even_edges(len(a) + len(b), 0, a.shape[1])
+    for (_, left), (_, right) in zip(column_blocks(a, edges), column_blocks(b, edges), strict=True):
+        cross.addmm_(left.double(), right.to(a.device).double().T)
     return cross
 
 

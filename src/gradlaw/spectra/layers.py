@@ -1,6 +1,7 @@
 """Layer-wise spectra of a gradient history, and each parameter tensor's share of the trace."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
-from gradlaw.spectra.gradient import Spectrum, rounding_floor, rounding_of, spectrum_of_gram, tensor_of
-from gradlaw.spectra.gram import gram_matrix
+from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_floor, rounding_of, spectrum_of_gram
+from gradlaw.spectra.gram import column_blocks, even_edges, gram_of_blocks
 
 _BLOCK_BYTES = 64 * 2**20  # of float64 gradients
 
@@ -20,10 +21,11 @@ def layer_spectra(history: Any, center: bool = True) -> dict[str, Spectrum]:
 
     A tensor of n_l dimensions has min(T, n_l) eigenvalues: those of its T x T Gram matrix, or, where n_l < T, of the
     n_l x n_l block itself. The blocks leave out the correlations between tensors, so the spectra together are not that
-    of the model; their traces add up to its trace. Peak memory beside the history is one T x T matrix and a block.
+    of the model; their traces add up to its trace. The history is read once; peak memory beside it is one T x T matrix
+    and a block.
 
     Args:
-        history: a GradientHistory (its layout says which dimensions belong to which tensor).
+        history: a GradientHistory, in memory or on disk (its layout says which dimensions belong to which tensor).
         center: take the mean over the iterations off first.
 
     Returns:
@@ -33,8 +35,18 @@ def layer_spectra(history: Any, center: bool = True) -> dict[str, Spectrum]:
     Raises:
         InputError: an array, which has no layout.
     """
-    gradients, rounding = tensor_of(history), rounding_of(history)
-    return {part.name: _spectrum(gradients[:, part.start : part.stop], center, rounding) for part in layout_of(history)}
+    layout, gradients, rounding = layout_of(history), gradients_of(history), rounding_of(history)
+    iterations, device = len(gradients), gradients.device
+    spectra = {}
+    for part, blocks in layer_blocks(gradients, layout):
+        dimensions = part.stop - part.start
+        if dimensions >= iterations:
+            gram = gram_of_blocks(blocks, iterations, device)
+            spectra[part.name] = spectrum_of_gram(gram, dimensions, center, rounding)
+        else:
+            columns = torch.cat([block for _, block in blocks], dim=1)
+            spectra[part.name] = _spectrum_of_columns(columns, center, rounding)
+    return spectra
 
 
 def trace_shares(spectra: Mapping[str, Spectrum]) -> pd.DataFrame:
@@ -77,14 +89,18 @@ def layout_of(history: Any) -> list[ParameterSlice]:
     return layout
 
 
-def _spectrum(gradients: Tensor, center: bool, rounding: float) -> Spectrum:
-    if gradients.shape[1] >= gradients.shape[0]:
-        return spectrum_of_gram(gram_matrix(gradients), gradients.shape[1], center, rounding)
-    return _spectrum_of_block(gradients, center, rounding)
+def layer_blocks(
+    gradients: Any, layout: Sequence[ParameterSlice]
+) -> Iterator[tuple[ParameterSlice, Iterator[tuple[int, Tensor]]]]:
+    """Yield each parameter tensor with the blocks of its columns, to be used up before the next is asked for."""
+    splits = [even_edges(len(gradients), part.start, part.stop) for part in layout]
+    blocks = column_blocks(gradients, [0, *(edge for split in splits for edge in split[1:])])
+    for part, split in zip(layout, splits, strict=True):
+        yield part, islice(blocks, len(split) - 1)
 
 
-def _spectrum_of_block(gradients: Tensor, center: bool, rounding: float) -> Spectrum:
-    """The same from the n_l x n_l side."""
+def _spectrum_of_columns(gradients: Tensor, center: bool, rounding: float) -> Spectrum:
+    """The spectrum of fewer dimensions than iterations, from the n_l x n_l side."""
     iterations, dimensions = gradients.shape
     mean = gradients.mean(dim=0, dtype=torch.float64)
     block = _scatter(gradients, mean if center else torch.zeros_like(mean)) / iterations

@@ -34,11 +34,11 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import check_gram
-from gradlaw.spectra.gradient import rounding_of, tensor_of
-from gradlaw.spectra.gram import centre, gram_matrix
-from gradlaw.spectra.layers import layout_of
+from gradlaw.spectra.gradient import gradients_of, rounding_of
+from gradlaw.spectra.gram import centre, gram_matrix, gram_of_blocks
+from gradlaw.spectra.layers import layer_blocks, layout_of
 
-_FEWEST_ITERATIONS = 5  # one more than the distinct iterations in the unbiased tr Sigma^2, to leave one out
+FEWEST_ITERATIONS = 5  # one more than the distinct iterations in the unbiased tr Sigma^2, to leave one out
 
 
 class Estimate(NamedTuple):
@@ -101,14 +101,16 @@ def gradient_noise(
     """Trace of the covariance, noise scale, signal-to-noise, stable rank and participation ratio of a history.
 
     Args:
-        history: a GradientHistory, or a (T, n) array or tensor of gradients, in the order of collection.
+        history: a GradientHistory, in memory or on disk, or a (T, n) array or tensor of gradients, in the order of
+            collection.
         batch_size: B. Default: the one of the history.
-        samples: N, if minibatches were drawn from epochs without replacement; None for independent draws.
+        samples: N, if minibatches were drawn from epochs without replacement. Default: that of the history; of an
+            array, or with replacement, draws are taken for independent.
         gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.gram_matrix` makes it, if at hand.
 
     Raises:
-        InputError: fewer than 5 iterations, a value that is not finite, no batch size, one below 1, or, with
-            ``samples``, one that is not below N: full batches tell nothing of the spread of samples.
+        InputError: fewer than 5 iterations, a value that is not finite, no batch size, one below 1, or, without
+            replacement, one that is not below N: full batches tell nothing of the spread of samples.
 
     Example:
         >>> import numpy as np
@@ -117,8 +119,8 @@ def gradient_noise(
         >>> abs(noise.noise_scale_unbiased.value / 90 - 1) < 0.1
         True
     """
-    gradients = tensor_of(history)
-    batch_size = _batch_size(history, batch_size)
+    gradients = gradients_of(history)
+    batch_size, samples = sizes_of(history, batch_size, samples)
     gram = gram_matrix(gradients) if gram is None else gram
     check_gram(gram, len(gradients))
     return noise_of_gram(gram, batch_size, samples, rounding_of(history))
@@ -139,12 +141,12 @@ def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples
     Raises:
         InputError: as :func:`gradient_noise`, or an array, which has no layout.
     """
-    gradients, layout, rounding = tensor_of(history), layout_of(history), rounding_of(history)
-    batch_size = _batch_size(history, batch_size)
+    gradients, layout, rounding = gradients_of(history), layout_of(history), rounding_of(history)
+    batch_size, samples = sizes_of(history, batch_size, samples)
     total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
     rows: dict[tuple[str, str], dict[str, Any]] = {("model", "all"): {}}
-    for part in layout:
-        gram = gram_matrix(gradients[:, part.start : part.stop])
+    for part, blocks in layer_blocks(gradients, layout):
+        gram = gram_of_blocks(blocks, len(gradients), gradients.device)
         total += gram
         noise = noise_of_gram(gram, batch_size, samples, rounding)
         rows[("tensor", part.name)] = {"dimensions": part.stop - part.start, **noise.scalars()}
@@ -159,17 +161,33 @@ def noise_of_gram(gram: Tensor, batch_size: int, samples: int | None = None, rou
 
     ``rounding`` is the relative rounding error of a gradient, ||error|| / ||g||.
     """
-    iterations = len(gram)
+    estimates, degenerate = noise_of_sums(gram.diagonal(), gram.sum(dim=1), batch_size, samples, rounding)
+    ranks = _no_ranks(len(gram)) if degenerate else _ranks(centre(gram))
+    estimates |= {name: _jackknife(series) for name, series in ranks.items()}
+    return GradientNoise(**estimates, batch_size=batch_size, iterations=len(gram), degenerate=degenerate)
+
+
+def noise_of_sums(
+    squares: Tensor, row_sums: Tensor, batch_size: int, samples: int | None = None, rounding: float = 0.0
+) -> tuple[dict[str, Estimate], bool]:
+    """All of :class:`GradientNoise` but the ranks, by name, and whether it is degenerate.
+
+    Args:
+        squares: |g(t)|^2, the diagonal of the Gram matrix; shape (T,).
+        row_sums: g(t) . sum_s g(s), the sums of its rows; shape (T,).
+        batch_size: B.
+        samples: see :func:`gradient_noise`.
+        rounding: see :func:`noise_of_gram`.
+    """
+    iterations = len(squares)
     _check_sizes(iterations, batch_size, samples)
     whole, without = _factors(iterations, batch_size, samples), _factors(iterations - 1, batch_size, samples)
-    first = _first_order(gram.diagonal(), gram.sum(dim=1))
-    floor = max(rounding**2, iterations * float(np.finfo(np.float64).eps)) * float(gram.diagonal().mean())
+    first = _first_order(squares, row_sums)
+    floor = max(rounding**2, iterations * float(np.finfo(np.float64).eps)) * float(squares.mean())
     degenerate = float(first.trace[0]) <= floor
     if degenerate:
         first = first._replace(trace=np.zeros_like(first.trace))
-    values = _derived(first, whole, without) | (_no_ranks(iterations) if degenerate else _ranks(centre(gram)))
-    estimates = {name: _jackknife(series) for name, series in values.items()}
-    return GradientNoise(**estimates, batch_size=batch_size, iterations=iterations, degenerate=degenerate)
+    return {name: _jackknife(series) for name, series in _derived(first, whole, without).items()}, degenerate
 
 
 class _FirstOrder(NamedTuple):
@@ -299,8 +317,8 @@ def _jackknife(series: np.ndarray) -> Estimate:
 
 
 def _check_sizes(iterations: int, batch_size: int, samples: int | None) -> None:
-    if iterations < _FEWEST_ITERATIONS:
-        raise InputError(f"gradient noise needs at least {_FEWEST_ITERATIONS} iterations, got {iterations}")
+    if iterations < FEWEST_ITERATIONS:
+        raise InputError(f"gradient noise needs at least {FEWEST_ITERATIONS} iterations, got {iterations}")
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
     if samples is not None and batch_size >= samples:
@@ -310,9 +328,13 @@ def _check_sizes(iterations: int, batch_size: int, samples: int | None) -> None:
         )
 
 
-def _batch_size(history: Any, batch_size: int | None) -> int:
+def sizes_of(history: Any, batch_size: int | None, samples: int | None) -> tuple[int, int | None]:
+    """B and N: those given, else those of the history; no N for draws with replacement."""
+    settings = getattr(history, "settings", {})
     if batch_size is None:
-        batch_size = getattr(history, "settings", {}).get("batch_size")
+        batch_size = settings.get("batch_size")
     if batch_size is None:
         raise InputError("the noise scale counts samples: pass batch_size, how many each gradient is the mean of")
-    return batch_size
+    if samples is None and not settings.get("replacement", True):
+        samples = settings.get("samples")
+    return batch_size, samples

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradlaw.history import disk
+from gradlaw.spectra.gram import column_blocks, cross_gram, even_edges, gram_matrix
+
+
+class _Chunked:
+    """A matrix in chunks that counts how often each column is read."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, matrix, width):
+        self._matrix, self.shape, self.chunks = matrix, matrix.shape, (1, width)
+        self.reads = torch.zeros(matrix.shape[1], dtype=torch.int64)
+
+    def __getitem__(self, key):
+        self.reads[key[1]] += 1
+        return self._matrix[key]
+
+
+@given(st.integers(1, 30), st.integers(1, 40), st.sets(st.integers(1, 29)))
+def test_blocks_are_the_columns_between_edges_each_read_once(dimensions, width, cuts):
+    edges = [0, *sorted(cut for cut in cuts if cut < dimensions), dimensions]
+    matrix = torch.arange(3.0 * dimensions).reshape(3, dimensions)
+    for source in (matrix, _Chunked(matrix, width)):
+        blocks = list(column_blocks(source, edges))
+        assert [first for first, _ in blocks] == edges[:-1]
+        for (_, block), start, end in zip(blocks, edges[:-1], edges[1:], strict=True):
+            assert torch.equal(block, matrix[:, start:end])
+    assert (source.reads == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_products_of_matrices_in_memory_and_on_disk(tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr("gradlaw.spectra.gram._BLOCK_BYTES", 8 * 30 * 11)
+    monkeypatch.setattr("gradlaw.spectra.gram._ROWS", 8)
+    monkeypatch.setattr(disk, "_BAND_BYTES", 30 * 7 * 8)
+    a, b = torch.randn(30, 100).to(dtype), torch.randn(12, 100).to(dtype)
+    stored = []
+    for name, matrix in (("a", a), ("b", b)):
+        stored.append(disk.create(tmp_path / name, tuple(matrix.shape), dtype))
+        stored[-1].write(0, matrix)
+    assert stored[0].chunks != stored[1].chunks
+    wide_a, wide_b = a.double().numpy(), b.double().numpy()
+    for left, right in ((a, b), stored, (a, stored[1])):
+        np.testing.assert_allclose(gram_matrix(left), wide_a @ wide_a.T, rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(cross_gram(left, right), wide_a @ wide_b.T, rtol=1e-13, atol=1e-13)
+
+
+def test_edges_bound_the_blocks(monkeypatch):
+    monkeypatch.setattr("gradlaw.spectra.gram._BLOCK_BYTES", 8 * 10 * 4)
+    assert even_edges(10, 3, 12) == [3, 7, 11, 12]
+    assert even_edges(1000, 0, 2) == [0, 1, 2]
