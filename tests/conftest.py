@@ -16,13 +16,42 @@ def _seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory) -> None:
+    """Tests leave the user's cache of data sets alone."""
+    os.environ["GRADLAW_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def _real_data(name: str) -> Path:
+    """Real data, in GRADLAW_TEST_DATA or in shared/data beside the checkout."""
+    folder = DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"the real data set {name} is not at {folder}")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    """The folder of real MNIST in Parquet files, in GRADLAW_TEST_DATA or in shared/data beside the checkout."""
-    folder = DATA / "mnist"
-    if not folder.is_dir():
-        pytest.skip(f"real MNIST is not at {folder}")
-    return folder
+    """MNIST in Parquet files."""
+    return _real_data("mnist")
+
+
+@pytest.fixture(scope="session")
+def cifar10_folder() -> Path:
+    """CIFAR-10 in Parquet files, as JPEG."""
+    return _real_data("cifar10")
+
+
+@pytest.fixture(scope="session")
+def avila_folder() -> Path:
+    """Avila in Parquet files."""
+    return _real_data("avila")
+
+
+@pytest.fixture(scope="session")
+def shakespeare_folder() -> Path:
+    """Tiny Shakespeare, one text file."""
+    return _real_data("tinyshakespeare")
 
 
 @pytest.fixture

@@ -1,19 +1,40 @@
 """Labelled samples held in memory as tensors."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+NORMALISATIONS = ("channel", "pixel", "none")
+
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The mean and standard deviation that were taken off, per channel or per column, measured on the training set."""
+    """The mean and standard deviation that were taken off, in stored units (0 to 255 for 8-bit images).
+
+    Measured on the training set ``per`` channel, pixel or column, in the order of the flattened sample; empty where
+    ``per`` is ``"none"``. What is constant in the training set has a deviation of 1.
+    """
 
     per: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What results record of it: the values too, unless there is one for each of thousands of pixels."""
+        return {"per": self.per} if self.per == "pixel" else asdict(self)
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """How labels were corrupted, and the share that differs from the clean ones."""
+
+    kind: str
+    rate: float
+    seed: int
+    realised_rate: float
 
 
 @dataclass(frozen=True)
@@ -26,10 +47,13 @@ class DataSource:
     label_column: str
     classes: tuple[str, ...]
     normalisation: Normalisation
+    image_formats: tuple[str, ...] = ()
+    revision: str | None = None
+    label_noise: LabelNoise | None = None
 
 
 class LabelledTensors(TensorDataset):
-    """Inputs (N, ...) float32, zero mean and unit variance, and integer targets (N,)."""
+    """Inputs (N, ...), float32 unless they are token indices, and int64 targets: (N,), or (N, context) of text."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, source: DataSource):
         super().__init__(inputs, targets)
@@ -47,16 +71,19 @@ class LabelledTensors(TensorDataset):
     def description(self) -> dict[str, Any]:
         """What results record of the data."""
         source = self.source
-        return {
+        description = {
             "name": source.name,
             "split": source.split,
             "input_columns": list(source.input_columns),
             "label_column": source.label_column,
             "classes": list(source.classes),
             "sample_shape": list(self.sample_shape),
-            "normalisation": {
-                "per": source.normalisation.per,
-                "mean": list(source.normalisation.mean),
-                "std": list(source.normalisation.std),
-            },
+            "normalisation": source.normalisation.description,
         }
+        if source.image_formats:
+            description["image_formats"] = list(source.image_formats)
+        if source.revision is not None:
+            description["revision"] = source.revision
+        if source.label_noise is not None:
+            description["label_noise"] = asdict(source.label_noise)
+        return description

@@ -1,72 +1,77 @@
-"""load_data: from a name, folder or hub id to normalised tensors."""
+"""load_data: from a name, folder, file or hub id to normalised tensors."""
 
-import datasets
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 
-from gradlaw.data.columns import input_columns, is_image, label_column, read_images, read_labels, read_numbers
-from gradlaw.data.labelled import DataSource, LabelledTensors, Normalisation
-from gradlaw.data.source import open_split
+from gradlaw.data.cache import cached
+from gradlaw.data.decoded import Decoded, decode
+from gradlaw.data.labelled import DataSource, LabelledTensors
+from gradlaw.data.location import locate
+from gradlaw.data.moments import check_normalise, normalised
+from gradlaw.data.text import NEXT_CHARACTER, load_text
 from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
 
 
 def load_data(
-    spec: str, split: str = "train", label: str | None = None, *, progress: Progress = SILENT
+    spec: str,
+    split: str = "train",
+    label: str | None = None,
+    *,
+    inputs: Sequence[str] | None = None,
+    normalise: str = "channel",
+    cache: bool = True,
+    progress: Progress = SILENT,
 ) -> LabelledTensors:
-    """Load a labelled data set and normalise it to zero mean and unit variance.
+    """Load a labelled data set and normalise it to zero mean and unit variance (paper appendix A.3, A.4).
 
-    Images are normalised by channel, numeric columns each by itself, with the statistics of the training split.
+    Decoded splits are kept in ``$GRADLAW_CACHE`` (default: ``gradlaw`` in the user's cache directory; ``off`` for
+    none) until their files change. A data set of the hub is kept as it was when first read.
 
     Args:
-        spec: ``"digits"``, ``"mnist"``, ``"cifar10"``, ``"cifar100"``, a folder of Parquet files, or a hub id.
-        split: which split.
-        label: the label column. Default: the one that is named or typed like a label.
+        spec: ``"digits"``, ``"mnist"``, ``"cifar10"``, ``"cifar100"``, a hub id; a folder of Parquet files, of CSV
+            files, or of images in class folders (under folders named after splits, if there are several); a Parquet
+            or CSV file; a text, as :func:`load_text` reads it. A path that exists comes before a hub id.
+        split: which split. Files are told apart by ``train``, ``validation`` or ``test`` in their names.
+        label: the label column. Default: the one that is named or typed like a label (``fine_label`` of CIFAR-100).
+        inputs: the input columns. Default: the first image column, or all numeric columns but labels.
+        normalise: ``"channel"`` with the statistics of each channel in the training split, or each numeric column;
+            ``"pixel"`` with those of each pixel and channel; ``"none"`` for values as stored, 0 to 255 for images.
+            Where the training split is constant, only the mean is taken off.
+        cache: whether to use and fill the cache.
         progress: where to show it.
 
     Returns:
-        Inputs (N, C, H, W) for images or (N, F) for numbers, float32, and targets (N,), int64.
+        Inputs (N, C, H, W) for images or (N, F) for numbers, float32, and targets (N,), int64; of a text both are
+        (N, 64), int64.
 
     Raises:
-        InputError: no such data set or split, no label, images of mixed sizes, missing or non-finite values.
+        InputError: no such data set, split or column, no label; broken files, images of mixed sizes, missing or
+            non-finite values, labels that are no classes, each with its file and row (counted from 0).
     """
-    rows = open_split(spec, split)
-    if not len(rows):
-        raise InputError(f"split {split!r} of the data set {spec!r} is empty")
-    label = label_column(rows, label, spec)
-    columns = input_columns(rows, label, spec)
-    values = _read_inputs(rows, columns, f"read {split}", progress)
-    training = values
-    if split != "train":
-        training = _read_inputs(open_split(spec, "train"), columns, "read train", progress)
-    per = "channel" if values.ndim == 4 else "column"
-    mean, std = _moments(training)
-    targets, classes = read_labels(rows, label)
-    normalisation = Normalisation(per, tuple(mean.tolist()), tuple(std.tolist()))
-    source = DataSource(spec, split, tuple(columns), label, classes, normalisation)
-    return LabelledTensors(_normalise(values, mean, std), torch.from_numpy(targets), source)
+    check_normalise(normalise)
+    location = locate(spec)
+    if location.kind == "text":
+        if label not in (None, NEXT_CHARACTER) or inputs is not None:
+            raise InputError(f"{spec!r} is a text, which has no columns to choose")
+        return load_text(spec, split=split)
+    location.check_split(split)
 
+    def decoded(split: str, training: Decoded | None) -> Decoded:
+        def build() -> Decoded:
+            return decode(location, split, label, inputs, training, progress)
 
-def _read_inputs(rows: datasets.Dataset, columns: list[str], what: str, progress: Progress) -> np.ndarray:
-    """(N, C, H, W) for images, (N, F) for numbers, of the stored type."""
-    with progress.stage(what, len(rows)) as advance:
-        if not is_image(rows, columns[0]):
-            return read_numbers(rows, columns, advance)
-        images = read_images(rows, columns[0], advance)
-        return images[:, None] if images.ndim == 3 else np.moveaxis(images, -1, 1)
+        return cached(location, split, [label, inputs and list(inputs)], build) if cache else build()
 
-
-def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation by channel or column (axis 1), float64; constant ones get a deviation of 1."""
-    axes = tuple(i for i in range(values.ndim) if i != 1)
-    mean = values.mean(axis=axes, dtype=np.float64)
-    std = values.std(axis=axes, dtype=np.float64)
-    return mean, np.where(std > 0, std, 1.0)
-
-
-def _normalise(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> torch.Tensor:
-    shape = (1, -1) + (1,) * (values.ndim - 2)
-    scaled = values.astype(np.float32, order="C")
-    scaled -= mean.reshape(shape).astype(np.float32)
-    scaled /= std.reshape(shape).astype(np.float32)
-    return torch.from_numpy(scaled)
+    training = decoded("train", None)
+    chosen = training if split == "train" else decoded(split, training)
+    normalisation = training.moments.normalisation(normalise)
+    if normalisation.per == "channel":
+        mean, std = (" ".join(f"{x:.4g}" for x in part) for part in (normalisation.mean, normalisation.std))
+        progress.say(f"{spec}: normalised by channel of the training split, mean {mean}, std {std}")
+    source = DataSource(
+        spec, split, chosen.input_columns, chosen.label_column, chosen.classes, normalisation,
+        image_formats=chosen.image_formats, revision=chosen.revision,
+    )  # fmt: skip
+    return LabelledTensors(normalised(chosen.values, normalisation), torch.from_numpy(chosen.targets), source)

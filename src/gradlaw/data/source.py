@@ -1,66 +1,97 @@
-"""Opening a data set by name, folder or hub id, always as a ``datasets.Dataset``."""
+"""The rows of one split, opened with ``datasets``."""
 
 import re
-from pathlib import Path
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from glob import escape
+from typing import Any
 
 import datasets
 import pyarrow
+import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from gradlaw.data.broken import csv_rows, find_broken
+from gradlaw.data.location import Location
 from gradlaw.errors import InputError
 
-HUB_NAMES = {"mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 # What the library raises for files or repositories that it cannot read; a ValueError among others for an empty split.
 _UNREADABLE = (DatasetsError, ValueError, OSError, HfHubHTTPError, OfflineModeIsEnabled, pyarrow.ArrowException)
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_REVISION = re.compile(r"@([0-9a-f]{40})/")
 
 
-def open_split(spec: str, split: str) -> datasets.Dataset:
-    """The rows of one split of ``digits``, of a folder of Parquet files, or of a data set on the hub.
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one split, and where each of them came from."""
+
+    table: datasets.Dataset
+    location: Location
+    split: str
+    revision: str | None = None
+
+    def where(self, row: int) -> str:
+        """A row (from 0) as messages name it: in its file, where there is one."""
+        if self.location.kind in ("hub", "imagefolder"):
+            return f"row {row} of split {self.split!r} of {self.location.spec!r}"
+        for file in self.location.files[self.split]:
+            here = pq.read_metadata(file).num_rows if self.location.kind == "parquet" else csv_rows(file, self.location)
+            if row < here:
+                return f"row {row} of {file}"
+            row -= here
+        raise AssertionError(f"the files of {self.location.spec!r} have fewer rows than were read")
+
+
+@contextmanager
+def open_rows(location: Location, split: str) -> Iterator[Rows]:
+    """The rows of one split. Local files leave no copy in the cache of ``datasets``.
 
     Raises:
-        InputError: no such data set, a folder without Parquet files, no such split, files that cannot be read.
+        InputError: no such split, an empty one, files that cannot be read, a hub that cannot be reached.
     """
     datasets.disable_progress_bars()
-    if spec == "digits":
-        return _digits(split)
+    if location.kind == "hub":
+        yield _from_hub(location, split)
+        return
+    location.check_split(split)
+    with tempfile.TemporaryDirectory(prefix="gradlaw-data-", ignore_cleanup_errors=True) as folder:
+        try:
+            table = datasets.load_dataset(**_arguments(location, split), split=split, cache_dir=folder)
+        except _UNREADABLE as error:
+            raise InputError(find_broken(location, split) or _unreadable(location, error)) from error
+        yield Rows(table, location, split)
+
+
+def _arguments(location: Location, split: str) -> dict[str, Any]:
+    if location.kind == "imagefolder":
+        # The classes are those of all splits; in patterns, since a list of thousands of files is slow to resolve.
+        patterns = {
+            name: [f"{escape(str(folder))}/**" for folder in sorted({file.parent.parent for file in files})]
+            for name, files in location.files.items()
+        }
+        return {"path": "imagefolder", "data_files": patterns, "drop_labels": False, "drop_metadata": True}
+    files = {split: [escape(str(file)) for file in location.files[split]]}
+    return {"path": location.kind, "data_files": files, **location.csv_options}
+
+
+def _from_hub(location: Location, split: str) -> Rows:
     try:
-        opened = datasets.load_dataset(_resolve(spec))
+        opened = datasets.load_dataset(location.place)
     except ConnectionError as error:
-        raise InputError(f"the data set {spec!r} is on the hub, which cannot be reached: {error}") from error
+        raise InputError(
+            f"the data set {location.spec!r} is on the hub, which cannot be reached: {error}; give a local folder"
+        ) from error
     except _UNREADABLE as error:
-        raise InputError(f"the data set {spec!r} cannot be read: {error}") from error
+        raise InputError(_unreadable(location, error)) from error
     if split not in opened:
-        raise InputError(f"the data set {spec!r} has no split {split!r}; it has {', '.join(opened)}")
-    return opened[split]
+        raise InputError(f"the data set {location.spec!r} has no split {split!r}; it has {', '.join(opened)}")
+    table = opened[split]
+    revisions = (_REVISION.search(str(url)) for url in table.info.download_checksums or {})
+    return Rows(table, location, split, next((found[1] for found in revisions if found), None))
 
 
-def _resolve(spec: str) -> str:
-    folder = Path(spec)
-    if folder.is_dir():
-        if not any(folder.rglob("*.parquet")):
-            inside = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
-            raise InputError(f"the folder {spec!r} holds no Parquet file (*.parquet); it holds {inside}")
-        return str(folder)
-    if spec in HUB_NAMES:
-        return HUB_NAMES[spec]
-    if _HUB_ID.fullmatch(spec) and not spec.startswith("."):
-        return spec
-    known = ", ".join(["digits", *HUB_NAMES])
-    raise InputError(
-        f"unknown data set {spec!r}: it is no folder here; give one of {known}, a folder of Parquet files, or a hub id "
-        "such as ylecun/mnist"
-    )
-
-
-def _digits(split: str) -> datasets.Dataset:
-    from sklearn.datasets import load_digits  # takes a second to import, and only this data set needs it
-
-    if split != "train":
-        raise InputError(f"the data set 'digits' has no split {split!r}; it has train")
-    digits = load_digits()
-    features = datasets.Features(
-        {"image": datasets.Array2D((8, 8), "float32"), "label": datasets.ClassLabel(names=[str(i) for i in range(10)])}
-    )
-    return datasets.Dataset.from_dict({"image": digits.images, "label": digits.target}, features=features)
+def _unreadable(location: Location, error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return f"the data set {location.spec!r} cannot be read: {cause}"

@@ -1,0 +1,66 @@
+"""Encoded images as one array."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from gradlaw.data.columns import column_values
+from gradlaw.data.source import Rows
+from gradlaw.errors import InputError
+from gradlaw.progress import Advance
+
+_PALETTES = {"1": "L", "P": "RGB", "PA": "RGB"}
+_EVERY = 500
+
+
+def read_images(rows: Rows, column: str, advance: Advance) -> tuple[np.ndarray, tuple[str, ...]]:
+    """All images of a column, (N, C, H, W) of the type they are stored in, and their file formats ("PNG", "JPEG").
+
+    Images are turned as their EXIF orientation says, palettes resolved; nothing is resized or recoloured.
+    """
+    images: np.ndarray | None = None
+    formats: set[str] = set()
+    for i, value in enumerate(column_values(rows, column)):
+        image, encoding = _decode(rows, column, i, value)
+        formats.add(encoding)
+        if images is None:
+            images = np.empty((len(rows.table), *image.shape), image.dtype)
+        if (image.shape, image.dtype) != (images.shape[1:], images.dtype):
+            raise InputError(
+                f"images of mixed sizes in column {column!r}: {_where(rows, i, value)} is {_form(image)}, "
+                f"row 0 {_form(images[0])}; bring them to one size and one colour mode"
+            )
+        images[i] = image
+        if (i + 1) % _EVERY == 0:
+            advance(_EVERY)
+    assert images is not None  # an empty split was refused before
+    channels_first = images[:, None] if images.ndim == 3 else np.ascontiguousarray(np.moveaxis(images, -1, 1))
+    return channels_first, tuple(sorted(formats))
+
+
+def _decode(rows: Rows, column: str, i: int, value: dict[str, Any] | None) -> tuple[np.ndarray, str]:
+    if value is None:
+        raise InputError(f"column {column!r} has no image in {rows.where(i)}")
+    try:
+        with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as opened:
+            image: Image.Image = opened
+            image.load()
+            encoding = image.format or "unknown"
+            if image.format != "PNG" or "exif" in image.info:
+                image = ImageOps.exif_transpose(image)
+            if image.mode in _PALETTES:
+                image = image.convert(_PALETTES[image.mode])
+            return np.asarray(image), encoding
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for a file that is none or broken
+        raise InputError(f"column {column!r} holds no readable image in {_where(rows, i, value)}: {error}") from error
+
+
+def _where(rows: Rows, i: int, value: dict[str, Any]) -> str:
+    return value["path"] if value["bytes"] is None else rows.where(i)
+
+
+def _form(image: np.ndarray) -> str:
+    height, width, *channels = image.shape
+    return f"{height}x{width} with {(channels or [1])[0]} channels of {image.dtype}"
