@@ -1,0 +1,89 @@
+"""The extreme eigenvalues of the Hessian of a problem's mean loss."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
+from gradlaw.curvature.hessian import hessian
+from gradlaw.errors import InputError
+from gradlaw.problem import Problem
+from gradlaw.progress import SILENT, Progress
+from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
+
+
+@dataclass(frozen=True)
+class HessianSpectrum(Eigenpairs):
+    """The :class:`~gradlaw.curvature.eigenpairs.Eigenpairs` of a Hessian; made by :func:`hessian_spectrum`."""
+
+    @property
+    def positive(self) -> int:
+        """How many eigenvalues, from the largest of the Hessian on, are converged and above their residuals."""
+        if self.which == "SA" and len(self.eigenvalues) < self.operator["dimensions"]:
+            return 0  # the largest are not among them
+        sure = self.converged & (self.eigenvalues > self.residuals)
+        return len(sure) if sure.all() else int(np.argmin(sure))
+
+    def power_law(self, k: int = 1000, alpha: float = 0.05) -> PowerLawFit:
+        """The power-law fit of the k largest eigenvalues, all of which have to be positive.
+
+        A spectrum is not a sample: eigenvalues repel one another, so that passing means "as straight as a power law on
+        log-log axes", and the p-value is descriptive.
+
+        Raises:
+            InputError: fewer than k of the largest eigenvalues are converged and above their residuals.
+        """
+        if k > self.positive:
+            raise InputError(
+                f"k={k} but {self.positive} of the largest eigenvalues of the Hessian were computed, converged and are "
+                f"above their residuals (which={self.which!r}, {len(self.eigenvalues)} eigenvalues)"
+            )
+        return fit_power_law(self.eigenvalues[:k], k, alpha)
+
+
+def hessian_spectrum(
+    problem: Problem,
+    k: int = 1000,
+    which: str = "LA",
+    *,
+    samples: int | None = None,
+    batch_size: int | None = None,
+    dtype: torch.dtype | None = None,
+    tol: float = 1e-6,
+    measure: int | None = None,
+    keep_vectors: bool = False,
+    memory: float | None = None,
+    checkpoint: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> HessianSpectrum:
+    """The k extreme eigenvalues of the Hessian of the mean loss at theta, with their residuals.
+
+    Args:
+        problem: model, loss and data at fixed parameters.
+        k: how many eigenvalues; all n if k is larger.
+        which: ``"LA"`` the largest, ``"SA"`` the smallest, ``"LM"`` the largest in magnitude.
+        samples: over how many samples. Default: all N. See :func:`~gradlaw.curvature.hessian.hessian`, also for
+            ``batch_size`` and ``dtype``.
+        batch_size: for losses that couple the samples of a minibatch (batch norm in training mode).
+        dtype: of the products.
+        tol: largest residual of a converged pair, relative to the norm of the Hessian. See
+            :func:`~gradlaw.curvature.eigenpairs.eigenpairs`, also for the arguments that follow.
+        measure: how many residuals are measured by a product with the finished eigenvector. Default: all.
+        keep_vectors: return the eigenvectors too.
+        memory: bytes that the Krylov basis may take; beyond, it is on disk.
+        checkpoint: a folder to save to every few minutes and to resume from.
+        seed: of the samples, the minibatches and the solver.
+        progress: where to show it.
+
+    Raises:
+        InputError: as ``hessian`` and ``eigenpairs``.
+    """
+    operator = hessian(problem, samples, batch_size=batch_size, seed=seed, dtype=dtype, progress=progress)
+    pairs = eigenpairs(
+        operator, k, which, tol=tol, measure=measure, keep_vectors=keep_vectors, memory=memory, checkpoint=checkpoint,
+        seed=seed, progress=progress,
+    )  # fmt: skip
+    return HessianSpectrum(**vars(pairs))

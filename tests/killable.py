@@ -1,0 +1,68 @@
+"""A run of the eigensolver that kills itself on the way.
+
+python killable.py FOLDER MEMORY EVENT COUNT OUT    # SIGKILL at the COUNT-th "product" or "rename" of a file
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlaw.curvature import checkpoint
+from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
+from gradlaw.curvature.operator import CurvatureOperator
+from matrices import symmetric
+
+N, K = 400, 20
+
+
+class Countdown:
+    """Kills the process at the last of so many calls; never, if it starts from 0."""
+
+    def __init__(self, calls: int):
+        self.left = calls
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Fragile(CurvatureOperator):
+    name, dimensions, dtype, device = "matrix", N, torch.float64, torch.device("cpu")
+
+    def __init__(self, countdown: Countdown):
+        self.matrix, self.countdown = torch.from_numpy(symmetric(np.linspace(-1, 1, N))), countdown
+
+    def _product(self, block: Tensor) -> Tensor:
+        self.countdown()
+        return self.matrix @ block
+
+
+def run(folder: Path | None, memory: int, countdown: Countdown) -> Eigenpairs:
+    """The run, without checkpoints if there is no folder."""
+    return eigenpairs(Fragile(countdown), K, memory=memory, checkpoint=folder)
+
+
+def main(folder: str, memory: str, event: str, count: str, out: str) -> None:
+    """The run as a process of its own, that saves after every product."""
+    checkpoint._SECONDS = 0.0
+    countdown, rename = Countdown(int(count)), Path.replace
+    if event == "rename":
+
+        def replace(self: Path, target: Path) -> Path:
+            countdown()
+            return rename(self, target)
+
+        Path.replace = replace
+    pairs = run(Path(folder), int(memory), countdown if event == "product" else Countdown(0))
+    np.savez(out, eigenvalues=pairs.eigenvalues, residuals=pairs.residuals, vectors=pairs.vectors.numpy(),
+             counts=[pairs.products, pairs.restarts])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
