@@ -1,0 +1,140 @@
+"""Data and model of the command line: by name, or as a checkpoint says."""
+
+import argparse
+
+from torch import nn
+
+from gradlaw.data import NORMALISATIONS, LabelledTensors, corrupt_labels, load_data, parse_label_noise
+from gradlaw.errors import InputError
+from gradlaw.progress import Progress
+from gradlaw.training import Checkpoint, load_checkpoint
+from gradlaw.zoo import MODELS, ModelSettings
+
+DATA_OPTIONS = ("data", "label", "normalise", "label_noise")
+MODEL_OPTIONS = ("model", "width", "hidden_layers", "heads", "logits")
+
+
+def add_data_options(group: argparse._ArgumentGroup) -> None:
+    """What names a data set and prepares it."""
+    group.add_argument("--data", metavar="DATA", help="digits (default), mnist, cifar10, cifar100, a hub id such as "
+                       "ylecun/mnist; a folder of Parquet files, CSV files or images by class; a Parquet or CSV file; "
+                       "a text (.txt), or a folder with one, for gpt")  # fmt: skip
+    group.add_argument("--label", metavar="COLUMN", help="label column (default: the one that looks like it)")
+    group.add_argument("--normalise", choices=NORMALISATIONS, help="to zero mean and unit variance by channel or "
+                       "numeric column (default), by pixel, or not at all")  # fmt: skip
+    group.add_argument("--label-noise", metavar="KIND[=RATE]", help="corrupt the labels: symmetric=0.4 (to any other "
+                       "class), pair=0.2 (to the next class), random (all shuffled)")  # fmt: skip
+
+
+def add_model_options(group: argparse._ArgumentGroup, remark: str) -> None:
+    """What names a model and its sizes."""
+    group.add_argument("--model", metavar="MODEL", help=f"{', '.join(MODELS)} (default: fcn); {remark}")
+    group.add_argument("--width", type=int, metavar="N", help="of the hidden layers (fcn, lnn: 70), of the first stage "
+                       "(resnet18: 64), of the residual stream (gpt: 64)")  # fmt: skip
+    group.add_argument("--hidden-layers", type=int, metavar="N", help="number of hidden layers "
+                       "(fcn: 2, lnn: 4) or blocks (gpt: 4)")  # fmt: skip
+    group.add_argument("--heads", type=int, metavar="N", help="of each attention (gpt: 4)")
+    group.add_argument("--logits", type=int, metavar="N", help="outputs of the model (default: one for each class)")
+
+
+def take_from_checkpoint(options: argparse.Namespace) -> Checkpoint | None:
+    """Read ``options.checkpoint`` and fill the options of data and model that were not given with what it records.
+
+    With a problem of the user's own there is nothing to fill.
+
+    Raises:
+        InputError: a file without weights, or weights that do not say which model they are of and no model given.
+    """
+    options.noise_seed = options.seed
+    if options.checkpoint is None:
+        return None
+    checkpoint = load_checkpoint(options.checkpoint)
+    if options.problem is not None:
+        return checkpoint
+    if options.model is None and checkpoint.model is None:
+        raise InputError(f"{options.checkpoint} does not say which model it is of; name it with --model")
+    if options.model is None and checkpoint.model is not None:
+        model = checkpoint.model
+        options.model, options.logits, options.hidden_layers = model.name, model.classes, model.sizes.get("depth")
+        options.width, options.heads = model.sizes.get("width"), model.sizes.get("heads")
+    if options.data is None and checkpoint.settings:
+        data = checkpoint.settings["data"]
+        options.data, options.label = data["name"], options.label or data["label_column"]
+        per = data["normalisation"]["per"]
+        options.normalise = options.normalise or (per if per in NORMALISATIONS else NORMALISATIONS[0])
+        noise = data.get("label_noise")
+        if noise and options.label_noise is None:
+            options.label_noise = noise["kind"] if noise["kind"] == "random" else f"{noise['kind']}={noise['rate']}"
+            options.noise_seed = noise["seed"]
+    return checkpoint
+
+
+def load_named_data(options: argparse.Namespace, split: str, progress: Progress) -> LabelledTensors:
+    """One split as the options say, without label noise.
+
+    Raises:
+        InputError: as ``load_data``.
+    """
+    normalise = options.normalise or NORMALISATIONS[0]
+    return load_data(options.data or "digits", split, options.label, normalise=normalise, progress=progress)
+
+
+def with_label_noise(options: argparse.Namespace, data: LabelledTensors) -> LabelledTensors:
+    """The data with the labels corrupted as the options say.
+
+    Raises:
+        InputError: as ``parse_label_noise`` and ``corrupt_labels``.
+    """
+    if options.label_noise is None:
+        return data
+    return corrupt_labels(data, *parse_label_noise(options.label_noise), options.noise_seed)
+
+
+def model_settings(options: argparse.Namespace, data: LabelledTensors) -> ModelSettings:
+    """The model that the options name, for the data.
+
+    Raises:
+        InputError: unknown model, fewer logits than classes, a model of texts for other data or the other way round.
+    """
+    name = model_name(options)
+    if (data.targets.ndim == 2) != (name == "gpt"):
+        raise InputError(f"gpt is for texts, and texts for gpt only; {name} does not fit {data.source.name!r}")
+    logits = options.logits or data.classes
+    if logits < data.classes:
+        raise InputError(f"{data.source.name!r} has {data.classes} classes, more than the {logits} logits of the model")
+    sizes = {"width": options.width, "depth": options.hidden_layers, "heads": options.heads}
+    chosen = {key: value for key, value in sizes.items() if value is not None}
+    return ModelSettings(name, data.sample_shape, logits, options.seed, chosen)
+
+
+def model_name(options: argparse.Namespace) -> str:
+    """The model that was asked for, fcn by default.
+
+    Raises:
+        InputError: unknown name.
+    """
+    name: str = options.model or "fcn"
+    if name not in MODELS:
+        raise InputError(f"unknown model {name!r}; there are {', '.join(MODELS)}")
+    return name
+
+
+def build(settings: ModelSettings, checkpoint: Checkpoint | None) -> nn.Module:
+    """The model, at its initialisation or with the weights of a checkpoint.
+
+    Raises:
+        InputError: sizes that it cannot have, or weights that do not fit it.
+    """
+    model = settings.build()
+    return model if checkpoint is None else checkpoint.restore(model)
+
+
+def name_of_inputs(options: argparse.Namespace, checkpoint: Checkpoint | None = None) -> str:
+    """The checkpoint, or model, data and what was done to them, as a part of a directory's name."""
+    if checkpoint is not None:
+        path = checkpoint.path
+        return f"{path.parent.name}-{path.stem}" if path.stem.startswith("epoch-") else path.stem
+    data = (options.data or "digits").rstrip("/").rpartition("/")[2]
+    sizes = {"width": options.width, "hidden": options.hidden_layers, "heads": options.heads, "logits": options.logits}
+    parts = [options.model or "fcn", data, *(f"{key}{value}" for key, value in sizes.items() if value is not None)]
+    return "-".join(parts + [t.replace("=", "") for t in (options.normalise, options.label_noise) if t is not None])

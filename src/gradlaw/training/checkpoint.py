@@ -1,0 +1,194 @@
+"""Checkpoints of a training: what the model is, how it came about, and what is needed to go on.
+
+    epoch-0007.safetensors            parameters and buffers
+    epoch-0007.optimiser.safetensors  the optimiser's tensors, of the last epoch alone
+    epoch-0007.json                   every setting, the history so far, versions, digests
+
+Each file is written under a temporary name and then renamed, the JSON last: an epoch whose JSON is there is whole.
+The learning rate, the order of the data and all random numbers of an epoch are functions of the settings, the seed
+and the epoch, so that nothing else is needed to continue bit for bit.
+"""
+
+import errno
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from gradlaw.errors import InputError
+from gradlaw.provenance import sha256
+from gradlaw.training.weights import distinct, load_weights, read_weights
+from gradlaw.zoo import ModelSettings
+
+FORMAT = 1
+_NAME = r"epoch-\d+(\.optimiser)?\.(json|safetensors)(\.partial)?"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights, and the settings of their training where gradlaw trained them.
+
+    Attributes:
+        path: of the weights.
+        weights: tensors by name.
+        settings: what the JSON beside the weights records; empty for weights from elsewhere.
+    """
+
+    path: Path
+    weights: dict[str, Tensor]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> ModelSettings | None:
+        """How to build the model, if it is one of the zoo's."""
+        model = self.settings.get("model", {})
+        return ModelSettings.from_dict(model) if "sample_shape" in model else None
+
+    def restore(self, model: nn.Module) -> nn.Module:
+        """Put the weights into a model, in place; returns it.
+
+        Raises:
+            InputError: names or shapes differ.
+        """
+        load_weights(model, self.weights, str(self.path))
+        return model
+
+    def build(self) -> nn.Module:
+        """The model with the weights in place.
+
+        Raises:
+            InputError: the checkpoint does not say which model it is of.
+        """
+        if self.model is None:
+            raise InputError(f"{self.path} does not say which model it is of; build it and use restore()")
+        return self.restore(self.model.build())
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of :func:`gradlaw.train`, or the weights of anybody's model.
+
+    Args:
+        path: a checkpoint's .safetensors or .json, a folder of checkpoints (the last one is taken), or a file with the
+            state_dict of any model; see :func:`gradlaw.training.weights.read_weights`.
+
+    Raises:
+        InputError: no such file, one that holds no weights, or weights that are not those that the JSON describes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        last = latest(path)
+        if last is None:
+            raise InputError(f"the folder {path} holds no checkpoint (epoch-*.json)")
+        path = last
+    record = path.with_suffix(".json")
+    path = path.with_suffix(".safetensors") if path == record else path
+    weights = read_weights(path)
+    if path.suffix != ".safetensors" or not record.is_file():
+        return Checkpoint(path, weights)
+    settings = _read_record(record)
+    if not settings:
+        return Checkpoint(path, weights)
+    if _digest(weights) != settings["weights_sha256"]:
+        raise InputError(f"{path} does not hold the weights that {record.name} describes; one of them was changed")
+    return Checkpoint(path, weights, settings)
+
+
+def latest(folder: Path) -> Path | None:
+    """The JSON of the last epoch that was finished."""
+    return max((file for file in _files(folder) if file.suffix == ".json"), default=None, key=_epoch)
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any], keep_all: bool
+) -> Path:
+    """Write the checkpoint of ``settings["epoch"]`` and remove those before, or their optimiser alone.
+
+    Raises:
+        InputError: the disk is full; the checkpoint before is still whole.
+    """
+    weights = folder / f"{_stem(settings['epoch'])}.safetensors"
+    state = distinct(model.state_dict())
+    _write_whole(optimiser_file(folder, settings["epoch"]), safetensors.torch.save(_optimiser_tensors(optimizer)))
+    write_weights(weights, state, settings)
+    for file in _files(folder):  # JSON before weights, so that what has a JSON is whole
+        if _epoch(file) != settings["epoch"] and (not keep_all or ".optimiser." in file.name):
+            file.unlink()
+    return weights
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
+    """Write a safetensors file and the JSON of its settings and digest beside it.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    _write_whole(path, safetensors.torch.save(dict(state), {"format": "pt"}))
+    record = {"format": FORMAT, **settings, "weights_sha256": _digest(state)}
+    _write_whole(path.with_suffix(".json"), (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints in a folder, and nothing else."""
+    for file in _files(folder):
+        file.unlink()
+
+
+def optimiser_file(folder: Path, epoch: int) -> Path:
+    """Where the optimiser's tensors are after so many epochs."""
+    return folder / f"{_stem(epoch)}.optimiser.safetensors"
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    return sha256(state[name] for name in sorted(state))
+
+
+def _stem(epoch: int) -> str:
+    return f"epoch-{epoch:04d}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("epoch-*.*")) if re.fullmatch(_NAME, file.name)]
+
+
+def _epoch(file: Path) -> int:
+    return int(file.name.partition("-")[2].partition(".")[0])
+
+
+def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{key}": t for i, of_one in state.items() for key, t in of_one.items() if isinstance(t, Tensor)}
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file; none if the file is not one of ours but, say, a configuration of the user's."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}") from error
+    if "weights_sha256" not in record:
+        return {}
+    if record["format"] != FORMAT:
+        raise InputError(f"{path} has format {record['format']}; this version of gradlaw reads {FORMAT}")
+    return record
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.partial")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno not in _FULL:
+            raise
+        raise InputError(
+            f"no space left on the disk while writing {path} ({error.strerror}); checkpoints written before are whole. "
+            "Free some space and resume"
+        ) from error

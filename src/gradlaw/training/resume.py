@@ -1,0 +1,70 @@
+"""Where a training goes on: what the folder for its checkpoints already holds."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from gradlaw.errors import InputError
+from gradlaw.training.checkpoint import Checkpoint, latest, load_checkpoint, optimiser_file, remove_checkpoints
+
+_AGREED = ("model", "start_sha256", "loss", "data", "test_data", "recipe", "seed")
+
+
+def open_folder(folder: Path, record: Mapping[str, Any], resume: bool, overwrite: bool) -> Checkpoint | None:
+    """Make the folder for checkpoints ready; returns the checkpoint to go on from, if there is one.
+
+    Raises:
+        InputError: the folder cannot be written to, or holds a training and neither ``resume`` nor ``overwrite`` is
+            set, or a training with other settings is to be resumed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the folder {folder} cannot be written to")
+    if overwrite:
+        remove_checkpoints(folder)
+    if latest(folder) is None:
+        return None
+    last = load_checkpoint(folder)
+    if not resume:
+        done, epochs = last.settings["epoch"], last.settings["recipe"]["epochs"]
+        raise InputError(
+            f"{folder} already holds a training, {done} of {epochs} epochs done; "
+            "resume it (--resume), overwrite it (--force) or choose another folder"
+        )
+    different = [key for key in _AGREED if last.settings[key] != record[key]]
+    if different:
+        what = "; ".join(_difference(key, last.settings[key], record[key]) for key in different)
+        raise InputError(f"{last.path} is of another training, which cannot be resumed with these settings: {what}")
+    return last
+
+
+def restore_optimiser(optimizer: torch.optim.Optimizer, last: Checkpoint) -> None:
+    """Put back the tensors that the optimiser had at a checkpoint.
+
+    Raises:
+        InputError: they are not there.
+    """
+    path = optimiser_file(last.path.parent, last.settings["epoch"])
+    if not path.is_file():
+        raise InputError(f"{path} is missing: the training cannot go on from {last.path}; start it again (--force)")
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in safetensors.torch.load_file(path).items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    """The two values, or of mappings those entries that differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        inside = [k for k in {**before, **now} if before.get(k) != now.get(k)]
+        return "; ".join(f"{key}.{k} was {before.get(k)} and is {now.get(k)}" for k in inside)
+    return f"{key} was {before} and is {now}"

@@ -1,0 +1,224 @@
+"""train: a model by a recipe, with checkpoints to resume from."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import Dataset
+
+from gradlaw.errors import InputError
+from gradlaw.problem import Problem
+from gradlaw.progress import Progress
+from gradlaw.provenance import machine, versions
+from gradlaw.training.checkpoint import Checkpoint, save_checkpoint
+from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evaluate, train_epoch
+from gradlaw.training.recipe import Recipe
+from gradlaw.training.resume import open_folder, restore_optimiser
+from gradlaw.zoo import ModelSettings
+
+Data = Dataset | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What :func:`train` did.
+
+    Attributes:
+        recipe: how.
+        seed: of everything random.
+        history: one record an epoch: ``epoch`` (from 1), ``learning_rate``, ``loss`` and ``accuracy`` during the
+            epoch, ``test_loss`` and ``test_accuracy`` after it (None without test data).
+        training: score of the trained model on the training data, with their corrupted labels if they are.
+        test: score on the test data; None without them.
+        checkpoint: the file of the trained weights; None without a folder for checkpoints.
+    """
+
+    recipe: Recipe
+    seed: int
+    history: list[dict[str, Any]]
+    training: Score
+    test: Score | None
+    checkpoint: Path | None
+
+    def to_frame(self) -> pd.DataFrame:
+        """The history, one row an epoch."""
+        return pd.DataFrame(self.history)
+
+    def __str__(self) -> str:
+        test = f"; test: {score_in_words(self.test)}" if self.test else ""
+        return f"{self.recipe.epochs} epochs; training: {score_in_words(self.training)}{test}"
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    training_data: Data,
+    test_data: Data | None = None,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    checkpoint_dir: str | Path | None = None,
+    *,
+    settings: ModelSettings | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    keep_all: bool = False,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> TrainingRun:
+    """Train a model in place, by a recipe of the paper or any other, and leave it in training mode.
+
+    The order of the data, the augmentation and what dropout draws in an epoch follow from the seed and the epoch: a
+    training resumed after it was killed ends with the same bits as one that was not, on the same machine with
+    the same number of threads (on a GPU as far as its kernels repeat sums). The global random state is left alone.
+
+    Args:
+        model: the starting point.
+        loss: ``loss(model(inputs), targets)``, the mean over a minibatch.
+        training_data: ``(inputs, targets)`` or a ``TensorDataset`` of them, such as ``load_data`` returns.
+        test_data: measured after every epoch.
+        recipe: default ``Recipe()``: plain SGD for 50 epochs. ``default_recipe`` gives the paper's.
+        seed: of everything random but the starting point.
+        checkpoint_dir: where to write a checkpoint after every epoch; see :mod:`gradlaw.training.checkpoint`.
+        settings: how the model was built, if it is of the zoo, for the checkpoint to record.
+        resume: go on from the last checkpoint in the folder, if there is one; all else must be as it was.
+        overwrite: remove the checkpoints that are in the folder.
+        keep_all: keep the weights of every epoch, not only of the last.
+        device: where to train; default: where the model is. Model and data are moved there.
+        progress: where to show it.
+
+    Raises:
+        InputError: data that are no two tensors of one length or that BatchNorm cannot take, a folder that holds
+            another training, a full disk, or a loss that stopped being finite: the message says where and names the
+            last good checkpoint.
+    """
+    progress, recipe = progress or Progress(False), recipe or Recipe()
+    problem = Problem(model, loss, training_data, device=device)
+    model.to(problem.device)
+    test = None if test_data is None else Problem(model, loss, test_data)
+    inputs, targets = _tensors(problem)
+    least = _smallest_minibatch(model, len(inputs), recipe.batch_size)
+    optimizer = recipe.optimizer(p for p in model.parameters() if p.requires_grad)
+    setup = Setup(model, loss, optimizer, inputs, targets, recipe, seed, least)
+    record = _record(problem, test, recipe, seed, settings)
+    folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+    last = None if folder is None else open_folder(folder, record, resume, overwrite)
+    if last is not None:
+        _go_on(last, record, setup, progress)
+    path = None if last is None else last.path
+    measure = None if test is None else partial(evaluate, model, loss, *_tensors(test))
+    steps = -(-len(inputs) // recipe.batch_size)
+    with _own_randomness(problem.device), progress.stage("train", recipe.epochs * steps) as advance:
+        advance(record["epoch"] * steps)
+        while record["epoch"] < recipe.epochs:
+            _one_epoch(setup, measure, record, path, advance, progress)
+            if folder is not None:
+                path = save_checkpoint(folder, model, optimizer, record, keep_all)
+    on_test = record["test"] and Score(**record["test"])
+    return TrainingRun(recipe, seed, record["history"], Score(**record["training"]), on_test, path)
+
+
+def score_in_words(score: Score) -> str:
+    """Loss and accuracy, for people."""
+    return f"loss {score.loss:.4g}" + ("" if score.accuracy is None else f", accuracy {score.accuracy:.2%}")
+
+
+def _one_epoch(
+    setup: Setup,
+    measure: Callable[[], Score] | None,
+    record: dict[str, Any],
+    good: Path | None,
+    advance: Advance,
+    progress: Progress,
+) -> None:
+    """Train for one epoch and enter it in the record; after the last one also the scores of the trained model."""
+    epoch, start = record["epoch"], time.perf_counter()
+    rate = setup.recipe.learning_rate_at(epoch)
+    try:
+        score = train_epoch(setup, epoch, advance)
+        test = measure and measure()
+        if epoch + 1 == setup.recipe.epochs:
+            record["training"] = asdict(evaluate(setup.model, setup.loss, setup.inputs, setup.targets))
+            record["test"] = test and asdict(test)
+    except NotFinite as error:
+        kept = f"the last good checkpoint is {good}" if good else "no checkpoint was made before"
+        raise InputError(
+            f"the training diverged in epoch {epoch + 1}: {error} (learning rate {rate:g}); {kept}. "
+            "Lower the learning rate or set clip_norm"
+        ) from error
+    record["epoch"] = epoch + 1
+    record["history"].append(
+        {"epoch": epoch + 1, "learning_rate": rate, **asdict(score)}
+        | {"test_loss": test and test.loss, "test_accuracy": test and test.accuracy}
+    )
+    record["time"]["finished"] = _now()
+    record["time"]["seconds"] += time.perf_counter() - start
+    said = f"; test: {score_in_words(test)}" if test else ""
+    progress.say(f"epoch {epoch + 1} of {setup.recipe.epochs}: {score_in_words(score)}{said}")
+
+
+def _record(
+    problem: Problem, test: Problem | None, recipe: Recipe, seed: int, settings: ModelSettings | None
+) -> dict[str, Any]:
+    """What checkpoints say, at the start."""
+    described = problem.describe()
+    record = {
+        "model": settings.to_dict() if settings else {"name": problem.name},
+        "start_sha256": described["parameters_sha256"],
+        "loss": described["loss"],
+        "data": described["data"],
+        "test_data": test and test.describe()["data"],
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "epoch": 0,
+        "history": [],
+        "training": None,
+        "test": None,
+        "versions": versions(),
+        "machine": machine(problem.device),
+        "time": {"started": _now(), "finished": _now(), "seconds": 0.0},
+    }
+    return json.loads(json.dumps(record))  # as it will be read back
+
+
+def _go_on(last: Checkpoint, record: dict[str, Any], setup: Setup, progress: Progress) -> None:
+    """Put model, optimiser and record into the state that the last checkpoint holds."""
+    last.restore(setup.model)
+    restore_optimiser(setup.optimizer, last)
+    if last.settings["machine"] != record["machine"]:
+        progress.say("resumed on another machine or with another number of threads: sums may round differently")
+    for key in ("epoch", "history", "training", "test", "time"):
+        record[key] = last.settings[key]
+
+
+def _tensors(problem: Problem) -> tuple[Tensor, Tensor]:
+    if not isinstance(problem.data, tuple) or not all(isinstance(part, Tensor) for part in problem.data):
+        raise InputError("training takes data in memory: (inputs, targets), two tensors or arrays")
+    inputs, targets = (part.to(problem.device) for part in problem.data)
+    return inputs, targets
+
+
+def _smallest_minibatch(model: nn.Module, samples: int, batch_size: int) -> int:
+    """2 for a model with BatchNorm, which cannot normalise a single sample; else 1."""
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return 1
+    if min(batch_size, samples) == 1:
+        raise InputError("batch norm cannot normalise a minibatch of a single sample: use a batch_size of at least 2")
+    return 2
+
+
+def _own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
