@@ -37,10 +37,19 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 
 # The peers live in environments of their own and never become dependencies.
 POWERLAW := 1.5 2.0.0
-bench: $(VENV)/installed $(POWERLAW:%=.venv-bench/powerlaw-%/installed)
-	$(BIN)/python bench/run.py
+PEERS := $(POWERLAW:%=.venv-bench/powerlaw-%/installed) .venv-bench/peers/installed
+# Some sections only: make bench SECTIONS='collection_speed gram_speed'
+bench: $(VENV)/installed $(PEERS)
+	$(BIN)/python bench/run.py $(SECTIONS)
 
 .venv-bench/powerlaw-%/installed:
 	$(PYTHON) -m venv .venv-bench/powerlaw-$*
 	env -u PIP_CONSTRAINT .venv-bench/powerlaw-$*/bin/pip install --quiet powerlaw==$* 'setuptools<81'
+	touch $@
+
+# torchvision comes with backpack-for-pytorch and does not load beside a CPU build of torch.
+.venv-bench/peers/installed: bench/peers/requirements.txt
+	$(PYTHON) -m venv .venv-bench/peers
+	env -u PIP_CONSTRAINT .venv-bench/peers/bin/pip install --quiet --requirement $<
+	.venv-bench/peers/bin/pip uninstall --quiet --yes torchvision
 	touch $@

@@ -3,7 +3,8 @@
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def best_of(repeats: int, work: Callable[[], Any]) -> float:
 
 def extra_memory(work: Callable[[], Any]) -> float:
     """By how many MB the resident memory of this process rises above its start while ``work`` runs."""
+    with watched_memory() as rise:
+        work()
+    return rise()
+
+
+@contextmanager
+def watched_memory() -> Iterator[Callable[[], float]]:
+    """Yields a function that says by how many MB the resident memory has risen above its start, at the most."""
     process, done = psutil.Process(), threading.Event()
     start = peak = process.memory_info().rss
 
@@ -48,7 +57,8 @@ def extra_memory(work: Callable[[], Any]) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    work()
-    done.set()
-    watcher.join()
-    return (peak - start) / 1e6
+    try:
+        yield lambda: (peak - start) / 1e6
+    finally:
+        done.set()
+        watcher.join()

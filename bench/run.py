@@ -1,21 +1,26 @@
 """Runs the benchmarks and writes bench/RESULTS.md.
 
-python bench/run.py [NAME ...]     # names of the sections below; default: all
+python bench/run.py [NAME ...]     # names of the sections below; default: all. The others keep their text.
 """
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 import machine
-import size_and_power
-import tail_speed
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
-    "tail_speed": ("Tail statistics: speed", tail_speed.table),
-    "size_and_power": ("Tail statistics: share of accepted samples, published / calibrated", size_and_power.table),
+# A module beside this one: its docstring is the section's first paragraph, its table() the measurement in Markdown.
+SECTIONS = {
+    "collection_speed": "Collecting gradients",
+    "gram_speed": "The Gram matrix",
+    "analysis_speed": "A whole analysis",
+    "training_speed": "Training",
+    "hessian_products": "Hessian-vector products",
+    "hessian_eigenpairs": "Hessian eigenpairs",
+    "tail_speed": "Tail statistics: speed",
+    "size_and_power": "Tail statistics: share of accepted samples, published / calibrated",
 }
 HEAD = (
     "# Benchmark results\n\nMade by `make bench`. Ratios are within one run; seconds are of a shared, noisy machine.\n"
@@ -24,17 +29,28 @@ HEAD = (
 
 def main(names: list[str]) -> None:
     """Measure the sections asked for and replace them in the results."""
-    sections = _read()
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        sys.exit(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     for name in names or SECTIONS:
-        title, table = SECTIONS[name]
-        print(f"{title} ...", flush=True)
-        measured = table()
-        when = datetime.now(UTC).date().isoformat()
-        sections[title] = (
-            f"{sys.modules[table.__module__].__doc__.strip()}\n\n{measured}\n\n{when}, {machine.describe()}.\n"
-        )
+        print(f"{SECTIONS[name]} ...", flush=True)
+        module = import_module(name)
+        measured = module.table()
         print(measured, flush=True)
-        RESULTS.write_text(HEAD + "".join(f"\n## {title}\n\n{text}" for title, text in sections.items()))
+        when = datetime.now(UTC).date().isoformat()
+        _replace(SECTIONS[name], f"{_introduction(module.__doc__)}\n\n{measured}\n\n{when}, {machine.describe()}.\n")
+
+
+def _introduction(doc: str) -> str:
+    """A module's docstring without how to run it."""
+    return doc.partition("\npython bench/")[0].strip()
+
+
+def _replace(title: str, text: str) -> None:
+    """Put a section into the results, in the order of ``SECTIONS``."""
+    sections = _read() | {title: text}
+    ordered = [known for known in SECTIONS.values() if known in sections]
+    RESULTS.write_text(HEAD + "".join(f"\n## {known}\n\n{sections[known].rstrip()}\n" for known in ordered))
 
 
 def _read() -> dict[str, str]:
