@@ -83,6 +83,24 @@ def test_transforms_are_named_and_recorded(capsys):
     assert [text.partition("=")[0] for text in run.settings["transforms"]] == ["clip-norm", "adam"]
 
 
+def test_controls_and_types_are_asked_for(capsys):
+    assert main(["analyze", *QUICK, "--controls", "--dtype", "bfloat16", "--out", "run"]) == 0
+    assert "isotropic" in capsys.readouterr().out
+    run = gl.Analysis.load("run")
+    assert list(run.controls) == ["isotropic", "permuted", "diagonal"]
+    assert run.settings["storage"]["dtype"] == "bfloat16"
+
+
+def test_a_stored_history_is_read_by_the_next_run(capsys):
+    arguments = ["analyze", *QUICK, "--store", "gradients"]
+    assert main([*arguments, "--out", "run"]) == 0
+    assert main([*arguments, "--out", "other", "--alpha", "0.01"]) == 0
+    assert main([*arguments, "--out", "third", "--seed", "1"]) == 2
+    assert "seed is 0, not 1" in capsys.readouterr().err
+    first, second = gl.Analysis.load("run"), gl.Analysis.load("other")
+    np.testing.assert_array_equal(first.spectra["covariance"].eigenvalues, second.spectra["covariance"].eigenvalues)
+
+
 def test_a_problem_of_ones_own(capsys):
     Path("mine").mkdir()
     Path("mine/models.py").write_text(
@@ -115,7 +133,7 @@ def test_a_problem_of_ones_own(capsys):
         (["--data", "mnst"], "unknown data set 'mnst'"),
         (["--data", "empty"], "no Parquet file"),
         (["--data", "unlabelled"], "no label column"),
-        (["--model", "resnet"], "unknown model 'resnet'; there are lenet, fcn"),
+        (["--model", "resnet"], "unknown model 'resnet'; there are lenet, "),
         (["--model", "lenet"], "lenet takes images of 28x28 or 32x32, the samples have shape 1x8x8"),
         (["--batch-size", "1798"], "batch_size=1798 is larger than the data set (N=1797)"),
         (["--iterations", "1"], "iterations must be at least 2"),

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.problem import layer_groups
+from gradlaw.report.tables import families_rows
 from gradlaw.stats.alpha_stable import stable_index_rows
 from gradlaw.stats.tail_index import hill_rows, moment_rows
 
@@ -77,6 +78,15 @@ def test_every_sample_is_compared_with_four_families(analysis):
     assert (frame["status"] != "not converged").all()
 
 
+def test_outcomes_of_comparisons_are_at_the_level_of_the_run(analysis):
+    p_values = analysis.depth.comparisons["nested_p_value"].fillna(analysis.depth.comparisons["p_value"])
+    for alpha in (0.001, 0.5):
+        outcomes = [row[-1] for row in families_rows(analysis.depth, alpha)]
+        decided = [outcome.startswith("fits") for outcome in outcomes]
+        assert decided == ((p_values <= alpha) & (analysis.depth.comparisons["ratio"] != 0)).tolist()
+    assert [row[-1] for row in families_rows(analysis.depth, 0.001)] != outcomes
+
+
 def test_exponents_come_with_intervals_and_the_scan(analysis):
     frame = analysis.depth.exponents.set_index("sample")
     fit = analysis.spectral_verdicts()[0].fit
@@ -95,7 +105,7 @@ def test_saved_loaded_and_reported(analysis, tmp_path):
     assert (tmp_path / "figures/tail_indices.svg").is_file()
     assert (tmp_path / "figures/gaussianity.png").is_file()
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == 5
     assert "Layer by layer" in page
     assert "Alpha-stable tail index of the noise" in str(loaded)
 

@@ -1,40 +1,30 @@
 """Analysis: everything measured on one gradient history, and analyze, which measures it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 
 from gradlaw.depth import Depth, look_deeper
 from gradlaw.errors import InputError
-from gradlaw.history import GradientHistory, collect
+from gradlaw.history import GradientHistory
+from gradlaw.history.reopen import collect_or_reopen
 from gradlaw.history.transforms import Transform
 from gradlaw.problem import ParameterSlice, Problem
 from gradlaw.progress import Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
-from gradlaw.spectra.gradient import spectrum_of_gram
-from gradlaw.spectra.gram import gram_matrix
-from gradlaw.stats import GradientTests, PowerLawFit, gradient_tests
+from gradlaw.stats import GradientTests, gradient_tests
 from gradlaw.stats.arrays import check_alpha
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.series import AXES
-
-SECOND_MOMENT, COVARIANCE, EIGENGAPS = "second moment", "covariance", "eigengaps"
-
-
-@dataclass(frozen=True)
-class SpectralVerdict:
-    """The power-law fit of one spectrum, or the reason why there is none."""
-
-    matrix: str
-    k: int
-    rank: int
-    fit: PowerLawFit | None
-    refused: str | None
+from gradlaw.structure import measure_structure
+from gradlaw.verdicts import COVARIANCE, SpectralVerdict, spectral_verdict, spectral_verdicts
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,10 @@ class Analysis:
         tests: of the series in both directions, by axis (``"dimension"``, ``"iteration"``).
         spectra: by matrix (``"second moment"``, ``"covariance"``).
         examples: one series of each axis.
+        noise: signal, noise and ranks of the model and each parameter tensor, one row each (columns as
+            :func:`~gradlaw.spectra.gradient_noise_by_layer` has them); None where they cannot be measured.
+        over_iterations: how the covariance spectrum moves with T, one row a number of iterations; None if T is small.
+        controls: covariance spectra of noise of the same shape, by control; empty unless asked for.
         notices: what was decided along the way, in words.
         depth: layers, other tail indices, other families, Gaussianity in full; None unless asked for.
         started, finished: ISO times, UTC; the only part that differs between two runs with one seed.
@@ -68,6 +62,9 @@ class Analysis:
     tests: dict[str, GradientTests]
     spectra: dict[str, Spectrum]
     examples: dict[str, RankedSeries]
+    noise: pd.DataFrame | None
+    over_iterations: pd.DataFrame | None
+    controls: dict[str, Spectrum]
     notices: list[str]
     started: str
     finished: str
@@ -83,19 +80,21 @@ class Analysis:
         """The gaps of the covariance spectrum."""
         return eigengaps(self.spectra[COVARIANCE])
 
-    def spectral_verdicts(self) -> list[SpectralVerdict]:
-        """Fits of the second moment, the covariance and its eigengaps, each on k of the largest values.
+    @property
+    def classes(self) -> int | None:
+        """How many classes the data have, if that is known."""
+        return len(self.provenance["problem"]["data"].get("classes", ())) or None
 
-        k is lowered to what the sizes allow: T eigenvalues, of which centring makes one zero, and one gap fewer.
-        """
-        k, alpha = self.settings["k"], self.settings["alpha"]
-        second, covariance, gaps = self.spectra[SECOND_MOMENT], self.spectra[COVARIANCE], self.eigengaps
-        most = len(second.eigenvalues)
-        return [
-            _spectral_verdict(SECOND_MOMENT, second, min(k, most), alpha),
-            _spectral_verdict(COVARIANCE, covariance, min(k, most, covariance.iterations - 1), alpha),
-            _spectral_verdict(EIGENGAPS, gaps, min(k, most - 1), alpha),
-        ]
+    def spectral_verdicts(self) -> list[SpectralVerdict]:
+        """Verdicts on the second moment, the covariance and its eigengaps; see :mod:`gradlaw.verdicts`."""
+        return spectral_verdicts(self.spectra, self.settings["k"], self.settings["alpha"])
+
+    def control_verdicts(self) -> list[SpectralVerdict]:
+        """Verdicts on the covariance and, on as many eigenvalues, on its controls; empty without controls."""
+        covariance = self.spectral_verdicts()[1]
+        alpha = self.settings["alpha"]
+        found = [spectral_verdict(name, s, covariance.k, alpha) for name, s in self.controls.items()]
+        return [replace(covariance, matrix="measured"), *found] if found else []
 
     def save(self, directory: str | Path, force: bool = False, *, progress: Progress | None = None) -> None:
         """Write the analysis, its figures and its report into a directory; see :mod:`gradlaw.run_directory`.
@@ -120,9 +119,9 @@ class Analysis:
 
     def report(self, path: str | Path) -> None:
         """Write the report, one HTML page that needs nothing else."""
-        from gradlaw.report import render_page
+        from gradlaw.report.render import Renderer
 
-        Path(path).write_text(render_page(self), encoding="utf-8")
+        Path(path).write_text(Renderer(self).page(), encoding="utf-8")
 
     def __str__(self) -> str:
         from gradlaw.report import plain_summary
@@ -143,6 +142,8 @@ def analyze(
     store: str | Path | None = None,
     replacement: bool = False,
     depth: bool = False,
+    controls: bool = False,
+    dtype: torch.dtype | str | None = None,
     *,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -156,28 +157,59 @@ def analyze(
             smaller, with a notice.
         gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered likewise.
         alpha: significance level.
-        seed: of the minibatches and of the Gaussian test's draws.
+        seed: of the minibatches, of the Gaussian test's draws, of subsamples and of controls.
         engine: see :func:`gradlaw.collect`.
         transforms: see :func:`gradlaw.collect`.
-        store: see :func:`gradlaw.collect`.
+        store: see :func:`gradlaw.collect`; besides, the folder of a finished history of the same problem and settings
+            (what an interrupted run leaves, for one), which is then read instead of collected again.
         replacement: see :func:`gradlaw.collect`.
         depth: also test layer by layer, estimate other tail indices, compare with other families of tails and test
             Gaussianity on all iterations (see :class:`gradlaw.depth.Depth`); takes several times as long as the tests.
+        controls: also the spectra of noise of the same shape (see :func:`~gradlaw.spectra.control_spectrum`); each of
+            the three takes about as long as collecting and multiplying the gradients.
+        dtype: see :func:`gradlaw.collect`.
         progress: where to show it; nothing is shown by default.
 
     Raises:
-        InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, alpha outside (0, 1), or ``depth`` with
-            fewer than 8 iterations.
+        InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, alpha outside (0, 1), ``depth`` with
+            fewer than 8 iterations, or a store that holds another history.
     """
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = _now()
     _check_settings(k, gaussian_k, alpha)
     if depth and iterations < SHORTEST:
         raise InputError(f"an analysis in depth needs at least {SHORTEST} iterations, got {iterations}")
     progress = progress or Progress(False)
-    history = collect(problem, iterations, batch_size, seed, engine, transforms, store, replacement, progress=progress)
+    history = collect_or_reopen(
+        problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
+    )
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)
     tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
-    spectra = _spectra(history, progress)
+    structure = measure_structure(history, problem, sizes.k, seed, controls, depth, progress)
+    examples = {axis: _median_series(history, tests[axis]) for axis in AXES}
+    return Analysis(
+        provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
+        layout=history.layout,
+        losses=history.losses.double().cpu().numpy(),
+        tests=tests,
+        spectra=structure.spectra,
+        examples=examples,
+        noise=structure.noise,
+        over_iterations=structure.over_iterations,
+        controls=structure.controls,
+        notices=history.notices + sizes.notices + structure.notices,
+        depth=look_deeper(history, tests, _tails(examples, structure.spectra), progress) if depth else None,
+        started=started,
+        finished=_now(),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _provenance(
+    problem: Problem, history: GradientHistory, sizes: "_Sizes", engine: str, k: int, gaussian_k: int, alpha: float
+) -> dict[str, Any]:
     settings = history.settings | {
         "engine_asked": engine,
         "k_asked": k,
@@ -187,25 +219,12 @@ def analyze(
         "alpha": alpha,
         "rounding": history.rounding,
     }
-    provenance = {
+    return {
         "settings": settings,
         "problem": problem.describe(),
         "versions": versions(),
         "machine": machine(problem.device),
     }
-    examples = {axis: _median_series(history, tests[axis]) for axis in AXES}
-    return Analysis(
-        provenance=provenance,
-        layout=history.layout,
-        losses=history.losses.double().cpu().numpy(),
-        tests=tests,
-        spectra=spectra,
-        examples=examples,
-        notices=history.notices + sizes.notices,
-        depth=look_deeper(history, tests, _tails(examples, spectra), progress) if depth else None,
-        started=started,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _tails(examples: dict[str, RankedSeries], spectra: dict[str, Spectrum]) -> dict[str, np.ndarray]:
@@ -258,16 +277,6 @@ def _test(
         return gradient_tests(history, axis, sizes.k, sizes.gaussian_k[axis], alpha, seed, advance=advance)
 
 
-def _spectra(history: GradientHistory, progress: Progress) -> dict[str, Spectrum]:
-    with progress.stage("form the Gram matrix", history.shape[1]) as advance:
-        gram = gram_matrix(history.gradients, advance)
-    spectra = {}
-    for name, center in ((SECOND_MOMENT, False), (COVARIANCE, True)):
-        with progress.stage(f"eigenvalues of the {name}"):
-            spectra[name] = spectrum_of_gram(gram, history.shape[1], center, history.rounding)
-    return spectra
-
-
 def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:
     """The series whose KS distance is the median of those that can be tested (of all, if none can)."""
     tested = np.flatnonzero(~tests.degenerate_series)
@@ -276,12 +285,3 @@ def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeri
     series = history[index] if tests.axis == AXES[0] else history.dimension(index)
     magnitudes = series.abs().sort(descending=True).values.cpu().numpy()
     return RankedSeries(tests.axis, index, magnitudes)
-
-
-def _spectral_verdict(matrix: str, spectrum: Spectrum | Eigengaps, k: int, alpha: float) -> SpectralVerdict:
-    if k < 2:
-        return SpectralVerdict(matrix, k, spectrum.rank, None, f"only {k} values, a fit needs at least 2")
-    if k > spectrum.rank:
-        kind = "eigengaps above rounding number" if matrix == EIGENGAPS else "spectrum has numerical rank"
-        return SpectralVerdict(matrix, k, spectrum.rank, None, f"K={k} but the {kind} {spectrum.rank}")
-    return SpectralVerdict(matrix, k, spectrum.rank, spectrum.power_law(k, alpha), None)

@@ -6,21 +6,35 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from torch.nn.functional import cross_entropy
 
 from gradlaw import __version__
 from gradlaw.analysis import Analysis, analyze
-from gradlaw.data import load_data
+from gradlaw.cli_inputs import (
+    DATA_OPTIONS,
+    MODEL_OPTIONS,
+    add_data_options,
+    add_model_options,
+    build,
+    load_named_data,
+    model_name,
+    model_settings,
+    name_of_inputs,
+    take_from_checkpoint,
+    with_label_noise,
+)
+from gradlaw.cli_train import add_train
 from gradlaw.errors import InputError
 from gradlaw.history.collect import ENGINES
+from gradlaw.history.storage import DTYPES
 from gradlaw.history.transforms import parse_transform
 from gradlaw.problem import RANDOMNESS, Problem
 from gradlaw.progress import Progress
 from gradlaw.report import summary
 from gradlaw.report.terminal import WIDTH
 from gradlaw.run_directory import check_free, check_space
+from gradlaw.training import Checkpoint
 from gradlaw.user_problem import import_problem
-from gradlaw.zoo import MODELS, build_model
+from gradlaw.zoo import MODELS
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -42,10 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _analyze(options: argparse.Namespace) -> None:
     transforms = [parse_transform(text) for text in options.transform]
-    out = Path(options.out or _default_directory(options))
+    checkpoint = take_from_checkpoint(options)
+    out = Path(options.out or _default_directory(options, checkpoint))
     check_free(out, options.force)
     with Progress(shown=not options.quiet) as progress:
-        problem = _problem(options, progress)
+        problem = _problem(options, checkpoint, progress)
         check_space(out, options.iterations, problem.dimensions)
         analysis = analyze(
             problem,
@@ -60,6 +75,8 @@ def _analyze(options: argparse.Namespace) -> None:
             store=options.store,
             replacement=options.replacement,
             depth=options.depth,
+            controls=options.controls,
+            dtype=options.dtype,
             progress=progress,
         )
         analysis.save(out, options.force, progress=progress)
@@ -75,29 +92,28 @@ def _report(options: argparse.Namespace) -> None:
     print(f"\nreport: {output}")
 
 
-def _problem(options: argparse.Namespace, progress: Progress) -> Problem:
+def _problem(options: argparse.Namespace, checkpoint: Checkpoint | None, progress: Progress) -> Problem:
     if options.problem is not None:
-        for name in ("data", "model", "split", "label", "device", "parameters", "randomness"):
+        for name in (*DATA_OPTIONS, *MODEL_OPTIONS, "split", "device", "parameters", "randomness"):
             if getattr(options, name) is not None:
-                raise InputError(f"--{name} does not go with --problem: the function decides it")
-        return import_problem(options.problem)
-    model_name = options.model or "fcn"
-    if model_name not in MODELS:
-        raise InputError(f"unknown model {model_name!r}; there are {', '.join(MODELS)}")
-    data = load_data(options.data or "digits", options.split or "train", options.label, progress=progress)
-    model = build_model(model_name, data.sample_shape, data.classes, options.seed)
-    return Problem(model, cross_entropy, data, options.parameters, options.device,
-                   randomness=options.randomness or RANDOMNESS[0], name=model_name)  # fmt: skip
+                raise InputError(f"--{name.replace('_', '-')} does not go with --problem: the function decides it")
+        problem = import_problem(options.problem)
+        if checkpoint is not None:
+            checkpoint.restore(problem.model)
+        return problem
+    model_name(options)  # refuse an unknown one before the data are read
+    data = with_label_noise(options, load_named_data(options, options.split or "train", progress))
+    settings = model_settings(options, data)
+    model = build(settings, checkpoint)
+    name = settings.name if checkpoint is None else f"{settings.name} ({checkpoint.path.name})"
+    return Problem(model, MODELS[settings.name].loss, data, options.parameters, options.device,
+                   randomness=options.randomness or RANDOMNESS[0], name=name)  # fmt: skip
 
 
-def _default_directory(options: argparse.Namespace) -> str:
-    if options.problem:
-        what = options.problem.replace(":", "-")
-    else:
-        data = (options.data or "digits").rstrip("/").rpartition("/")[2]
-        what = f"{options.model or 'fcn'}-{data}"
-    transforms = "".join(f"-{text.replace('=', '')}" for text in options.transform)
-    return f"runs/{what}{transforms}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"
+def _default_directory(options: argparse.Namespace, checkpoint: Checkpoint | None) -> str:
+    what = options.problem.replace(":", "-") if options.problem else name_of_inputs(options, checkpoint)
+    chosen = "".join(f"-{text.replace('=', '')}" for text in options.transform)
+    return f"runs/{what}{chosen}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"
 
 
 def _print_summary(analysis: Analysis) -> None:
@@ -114,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_analyze(commands)
     _add_report(commands)
+    add_train(commands)
     return parser
 
 
@@ -135,15 +152,16 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
         epilog="examples:\n"
         "  gradlaw analyze\n"
         "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
+        "  gradlaw analyze --checkpoint checkpoints/lenet-mnist.safetensors --data ylecun/mnist --batch-size 1\n"
         "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = analyze.add_argument_group("what to analyse")
-    what.add_argument("--data", metavar="DATA", help="digits (default), mnist, cifar10, cifar100, a folder of Parquet "
-                      "files, or a hub id such as ylecun/mnist")  # fmt: skip
+    add_data_options(what)
     what.add_argument("--split", help="split of the data (default: train)")
-    what.add_argument("--label", metavar="COLUMN", help="label column (default: the one that looks like it)")
-    what.add_argument("--model", metavar="MODEL", help=f"{', '.join(MODELS)} (default: fcn); randomly initialised")
+    add_model_options(what, "randomly initialised without --checkpoint")
+    what.add_argument("--checkpoint", metavar="FILE", help="weights: a checkpoint of gradlaw train, which also gives "
+                      "data and model, or a state_dict (.safetensors, .pt) of the --model or --problem")  # fmt: skip
     what.add_argument("--problem", metavar="MODULE:FUNCTION",
                       help="your own function that returns a gradlaw.Problem, instead of --data, --model")  # fmt: skip
     what.add_argument("--parameters", action="append", metavar="PATTERN",
@@ -161,10 +179,15 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--transform", action="append", default=[], metavar="NAME[=VALUE]", help="what an optimiser would "
                      "make of the gradients, in its order: clip-norm=1.0, clip-value=0.1, weight-decay=5e-4, "
                      "momentum=0.9, adam (repeatable)")  # fmt: skip
-    how.add_argument("--store", metavar="FOLDER", help="where to keep the gradients: memory, or a new folder (default: "
-                     "memory if they take up to half of what is free, else a temporary folder)")  # fmt: skip
+    how.add_argument("--store", metavar="FOLDER", help="where to keep the gradients: memory, or a folder, which a "
+                     "later run of the same problem and settings reads instead of collecting again (default: memory if "
+                     "they take up to half of what is free, else a temporary folder)")  # fmt: skip
+    how.add_argument("--dtype", choices=DTYPES, help="type to store gradients in (default: the one they are computed "
+                     "in); the error of a narrower one is stated")  # fmt: skip
     how.add_argument("--depth", action="store_true", help="also: layers, other tail indices and families, Gaussianity "
                      "on all iterations")  # fmt: skip
+    how.add_argument("--controls", action="store_true", help="also: the covariance spectra of three kinds of noise of "
+                     "the same shape, where there is nothing to find")  # fmt: skip
     how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu, or where the model is)")
     output = analyze.add_argument_group("output")

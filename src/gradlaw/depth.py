@@ -96,7 +96,7 @@ def _layers(history: GradientHistory, tests: Mapping[str, GradientTests], progre
 
 def _tail_indices(history: GradientHistory, tests: Mapping[str, GradientTests], progress: Progress) -> pd.DataFrame:
     frames = []
-    mean = torch.cat([block.double().mean(dim=1) for _, block in history.blocks("iteration")]).to(history.dtype)
+    mean = torch.cat([block.double().mean(dim=1).to(block.dtype) for _, block in history.blocks("iteration")])
     for axis in AXES:
         parts = []
         with progress.stage(f"tail indices, {axis}-wise", tests[axis].series) as advance:

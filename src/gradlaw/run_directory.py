@@ -5,8 +5,11 @@
     iteration_wise.parquet  one row a parameter: its name and the tests of its T gradients
     eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
     examples.parquet        the two series drawn in the figures
+    noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
+    over_iterations.parquet the covariance spectrum of fewer iterations, one row a number of them
+    controls.parquet        one row a rank: the covariance spectra of controls, if they were asked for
     layers, tail_indices, gaussianity, exponents, comparisons.parquet   of an analysis in depth
-    figures/*.png, *.svg    and report.html, the page that shows it all
+    figures/*.png, *.svg    and report.html, the page that shows it all, the same figures among it
 
 Files are written one by one under a temporary name and then renamed: what is there is whole.
 """
@@ -19,26 +22,27 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradlaw.analysis import COVARIANCE, SECOND_MOMENT, Analysis, RankedSeries
+from gradlaw.analysis import Analysis, RankedSeries
 from gradlaw.depth import Depth
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
 from gradlaw.progress import Progress
-from gradlaw.report.figures import DEEP_FIGURES, figures_of, save_figure
-from gradlaw.report.page import render_page
 from gradlaw.spectra import Spectrum
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests
 from gradlaw.stats.series import AXES
+from gradlaw.verdicts import COVARIANCE, SECOND_MOMENT
 
-FORMAT = 1
-KINDS = ("png", "svg")
+if TYPE_CHECKING:
+    from gradlaw.report.render import Renderer
+
+FORMAT = 2
 DEPTH_TABLES = tuple(field.name for field in fields(Depth))
 RECORD = "analysis.json"
 _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
@@ -73,8 +77,7 @@ def save(analysis: Analysis, directory: Path, force: bool, progress: Progress) -
     check_free(directory, force)
     (directory / "figures").mkdir(exist_ok=True)
     files = _writers(analysis)
-    deep = [f"{name}.parquet" for name in DEPTH_TABLES] + [f"figures/{n}.{k}" for n in DEEP_FIGURES for k in KINDS]
-    for name in {*files, *deep}:
+    for name in {*files, *_names_of_any_run()}:
         (directory / name).unlink(missing_ok=True)
     with progress.stage("write files and figures", len(files)) as advance:
         for done, (name, write) in enumerate(files.items()):
@@ -82,27 +85,46 @@ def save(analysis: Analysis, directory: Path, force: bool, progress: Progress) -
             advance(1)
 
 
+def _names_of_any_run() -> list[str]:
+    """What a run may leave, whatever was asked of it."""
+    from gradlaw.report.figures import KINDS, NAMES
+
+    tables = [f"{name}.parquet" for name in ("noise", "over_iterations", "controls", *DEPTH_TABLES)]
+    return tables + [f"figures/{name}.{kind}" for name in NAMES for kind in KINDS]
+
+
 def _writers(analysis: Analysis) -> dict[str, Callable[[Path], object]]:
     """What to write, in the order of its worth should the disk be full."""
+    from gradlaw.report.render import Renderer
+
     metadata = json.dumps(analysis.provenance, sort_keys=True)
-    tables = {
-        "eigenvalues.parquet": _eigenvalues(analysis),
-        "dimension_wise.parquet": _dimension_wise(analysis),
-        "iteration_wise.parquet": _iteration_wise(analysis),
-        "examples.parquet": _examples(analysis),
-    }
-    if analysis.depth is not None:
-        tables |= {f"{name}.parquet": getattr(analysis.depth, name) for name in DEPTH_TABLES}
     record = json.dumps(_record(analysis), indent=1, allow_nan=False) + "\n"
     files: dict[str, Callable[[Path], object]] = {RECORD: lambda path: path.write_text(record, encoding="utf-8")}
-    for name, frame in tables.items():
-        files[name] = partial(_write_parquet, frame, metadata)
-    for name, draw in figures_of(analysis).items():
-        figure = draw(analysis)
-        for kind in KINDS:
-            files[f"figures/{name}.{kind}"] = partial(save_figure, figure, kind, metadata)
-    files["report.html"] = lambda path: path.write_text(render_page(analysis), encoding="utf-8")
+    for name, frame in _tables(analysis).items():
+        files[f"{name}.parquet"] = partial(_write_parquet, frame, metadata)
+    renderer = Renderer(analysis)
+    for name, kind in renderer.images:
+        files[f"figures/{name}.{kind}"] = partial(_write_image, renderer, name, kind)
+    files["report.html"] = lambda path: path.write_text(renderer.page(), encoding="utf-8")
     return files
+
+
+def _write_image(renderer: "Renderer", name: str, kind: str, path: Path) -> None:
+    path.write_bytes(renderer.image(name, kind))
+
+
+def _tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
+    tables = {
+        "eigenvalues": _eigenvalues(analysis),
+        "dimension_wise": _dimension_wise(analysis),
+        "iteration_wise": _iteration_wise(analysis),
+        "examples": _examples(analysis),
+    }
+    optional = {"noise": analysis.noise, "over_iterations": analysis.over_iterations, "controls": _controls(analysis)}
+    tables |= {name: frame for name, frame in optional.items() if frame is not None}
+    if analysis.depth is not None:
+        tables |= {name: getattr(analysis.depth, name) for name in DEPTH_TABLES}
+    return tables
 
 
 def _write_whole(directory: Path, name: str, write: Callable[[Path], object], done: list[str]) -> None:
@@ -128,16 +150,28 @@ def _record(analysis: Analysis) -> dict[str, Any]:
         "notices": analysis.notices,
         "loss": {"mean": float(analysis.losses.mean()), "std": float(analysis.losses.std())},
         "tests": {axis: tests.scalars() for axis, tests in analysis.tests.items()},
-        "spectra": {
-            name: {key: value for key, value in asdict(s).items() if key != "eigenvalues"} | {"rank": s.rank}
-            for name, s in analysis.spectra.items()
-        },
+        "spectra": {name: _scalars(s) for name, s in analysis.spectra.items()},
         "spectral_verdicts": [asdict(verdict) for verdict in analysis.spectral_verdicts()],
+        "noise": analysis.noise is not None,
+        "over_iterations": analysis.over_iterations is not None,
+        "controls": {name: _scalars(s) for name, s in analysis.controls.items()},
+        "control_verdicts": [asdict(verdict) for verdict in analysis.control_verdicts()],
         "examples": {axis: example.index for axis, example in analysis.examples.items()},
         "layout": [asdict(part) for part in analysis.layout],
         "depth": analysis.depth is not None,
         "time": {"started": analysis.started, "finished": analysis.finished},
     }
+
+
+def _scalars(spectrum: Spectrum) -> dict[str, Any]:
+    return {key: value for key, value in asdict(spectrum).items() if key != "eigenvalues"} | {"rank": spectrum.rank}
+
+
+def _controls(analysis: Analysis) -> pd.DataFrame | None:
+    if not analysis.controls:
+        return None
+    columns = {name: spectrum.eigenvalues for name, spectrum in analysis.controls.items()}
+    return pd.DataFrame({"rank": np.arange(1, len(next(iter(columns.values()))) + 1), **columns})
 
 
 def _eigenvalues(analysis: Analysis) -> pd.DataFrame:
@@ -193,6 +227,9 @@ def load(directory: Path) -> Analysis:
         spectra={name: _spectrum(record["spectra"][name], tables["eigenvalues"][name.replace(" ", "_")])
                  for name in (SECOND_MOMENT, COVARIANCE)},
         examples={axis: _example(axis, record["examples"][axis], tables["examples"]) for axis in AXES},
+        noise=_read(directory / "noise.parquet") if record["noise"] else None,
+        over_iterations=_read(directory / "over_iterations.parquet") if record["over_iterations"] else None,
+        controls=_read_controls(directory, record["controls"]),
         notices=record["notices"],
         depth=_depth(directory) if record["depth"] else None,
         **record["time"],
@@ -207,6 +244,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _depth(directory: Path) -> Depth:
     return Depth(**{name: _read(directory / f"{name}.parquet") for name in DEPTH_TABLES})
+
+
+def _read_controls(directory: Path, controls: dict[str, Any]) -> dict[str, Spectrum]:
+    if not controls:
+        return {}
+    table = _read(directory / "controls.parquet")
+    return {name: _spectrum(scalars, table[name]) for name, scalars in controls.items()}
 
 
 def _tests(scalars: dict[str, Any], frame: pd.DataFrame) -> GradientTests:

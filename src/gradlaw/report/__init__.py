@@ -1,6 +1,5 @@
 """How an analysis is shown: figures, the HTML page, the terminal table."""
 
-from gradlaw.report.page import render_page
 from gradlaw.report.terminal import plain_summary, summary
 
-__all__ = ["plain_summary", "render_page", "summary"]
+__all__ = ["plain_summary", "summary"]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
-from matplotlib.figure import Figure
 
-from gradlaw.report import words
-from gradlaw.report.figures import figures_of, save_figure
+from gradlaw.report import tables, words
 
 if TYPE_CHECKING:
     from gradlaw.analysis import Analysis
@@ -20,8 +17,8 @@ if TYPE_CHECKING:
 _SHOWN_CLASSES = 12
 
 
-def render_page(analysis: Analysis) -> str:
-    """The page as text."""
+def render_page(analysis: Analysis, figures: Mapping[str, bytes]) -> str:
+    """The page as text; ``figures`` are SVG files by name."""
     depth = analysis.depth
     environment = Environment(loader=PackageLoader("gradlaw.report"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
@@ -29,20 +26,33 @@ def render_page(analysis: Analysis) -> str:
         title=words.title(analysis),
         verdicts=words.verdicts(analysis),
         tables=[
-            ("Tests of the gradients", words.TESTS_HEADER, words.tests_rows(analysis)),
-            ("Power-law fits of the spectra", words.SPECTRA_HEADER, words.spectra_rows(analysis)),
+            ("Tests of the gradients", tables.TESTS_HEADER, tables.tests_rows(analysis)),
+            ("Power-law fits of the spectra", tables.SPECTRA_HEADER, tables.spectra_rows(analysis.spectral_verdicts())),
         ],
-        rates=("Rates, with Wilson intervals", words.RATES_HEADER, words.rates_rows(analysis)),
+        noise=None
+        if analysis.noise is None
+        else ("Signal and noise", tables.NOISE_HEADER, tables.noise_rows(analysis.noise)),
+        over_iterations=None
+        if analysis.over_iterations is None
+        else ("Over iterations", tables.OVER_HEADER, tables.over_iterations_rows(analysis.over_iterations)),
+        controls=("Controls", tables.SPECTRA_HEADER, tables.spectra_rows(analysis.control_verdicts()))
+        if analysis.controls
+        else None,
+        rates=("Rates, with Wilson intervals", tables.RATES_HEADER, tables.rates_rows(analysis)),
         deep_tables=[]
         if depth is None
         else [
-            ("Exponents", words.EXPONENTS_HEADER, words.exponents_rows(depth)),
-            ("Other families of tails", words.FAMILIES_HEADER, words.families_rows(depth)),
-            ("Layer by layer", words.LAYERS_HEADER, words.layers_rows(depth)),
+            ("Exponents", tables.EXPONENTS_HEADER, tables.exponents_rows(depth)),
+            (
+                "Other families of tails",
+                tables.FAMILIES_HEADER,
+                tables.families_rows(depth, analysis.settings["alpha"]),
+            ),
+            ("Layer by layer", tables.LAYERS_HEADER, tables.layers_rows(depth)),
         ],
         thresholds=words.thresholds(analysis),
         notices=analysis.notices,
-        figures={name: _embedded(analysis, draw) for name, draw in figures_of(analysis).items()},
+        figures={name: _embedded(svg) for name, svg in figures.items()},
         examples=analysis.examples,
         settings=_settings(analysis),
         provenance=json.dumps(analysis.provenance, indent=1),
@@ -50,10 +60,8 @@ def render_page(analysis: Analysis) -> str:
     )
 
 
-def _embedded(analysis: Analysis, draw: Callable[[Analysis], Figure]) -> str:
-    buffer = io.BytesIO()
-    save_figure(draw(analysis), "svg", draw.__name__, buffer)
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _embedded(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
 def _settings(analysis: Analysis) -> list[tuple[str, str]]:
@@ -71,10 +79,17 @@ def _settings(analysis: Analysis) -> list[tuple[str, str]]:
                   f"alpha = {s['alpha']}"),
         ("Transforms", ", then ".join(s["transforms"]) or "none: plain gradients"),
         ("Seed", str(s["seed"])),
-        ("Engine", f"{s['engine']} ({s['dtype']}, {machine['device']} {machine['device_name']}, "
-                   f"{machine['threads']} threads)"),
+        ("Engine", f"{s['engine']} ({s['dtype']}, stored as {s['storage']['dtype']}; {machine['device']} "
+                   f"{machine['device_name']}, {machine['threads']} threads)"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in used.items())),
     ]  # fmt: skip
+    of_data = []
     if 0 < len(classes) <= _SHOWN_CLASSES:
-        rows.insert(3, ("Classes", ", ".join(classes)))
+        of_data.append(("Classes", ", ".join(classes)))
+    if "JPEG" in data.get("image_formats", []):
+        of_data.append(("Images", "stored as JPEG: figures differ a little from those of a lossless original"))
+    if noise := data.get("label_noise"):
+        realised = f"{noise['realised_rate']:.1%} of the labels differ"
+        of_data.append(("Label noise", f"{noise['kind']}, rate {noise['rate']:g}, {realised}, seed {noise['seed']}"))
+    rows[3:3] = of_data
     return rows

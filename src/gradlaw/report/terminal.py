@@ -9,17 +9,15 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from gradlaw.report.words import (
+from gradlaw.report.tables import (
     RATES_HEADER,
     SPECTRA_HEADER,
     TESTS_HEADER,
     rates_rows,
     spectra_rows,
     tests_rows,
-    thresholds,
-    title,
-    verdicts,
 )
+from gradlaw.report.words import thresholds, title, verdicts
 
 if TYPE_CHECKING:
     from gradlaw.analysis import Analysis
@@ -28,15 +26,17 @@ WIDTH = 100
 
 
 def summary(analysis: Analysis) -> Group:
-    """Title, verdicts, both tables and the notices."""
+    """Title, verdicts, tables and notices."""
     parts = [Text(title(analysis), style="bold"), Text()]
     parts += [Text(f"- {sentence}") for sentence in verdicts(analysis)]
     parts += [Text()]
     tables = [
         _table("Tests of the gradients", TESTS_HEADER, tests_rows(analysis)),
         _table("Rates, with Wilson intervals", RATES_HEADER, rates_rows(analysis)),
-        _table("Power-law fits of the spectra", SPECTRA_HEADER, spectra_rows(analysis)),
+        _table("Power-law fits of the spectra", SPECTRA_HEADER, spectra_rows(analysis.spectral_verdicts())),
     ]
+    if analysis.controls:
+        tables.append(_table("Controls", SPECTRA_HEADER, spectra_rows(analysis.control_verdicts())))
     parts_after = [Text(thresholds(analysis))] + [Text(f"note: {notice}") for notice in analysis.notices]
     return Group(*parts, *tables, *parts_after)
 

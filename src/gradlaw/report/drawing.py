@@ -1,0 +1,93 @@
+"""The style of all figures, and what several of them draw."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from gradlaw.stats import PowerLawFit
+
+RED, BLUE, GREEN, GREY, PALE = "#c8442d", "#2b6cb0", "#2f855a", "#6b7280", "#cbd5e1"
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.6,
+    "legend.facecolor": "white",  # over the lines that mark K
+    "legend.edgecolor": "white",
+    "legend.framealpha": 0.9,
+    "legend.fancybox": False,
+    "legend.fontsize": 8,
+    "figure.dpi": 100,
+    "svg.hashsalt": "gradlaw",
+    "svg.fonttype": "none",
+}
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PNG_DPI = 200
+_POINTS = 700  # drawn of a series at most, evenly spaced in log rank
+
+
+def fix_layout(figure: Figure) -> None:
+    """Lay a figure out once and for all: every file of it is then the same, whichever are written and in what order."""
+    with matplotlib.rc_context(STYLE):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def encode(figure: Figure, kind: str, metadata: str) -> bytes:
+    """A figure as a file of ``kind`` with the provenance inside, the same bytes each time."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        # The canvases themselves: Figure.savefig draws everything once more, for a layout that is fixed already.
+        if kind == "svg":
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Description": metadata, "Date": None})
+        else:
+            figure.set_dpi(_PNG_DPI)
+            FigureCanvasAgg(figure).print_png(buffer, metadata={"Description": metadata, "Software": "gradlaw"})
+    return buffer.getvalue()
+
+
+def scatter(axes: Axes, descending: np.ndarray, colour: str, label: str, marker: str = "o") -> bool:
+    """Draw the positive values by rank; False if there is none."""
+    values = descending[descending > 0]
+    if not len(values):
+        return False
+    ranks = np.unique(np.geomspace(1, len(values), _POINTS).round().astype(int))
+    axes.plot(ranks, values[ranks - 1], marker, ms=3.5, mew=0.7, mfc="none", color=colour, label=label)
+    return True
+
+
+def fitted_line(axes: Axes, fit: PowerLawFit, colour: str) -> None:
+    """The fitted law by rank: lambda_r = lambda_min (k / r)^s."""
+    ranks = np.array([1, fit.k])
+    label = f"s = {fit.s:.2f}, $d_{{KS}}$ = {fit.d_ks:.3g}"
+    axes.plot(ranks, fit.lambda_min * (fit.k / ranks) ** fit.s, color=colour, lw=1.3, ls="--", label=label)
+
+
+def finish(axes: Axes, k: int, quantity: str) -> None:
+    """Logarithmic axes by rank, with K marked."""
+    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel=quantity)
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        if high >= 100 * low:  # otherwise the ticks between powers of ten need their labels
+            axis.set_major_formatter(FuncFormatter(_power_of_ten))
+            axis.set_minor_formatter(NullFormatter())
+    axes.axvline(k, color=GREY, lw=0.8, ls=":", label=f"K = {k:,}")
+    axes.legend(loc="lower left")
+
+
+def _power_of_ten(value: float, _: int | None = None) -> str:
+    """In plain text, which takes a fraction of the time of mathematical text."""
+    return "10" + f"{round(math.log10(value))}".translate(_SUPERSCRIPTS)

@@ -1,0 +1,154 @@
+"""The tables of an analysis: a header and rows of cells each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from gradlaw.report.numbers import number, percent, with_error, yes
+
+if TYPE_CHECKING:
+    from gradlaw.analysis import Analysis
+    from gradlaw.depth import Depth
+    from gradlaw.verdicts import SpectralVerdict
+
+Rows = list[tuple[str, ...]]
+
+TESTS_HEADER = (
+    "direction",
+    "series",
+    "values",
+    "mean d_KS",
+    "power-law",
+    "calibrated",
+    "mean p",
+    "Gaussian",
+    "degenerate",
+)
+RATES_HEADER = ("direction", "rate", "share", "95% interval", "false discoveries controlled")
+LAYERS_HEADER = ("direction", "layer", "n", "K", "power-law", "calibrated", "Gaussian", "degenerate")
+EXPONENTS_HEADER = ("sample", "K", "s", "95% interval", "bootstrap", "K by scan", "s by scan", "d_KS by scan")
+FAMILIES_HEADER = ("sample", "family", "log-likelihood ratio", "p (Vuong)", "p (nested)", "against a power law")
+SPECTRA_HEADER = ("spectrum", "K", "rank", "s", "d_KS", "published", "calibrated", "outliers")
+NOISE_HEADER = ("parameters", "n", "trace", "share", "noise scale", "signal to noise", "stable rank", "participation")
+OVER_HEADER = ("T", "K", "s", "d_KS", "trace", "lambda_1", "lambda_2", "lambda_5", "lambda_10")
+
+
+def tests_rows(analysis: Analysis) -> Rows:
+    """The cells below ``TESTS_HEADER``."""
+    return [
+        (
+            f"{axis}-wise",
+            f"{t.series:,}",
+            f"{t.length:,}",
+            number(t.mean_d_ks),
+            percent(t.power_law_rate),
+            percent(t.power_law_rate_calibrated),
+            number(t.mean_p_value),
+            percent(t.gaussian_rate),
+            percent(t.degenerate),
+        )
+        for axis, t in analysis.tests.items()
+    ]
+
+
+def spectra_rows(verdicts: list[SpectralVerdict]) -> Rows:
+    """The cells below ``SPECTRA_HEADER``."""
+    rows: Rows = []
+    for v in verdicts:
+        if v.fit:
+            last = number(v.fit.s), number(v.fit.d_ks), yes(v.fit.is_power_law), yes(v.fit.is_power_law_calibrated)
+        else:
+            last = "-", "-", "refused", "refused"
+        rows.append((v.matrix, f"{v.k:,}", f"{v.rank:,}", *last, "-" if v.outliers is None else str(v.outliers)))
+    return rows
+
+
+def rates_rows(analysis: Analysis) -> Rows:
+    """The cells below ``RATES_HEADER``."""
+    rows: Rows = []
+    for axis, t in analysis.tests.items():
+        for name, rate, corrected in (
+            ("power law, published", t.power_law_rate, None),
+            ("power law, calibrated", t.power_law_rate_calibrated, t.power_law_rate_corrected),
+            ("Gaussian", t.gaussian_rate, t.gaussian_rate_corrected),
+        ):
+            interval = t.interval(rate)
+            between = f"{percent(interval[0])} to {percent(interval[1])}" if interval else "-"
+            rows.append((f"{axis}-wise", name, percent(rate), between, percent(corrected)))
+    return rows
+
+
+def noise_rows(noise: pd.DataFrame) -> Rows:
+    """The cells below ``NOISE_HEADER``: the whole model, then its tensors."""
+    total = noise["trace"].iloc[0]
+    rows: Rows = []
+    for row in noise.to_dict("records"):
+        estimates = ("noise_scale_unbiased", "signal_to_noise", "stable_rank", "participation_ratio_corrected")
+        cells = [with_error(row[name], row[f"{name}_error"]) for name in estimates]
+        name = "whole model" if row["group"] == "model" else row["name"]
+        share = percent(row["trace"] / total if total > 0 else None)
+        rows.append((name, f"{row['dimensions']:,}", with_error(row["trace"], row["trace_error"]), share, *cells))
+    return rows
+
+
+def over_iterations_rows(frame: pd.DataFrame) -> Rows:
+    """The cells below ``OVER_HEADER``."""
+    shown = ("s", "d_ks", "trace", "lambda_1", "lambda_2", "lambda_5", "lambda_10")
+    return [
+        (f"{row['iterations']:,}", f"{row['k']:,}", *(number(row[name]) for name in shown))
+        for row in frame.to_dict("records")
+    ]
+
+
+def layers_rows(depth: Depth) -> Rows:
+    """The cells below ``LAYERS_HEADER``: whole model, tensors, types of layer."""
+    rows: Rows = []
+    for row in depth.layers.to_dict("records"):
+        kind = {"model": "whole model", "layer type": f"all {row['name']}"}.get(row["group"], row["name"])
+        shares = (row["power_law_rate"], row["power_law_rate_calibrated"], row["gaussian_rate"], row["degenerate"])
+        known = [percent(share) for share in shares]
+        rows.append((f"{row['axis']}-wise", kind, f"{row['dimensions']:,}", f"{row['k']:,}", *known))
+    return rows
+
+
+def exponents_rows(depth: Depth) -> Rows:
+    """The cells below ``EXPONENTS_HEADER``."""
+    return [
+        (
+            row["sample"],
+            f"{row['k']:,}",
+            number(row["s"]),
+            f"{number(row['s_low'])} to {number(row['s_high'])}",
+            f"{number(row['s_bootstrap_low'])} to {number(row['s_bootstrap_high'])}",
+            f"{row['scan_k']:,}",
+            number(row["scan_s"]),
+            number(row["scan_d_ks"]),
+        )
+        for row in depth.exponents.to_dict("records")
+    ]
+
+
+def families_rows(depth: Depth, alpha: float) -> Rows:
+    """The cells below ``FAMILIES_HEADER``; outcomes at level ``alpha``."""
+    rows: Rows = []
+    for row in depth.comparisons.to_dict("records"):
+        nested = row["nested_p_value"]
+        nested = None if nested is None or nested != nested else nested
+        ratio = "0" if row["ratio"] == 0 else f"{row['ratio']:.1f}"
+        family = row["family"].replace("_", " ")
+        rows.append(
+            (row["sample"], family, ratio, number(row["p_value"]), number(nested), _outcome(row, nested, alpha))
+        )
+    return rows
+
+
+def _outcome(row: dict, nested: float | None, alpha: float) -> str:
+    if row["status"] == "not converged":
+        return "not converged"
+    if row["ratio"] == 0:
+        return "no better"
+    if (row["p_value"] if nested is None else nested) > alpha:
+        return "undecided"
+    return "fits worse" if row["ratio"] > 0 else "fits better"
