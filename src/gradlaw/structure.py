@@ -16,7 +16,7 @@ from gradlaw.spectra.layer_signals import layer_signals
 from gradlaw.spectra.noise import FEWEST_ITERATIONS
 from gradlaw.verdicts import COVARIANCE, SECOND_MOMENT
 
-_PARTS = (8, 4, 2)  # of T, whose spectra are compared
+_PARTS = (8, 4)  # of T, whose spectra are compared with that of T; a half would cost what these cost three times
 _FEWEST_EIGENVALUES = 4  # to fit at each of them
 
 
@@ -28,7 +28,7 @@ class Structure:
         spectra: by matrix (``"second moment"``, ``"covariance"``).
         noise: :func:`~gradlaw.spectra.noise.gradient_noise_by_layer` as plain columns; without an analysis in depth,
             ranks and participation ratios of the whole model only. None where it cannot be measured.
-        over_iterations: covariance spectra of T/8, T/4, T/2 and T iterations, one row each (see
+        over_iterations: covariance spectra of T/8, T/4 and T iterations, one row each (see
             :meth:`~gradlaw.spectra.SpectraOverIterations.to_frame`), all with the same k; None if T is too small.
         controls: covariance spectra of noise of the same shape, by control; empty unless asked for.
         notices: what was left out, in words.

@@ -42,7 +42,9 @@ _POINTS = 700  # drawn of a series at most, evenly spaced in log rank
 def fix_layout(figure: Figure) -> None:
     """Lay a figure out once and for all: every file of it is then the same, whichever are written and in what order."""
     with matplotlib.rc_context(STYLE):
-        figure.draw_without_rendering()
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 
