@@ -22,6 +22,7 @@ from gradlaw.cli_inputs import (
     take_from_checkpoint,
     with_label_noise,
 )
+from gradlaw.cli_reproduce import add_reproduce
 from gradlaw.cli_train import add_train
 from gradlaw.errors import InputError
 from gradlaw.history.collect import ENGINES
@@ -131,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_analyze(commands)
     _add_report(commands)
     add_train(commands)
+    add_reproduce(commands)
     return parser
 
 

@@ -1,0 +1,102 @@
+"""What a row or a series needs measured, whatever the sizes: network, training, minibatches, transforms."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gradlaw.training import Recipe, default_recipe
+
+CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100, "avila": 12}
+_OWN_SIZES = {
+    **{name: {"width": 70, "depth": 2} for name in ("fcn", "fcn-relu-bn", "fcn-relu")},
+    **{name: {"width": 70, "depth": 4} for name in ("lnn", "lnn-bn", "lnn-relu")},
+}
+RESNET = "resnet18"
+HISTORY, HESSIAN, ANGLES = "history", "hessian", "angles"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What differs from the paper's recipe for the data set; see :func:`gradlaw.training.default_recipe`."""
+
+    optimiser: str | None = None
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """The parameters theta and the data: a network of the zoo, at random (``training=None``) or trained.
+
+    Label noise, as ``parse_label_noise`` reads it, is in the data that it is trained on and in those of the gradients.
+    Sizes that are the network's own become None, and the order of steps of hidden layers is dropped where there are
+    none, so that one network is one point.
+    """
+
+    data: str
+    model: str
+    width: int | None = None
+    depth: int | None = None
+    logits: int | None = None
+    training: Training | None = None
+    label_noise: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, default in _OWN_SIZES.get(self.model, {}).items():
+            if getattr(self, name) == default:
+                object.__setattr__(self, name, None)
+        if self.model == "fcn-relu-bn" and self.depth == 0:
+            object.__setattr__(self, "model", "fcn")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of the network, as ``build_model`` takes them."""
+        return {name: value for name, value in (("width", self.width), ("depth", self.depth)) if value is not None}
+
+    @property
+    def outputs(self) -> int:
+        """Logits of the network."""
+        return self.logits or CLASSES[self.data]
+
+    def recipe(self, epochs: int | None = None) -> Recipe | None:
+        """The training, of ``epochs`` instead of all; None at random."""
+        if self.training is None:
+            return None
+        optimiser, decay = self.training.optimiser, self.training.weight_decay
+        return default_recipe(self.data, self.model, optimiser, epochs, weight_decay=decay)
+
+    def __str__(self) -> str:
+        sizes = "".join(f", {name} {value}" for name, value in self.sizes.items())
+        sizes += f", {self.logits} logits" if self.logits else ""
+        noise = f", labels {self.label_noise}" if self.label_noise else ""
+        return f"{self.model}{sizes} on {self.data}{noise}, {'trained' if self.training else 'random'}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One thing to measure at a point.
+
+    Attributes:
+        kind: ``"history"``: tests in both directions, spectra, eigengaps, outliers; ``"hessian"``: its largest
+            eigenvalues; ``"angles"``: Theorem 1's bound and the measured angles between two halves of a history.
+        point: where.
+        batch_size: B; of a Hessian the minibatches of a loss that couples samples, else None.
+        transforms: of the gradients, as ``parse_transform`` reads them.
+    """
+
+    kind: str
+    point: Point
+    batch_size: int | None
+    transforms: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        batch = f", B = {self.batch_size:,}" if self.batch_size else ""
+        return f"{self.kind} of {self.point}{batch}{''.join(f', {t}' for t in self.transforms)}"
+
+
+def history(point: Point, batch_size: int, *transforms: str) -> Study:
+    """A gradient history."""
+    return Study(HISTORY, point, batch_size, transforms)
+
+
+def normalised_recipe(values: dict[str, Any]) -> Recipe:
+    """A recipe as JSON holds it."""
+    return Recipe(**values | {"milestones": tuple(values["milestones"])})
