@@ -19,7 +19,8 @@ from cases import Case
 from contest import OWN, PEERS, contest
 from contest import table as outcome_table
 
-REPEATS, TOLERANCE = 3, 1e-4
+REPEATS = 2
+TOLERANCE = 2e-3  # a float32 ReLU input that falls on the other side of zero moves a gradient by as much
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 CASES = {
     "lenet-1": Case("LeNet, B = 1, T = 5000", "lenet", MNIST, 60_000, 1, 5000),

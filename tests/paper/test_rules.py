@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from results import angles, hessian, rates, spectrum
+from paper_results import angles, hessian, rates, spectrum
 
 from gradlaw.paper import rules
 from gradlaw.paper.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Results, Rule, outcome
