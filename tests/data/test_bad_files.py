@@ -4,10 +4,10 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from data_files import IMAGE, LABEL, NUMBER, encoded, write_images, write_parquet
 from PIL import Image
 
 import gradlaw as gl
+from data_files import IMAGE, LABEL, NUMBER, encoded, write_images, write_parquet
 
 
 def _refused(spec, match, split="train", **options):

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from data_files import IMAGE, LABEL, NUMBER, encoded, write_parquet
 
 import gradlaw as gl
+from data_files import IMAGE, LABEL, NUMBER, encoded, write_parquet
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from data_files import IMAGE, LABEL, NUMBER, encoded, write_images, write_parquet
 from PIL import Image
 from sklearn.datasets import load_digits
 
 import gradlaw as gl
+from data_files import IMAGE, LABEL, NUMBER, encoded, write_images, write_parquet
 
 
 def _pictures(n, seed=0, shape=(7, 5, 3)):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from paper_results import angles, hessian, rates, spectrum
 
 from gradlaw.paper import rules
 from gradlaw.paper.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Results, Rule, outcome
+from paper_results import angles, hessian, rates, spectrum
 
 COVARIANCE, EIGENGAPS = "covariance", "eigengaps"
 YES, NO = {"is_power_law": True, "is_power_law_calibrated": True}, {"is_power_law": False,
