@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from cases import Work
 from contest import perform
-from multipliers import _batches as batches
-from multipliers import double_backward
+from multipliers import batches, double_backward
 from torch import nn
 from torch.nn.functional import cross_entropy
 

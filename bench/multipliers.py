@@ -36,7 +36,7 @@ def double_backward(work: Work, dtype: torch.dtype = torch.float32) -> Multiply:
 
     def multiply(vector: Tensor) -> Tensor:
         total = torch.zeros(work.dimensions, dtype=dtype)
-        for inputs, targets in _batches(work):
+        for inputs, targets in batches(work):
             loss = cross_entropy(model(inputs.to(dtype)), targets)
             gradient = torch.autograd.grad(loss, parameters, create_graph=True)
             product = torch.autograd.grad(gradient, parameters, _pieces(vector.to(dtype), parameters))
@@ -51,7 +51,7 @@ def gradient(work: Work) -> Multiply:
     parameters = list(work.model.parameters())
 
     def differentiate(vector: Tensor) -> None:
-        for inputs, targets in _batches(work):
+        for inputs, targets in batches(work):
             torch.autograd.grad(cross_entropy(work.model(inputs), targets), parameters)
 
     return differentiate
@@ -61,23 +61,21 @@ def curvlinops(work: Work) -> Multiply:
     from curvlinops import HessianLinearOperator
 
     loss, parameters = nn.CrossEntropyLoss(), list(work.model.parameters())
-    operator = HessianLinearOperator(work.model, loss, parameters, _batches(work), check_deterministic=False)
+    operator = HessianLinearOperator(work.model, loss, parameters, batches(work), check_deterministic=False)
     return lambda vector: operator @ vector
 
 
 def eigenthings(work: Work) -> Multiply:
     from hessian_eigenthings.operators import HessianOperator
 
-    operator = HessianOperator(
-        work.model, _batches(work), lambda model, batch: cross_entropy(model(batch[0]), batch[1])
-    )
+    operator = HessianOperator(work.model, batches(work), lambda model, batch: cross_entropy(model(batch[0]), batch[1]))
     return operator.matvec
 
 
 def pyhessian(work: Work) -> Multiply:
     from pyhessian import hessian
 
-    operator = hessian(work.model, nn.CrossEntropyLoss(), dataloader=_batches(work), cuda=False)
+    operator = hessian(work.model, nn.CrossEntropyLoss(), dataloader=batches(work), cuda=False)
     parameters = list(work.model.parameters())
 
     def multiply(vector: Tensor) -> Tensor:
@@ -87,7 +85,7 @@ def pyhessian(work: Work) -> Multiply:
     return multiply
 
 
-def _batches(work: Work) -> list[tuple[Tensor, Tensor]]:
+def batches(work: Work) -> list[tuple[Tensor, Tensor]]:
     return [(work.inputs[chosen], work.targets[chosen]) for chosen in work.indices]
 
 

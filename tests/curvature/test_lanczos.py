@@ -48,7 +48,7 @@ def test_relation_and_orthogonality(panel_rows: int, monkeypatch: pytest.MonkeyP
         while run.basis.size < steps:
             run.step()
         assert relation_error(run, matrix) < 1e-13
-        assert orthogonality_error(run) < 1e-13
+        assert orthogonality_error(run) < 1e-12
 
 
 def test_restarts_keep_the_relation() -> None:
@@ -63,7 +63,7 @@ def test_restarts_keep_the_relation() -> None:
         for _ in range(25):
             run.step()
         assert relation_error(run, matrix) < 1e-12
-        assert orthogonality_error(run) < 1e-13
+        assert orthogonality_error(run) < 1e-12
 
 
 def test_deflation_leaves_out_what_it_says() -> None:
@@ -74,7 +74,7 @@ def test_deflation_leaves_out_what_it_says() -> None:
     run.step()
     assert np.array_equal(run.dropped, residuals)
     assert relation_error(run, matrix) <= residuals.max() + 1e-13
-    assert orthogonality_error(run) < 1e-13
+    assert orthogonality_error(run) < 1e-12
     _, after, _ = run.ritz_pairs(11, "LA")
     assert np.isin(residuals, after).all()
 
@@ -87,5 +87,5 @@ def test_invariant_subspaces_are_left_at_random() -> None:
     for _ in range(N - 2):
         run.step()
     assert relation_error(run, matrix) < 1e-13
-    assert orthogonality_error(run) < 1e-13
+    assert orthogonality_error(run) < 1e-12
     assert run.next is None

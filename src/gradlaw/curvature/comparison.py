@@ -81,11 +81,10 @@ def compare_curvature(
     dimensions = hessian.operator["dimensions"]
     if covariance.dimensions != dimensions:
         raise InputError(f"the Hessian has {dimensions:,} dimensions and the gradients have {covariance.dimensions:,}")
-    positive = int((hessian.eigenvalues > hessian.residuals).sum())
-    if k > positive:
+    if k > hessian.positive:
         raise InputError(
-            f"k={k} but of the {len(hessian.eigenvalues)} eigenvalues computed of the Hessian {positive} are positive "
-            "(beyond their residuals); lower k, or compute more"
+            f"k={k} but of the {len(hessian.eigenvalues)} eigenvalues computed of the Hessian {hessian.positive} are "
+            "positive (beyond their residuals); lower k, or compute more"
         )
     if k > covariance.rank:
         raise InputError(f"k={k} but the {covariance.matrix} spectrum has numerical rank {covariance.rank}")

@@ -60,6 +60,14 @@ class Eigenpairs:
     restarts: int
     operator: dict[str, Any]
 
+    @property
+    def positive(self) -> int:
+        """How many eigenvalues, from the largest of the matrix on, are above their residuals, hence surely positive."""
+        if self.which == "SA" and len(self.eigenvalues) < self.operator["dimensions"]:
+            return 0  # the largest are not among them
+        sure = self.eigenvalues > self.residuals
+        return len(sure) if sure.all() else int(np.argmin(sure))
+
 
 def eigenpairs(
     matrix: Any,

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
@@ -18,14 +17,6 @@ from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 class HessianSpectrum(Eigenpairs):
     """The :class:`~gradlaw.curvature.eigenpairs.Eigenpairs` of a Hessian; made by :func:`hessian_spectrum`."""
 
-    @property
-    def positive(self) -> int:
-        """How many eigenvalues, from the largest of the Hessian on, are converged and above their residuals."""
-        if self.which == "SA" and len(self.eigenvalues) < self.operator["dimensions"]:
-            return 0  # the largest are not among them
-        sure = self.converged & (self.eigenvalues > self.residuals)
-        return len(sure) if sure.all() else int(np.argmin(sure))
-
     def power_law(self, k: int = 1000, alpha: float = 0.05) -> PowerLawFit:
         """The power-law fit of the k largest eigenvalues, all of which have to be positive.
 
@@ -33,12 +24,12 @@ class HessianSpectrum(Eigenpairs):
         log-log axes", and the p-value is descriptive.
 
         Raises:
-            InputError: fewer than k of the largest eigenvalues are converged and above their residuals.
+            InputError: fewer than k of the largest eigenvalues are positive beyond their residuals.
         """
         if k > self.positive:
             raise InputError(
-                f"k={k} but {self.positive} of the largest eigenvalues of the Hessian were computed, converged and are "
-                f"above their residuals (which={self.which!r}, {len(self.eigenvalues)} eigenvalues)"
+                f"k={k} but {self.positive} of the largest eigenvalues of the Hessian were computed and are above "
+                f"their residuals (which={self.which!r}, {len(self.eigenvalues)} eigenvalues)"
             )
         return fit_power_law(self.eigenvalues[:k], k, alpha)
 

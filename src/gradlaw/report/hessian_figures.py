@@ -35,7 +35,7 @@ def draw_curvature_spectra(panels: Mapping[str, CurvatureSpectra], k: int = 1000
             second, covariance = spectra.second_moment, spectra.covariance
             _draw(axes, second.eigenvalues[: second.rank], k, RED, "second moment", "o")
             _draw(axes, covariance.eigenvalues[: covariance.rank], k, BLUE, "covariance", "x")
-            _draw(axes, positive(spectra.hessian), k, GREEN, "Hessian", "s")
+            _draw(axes, spectra.hessian.eigenvalues[: spectra.hessian.positive], k, GREEN, "Hessian", "s")
             finish(axes, k, "eigenvalue")
             axes.set_title(title, loc="left")
         return figure
@@ -47,7 +47,7 @@ def draw_batch_sizes(covariances: Mapping[int, Spectrum], hessian: Eigenpairs, k
         figure = Figure(figsize=(5.2, 4.2), layout="constrained")
         axes = figure.add_subplot()
         colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(covariances)))
-        values = positive(hessian)
+        values = hessian.eigenvalues[: hessian.positive]
         ranks = np.arange(1, len(values) + 1)
         for colour, (batch_size, spectrum) in zip(colours, sorted(covariances.items()), strict=True):
             hex_colour = matplotlib.colors.to_hex(colour)
@@ -56,11 +56,6 @@ def draw_batch_sizes(covariances: Mapping[int, Spectrum], hessian: Eigenpairs, k
         finish(axes, k, "eigenvalue")
         axes.set_title("Covariance of the gradient noise, and H / B", loc="left")
         return figure
-
-
-def positive(hessian: Eigenpairs) -> np.ndarray:
-    """The eigenvalues above their residuals, descending."""
-    return hessian.eigenvalues[hessian.eigenvalues > hessian.residuals]
 
 
 def _draw(axes: Axes, values: np.ndarray, k: int, colour: str, label: str, marker: str) -> None:
