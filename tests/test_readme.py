@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -18,3 +19,13 @@ def test_pictures_and_links_lead_somewhere():
     assert targets
     for target in targets:
         assert (README.parent / target).exists(), target
+
+
+def test_the_page_about_training_has_the_accuracies_of_the_checkpoints():
+    page = (README.parent / "docs/training.md").read_text()
+    files = list((README.parent / "checkpoints").glob("*.json"))
+    assert files
+    for file in files:
+        settings = json.loads(file.read_text())
+        accuracies = [f"{settings[part]['accuracy']:.2%}" for part in ("training", "test")]
+        assert re.search(rf"\| {file.stem} \|.*\| {accuracies[0]} \| {accuracies[1]} \|", page), file.stem

@@ -57,10 +57,11 @@ def test_claims_are_decided_by_what_was_measured(store: Path) -> None:
 
 def test_the_page_has_every_row_and_the_reasons(store: Path) -> None:
     page = (store.parent / "page.md").read_text()
-    for heading in ("What was run", "The claims", "What calibration changes", "Every row", "Not run"):
+    for heading in ("What was run", "The trained networks", "The claims", "What calibration changes", "Every row", "Not run"):
         assert f"## {heading}" in page
     assert "6 of 6 rows measured" in page
     assert "mnist, 500 samples" in page
+    assert "| lenet on mnist, trained |" in page
 
 
 def test_nothing_is_measured_twice(store: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from gradlaw.paper.evidence import Evidence
 from gradlaw.paper.store import Result
 from gradlaw.paper.study import Study
+from gradlaw.paper.training_caveat import learnt_nothing
 
 HOLDS, IN_PART, FAILS, NOT_RUN = "holds", "holds in part", "does not hold", "not run"
 Results = Mapping[str, Result]
@@ -51,6 +52,7 @@ class Decision:
     claim: Claim
     checks: tuple[Check, ...]
     measured: int
+    caveats: tuple[str, ...] = ()
 
     @property
     def studies(self) -> set[Study]:
@@ -88,4 +90,7 @@ def decide(claim: Claim, evidence: Evidence) -> Decision:
         suffix = f", seed {seed}" if len(evidence.seeds) > 1 else ""
         measured = {label: result for label, result in found.items() if result is not None}
         checks += [check._replace(what=check.what + suffix) for check in claim.rule(measured)]
-    return Decision(claim, tuple(checks), sum(bool(evidence.results(study)) for study in claim.studies.values()))
+    results = [(label, result) for label, study in claim.studies.items() for result in evidence.results(study)]
+    caveats = dict.fromkeys(f"{label}: {why}" for label, result in results if (why := learnt_nothing(result.record)))
+    extent = sum(bool(evidence.results(study)) for study in claim.studies.values())
+    return Decision(claim, tuple(checks), extent, tuple(caveats))

@@ -7,6 +7,7 @@ from typing import Any
 from gradlaw.paper.evidence import Evidence
 from gradlaw.paper.published import ODD, published_table
 from gradlaw.paper.tables import TESTS, Row, Table
+from gradlaw.paper.training_caveat import learnt_nothing
 from gradlaw.paper.words import DASH, spread, verdict
 from gradlaw.report.numbers import number, percent, yes
 
@@ -108,5 +109,8 @@ def _remarks(row: Row, records: Sequence[dict[str, Any]], evidence: Evidence) ->
         spectrum = record["spectra"].get(row.quantity)
         if spectrum and spectrum["refused"]:
             found.append(f"row {row.number}: no verdict: {spectrum['refused']}")
+        caveat = learnt_nothing(record)
+        if caveat:
+            found.append(f"row {row.number}{f' ({row.reading})' if row.reading else ''}: {caveat}")
         found += [f"row {row.number}: {notice}" for notice in record["notices"] if notice.startswith("K lowered")]
     return found

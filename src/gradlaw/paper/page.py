@@ -8,7 +8,7 @@ from gradlaw.paper.formats import markdown
 from gradlaw.paper.output import LEGEND, Report, checks_in_words
 from gradlaw.paper.store import Result
 from gradlaw.paper.words import duration
-from gradlaw.report.numbers import number, yes
+from gradlaw.report.numbers import number, percent, yes
 from gradlaw.verdicts import COVARIANCE, SECOND_MOMENT
 
 _INTRODUCTION = (
@@ -16,6 +16,7 @@ _INTRODUCTION = (
     "anew, with the published number beside. Written by `gradlaw reproduce ... --markdown`; the numbers come from the "
     "JSON files of the store, which `gradlaw reproduce --explain NAME` names for each row."
 )
+_PARTS = "training", "test"
 _MEANING = (
     "A claim holds if every check of its rule does, holds in part if some do, and does not hold if none does. The rule "
     "was written down before anything was measured, in `src/gradlaw/paper/claims.py`. Each check is made twice: with "
@@ -30,6 +31,7 @@ def page(found: Report) -> str:
     parts = [
         f"# Reproduction\n\n{_INTRODUCTION}\n",
         f"## What was run\n\n{_run(found, results)}",
+        f"## The trained networks\n\n{_networks(found)}",
         f"## The claims\n\n{_MEANING}\n\n{_claims(found.decisions)}",
         f"## What calibration changes\n\n{_calibration(found)}",
         f"## Every row\n\n{LEGEND}\n\n{''.join(map(_table, found.tables))}",
@@ -65,6 +67,20 @@ def _run(found: Report, results: list[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _networks(found: Report) -> str:
+    """How well each trained network learnt."""
+    rows: dict[tuple[str, ...], None] = {}
+    for study in found.selection.studies:
+        for result in found.evidence.results(study):
+            trained = result.record["provenance"]["trained"]
+            if trained is not None:
+                accuracies = (percent(trained[part]["accuracy"]) if trained[part] else "-" for part in _PARTS)
+                rows[str(study.point), trained["weights_sha256"][:12], *accuracies] = None
+    if not rows:
+        return "None was measured.\n"
+    return markdown(("network", "weights, SHA-256", "accuracy, training labels", "accuracy, test set"), list(rows))
+
+
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
@@ -94,7 +110,8 @@ def _claim(decision: Decision) -> str:
         f"- rule: {claim.statistic}\n"
         f"- by the published verdict: **{decision.published}**; calibrated: **{decision.calibrated}**\n"
         f"- measured: {decision.extent} studies\n"
-        f"- checks: {checks_in_words(decision)}\n\n"
+        f"- checks: {checks_in_words(decision)}\n"
+        f"{''.join(f'- but {caveat}' + chr(10) for caveat in decision.caveats)}\n"
     )
 
 

@@ -21,6 +21,10 @@ class Training:
     optimiser: str | None = None
     weight_decay: float | None = None
 
+    def __str__(self) -> str:
+        by = f" by {self.optimiser}" if self.optimiser else ""
+        return f"trained{by}" + ("" if self.weight_decay is None else f" with weight decay {self.weight_decay:g}")
+
 
 @dataclass(frozen=True)
 class Point:
@@ -67,7 +71,7 @@ class Point:
         sizes = "".join(f", {name} {value}" for name, value in self.sizes.items())
         sizes += f", {self.logits} logits" if self.logits else ""
         noise = f", labels {self.label_noise}" if self.label_noise else ""
-        return f"{self.model}{sizes} on {self.data}{noise}, {'trained' if self.training else 'random'}"
+        return f"{self.model}{sizes} on {self.data}{noise}, {self.training or 'random'}"
 
 
 @dataclass(frozen=True)
