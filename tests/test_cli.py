@@ -21,7 +21,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 def _gradlaw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
     environment = os.environ | {"COLUMNS": "200"}
-    return subprocess.run([sys.executable, "-m", "gradlaw.cli", *arguments], capture_output=True, text=True, cwd=cwd,
+    return subprocess.run([sys.executable, "-m", "gradlaw", *arguments], capture_output=True, text=True, cwd=cwd,
                           env=environment, check=False)  # fmt: skip
 
 

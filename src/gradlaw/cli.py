@@ -197,7 +197,3 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     output.add_argument("--force", action="store_true", help="overwrite the run that the directory holds")
     output.add_argument("--quiet", action="store_true", help="no progress bars")
     analyze.set_defaults(command=_analyze)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

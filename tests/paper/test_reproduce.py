@@ -57,7 +57,14 @@ def test_claims_are_decided_by_what_was_measured(store: Path) -> None:
 
 def test_the_page_has_every_row_and_the_reasons(store: Path) -> None:
     page = (store.parent / "page.md").read_text()
-    for heading in ("What was run", "The trained networks", "The claims", "What calibration changes", "Every row", "Not run"):
+    for heading in (
+        "What was run",
+        "The trained networks",
+        "The claims",
+        "What calibration changes",
+        "Every row",
+        "Not run",
+    ):
         assert f"## {heading}" in page
     assert "6 of 6 rows measured" in page
     assert "mnist, 500 samples" in page
@@ -133,7 +140,7 @@ def test_the_plan_estimates_each_task(tmp_path: Path, mnist_folder: Path, capsys
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, mnist_folder: Path) -> None:
     store = tmp_path / "store"
-    command = [sys.executable, "-m", "gradlaw.cli", *_arguments(mnist_folder, store, "table3"), "--quiet"]
+    command = [sys.executable, "-m", "gradlaw", *_arguments(mnist_folder, store, "table3"), "--quiet"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while len(_finished(store)) < 2:

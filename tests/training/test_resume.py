@@ -74,7 +74,7 @@ def _command(folder: Path) -> list[str]:
 def _kill_after(folder: Path, epoch: int) -> None:
     """Train in another process, killed with SIGKILL once it has written this epoch, in the midst of the next."""
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen([sys.executable, "-m", "gradlaw.cli", *_command(folder)], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", "gradlaw", *_command(folder)], env=environment)
     while process.poll() is None and ((file := latest(folder)) is None or file.stem < f"epoch-{epoch:04d}"):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)

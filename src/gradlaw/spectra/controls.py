@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradlaw import streams
 from gradlaw.errors import InputError
-from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectrum_of_gram
+from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectra_of_gram, spectrum_of_gram
 from gradlaw.spectra.gram import column_blocks, gram_matrix, gram_of_blocks
 
 _COLUMNS = 4096  # the unit in which draws are seeded: part of what a seed means
@@ -167,7 +167,9 @@ def spectrum_over_iterations(
     spectra = []
     for size in ascending:
         chosen = torch.from_numpy(np.sort(order[:size])).to(gram.device)
-        spectra.append(spectrum_of_gram(gram[chosen][:, chosen], dimensions, center, rounding_of(history)))
+        # the way of the whole analysis: another library's solver would first take half a second to set itself up
+        second_moment, covariance = spectra_of_gram(gram[chosen][:, chosen], dimensions, rounding_of(history))
+        spectra.append(covariance if center else second_moment)
     return SpectraOverIterations(tuple(ascending), tuple(spectra), k)
 
 
