@@ -59,6 +59,7 @@ def _run(found: Report, results: list[Result]) -> str:
         f"- {len(results)} measurements, {duration(sum(t['seconds'] for t in times))} of computing, trainings not "
         f"counted; from {min((t['started'] for t in times), default='-')} to "
         f"{max((t['started'] for t in times), default='-')}",
+        f"- results: {found.evidence.store.folder}, one folder a measurement",
         *(f"- commit: {c}" for c in _distinct(p["commit"] or "not recorded" for p in provenances)),
         *(f"- machine: {m}" for m in machines),
         *(f"- software: {v}" for v in versions),
