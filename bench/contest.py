@@ -88,11 +88,15 @@ def table(outcomes: Mapping[str, Outcome], unit: str) -> str:
         best = min(outcome.seconds)
         off = "" if outcome.error is None else f"{outcome.error:.1e}"
         lines.append(
-            f"| {name} | {best:.3g} | {median(outcome.seconds):.3g} | {best / one:.3g} | {outcome.megabytes:.0f} "
-            f"| {off} |"
+            f"| {name} | {_digits(best)} | {_digits(median(outcome.seconds))} | {best / one:.3g} "
+            f"| {outcome.megabytes:.0f} | {off} |"
         )
     refusals = [f'{name} refuses: "{o.refused}"' for name, o in outcomes.items() if o.refused is not None]
     return "\n".join(lines) + "".join(f"\n\n{text}" for text in refusals)
+
+
+def _digits(seconds: float) -> str:
+    return f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.3g}"
 
 
 def _run(command: Sequence[Any]) -> dict[str, Any]:

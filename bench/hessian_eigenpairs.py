@@ -1,12 +1,13 @@
 """The largest eigenpairs of a Hessian: gradlaw against ARPACK on curvlinops' operator and against hessian-eigenthings.
 
 The Hessian of the mean cross entropy of LeNet over 500 images of 28x28, at PyTorch's initialisation, float32, 250
-samples at a time; the 100 largest eigenpairs, to residuals of 1e-6 of the norm (ARPACK: of each eigenvalue). Each run
-is a process of its own and includes building the operator. gradlaw measures the residual of every pair with a product
-of its own, or, with measure=0, states those of the Lanczos relation; the others measure none. hessian-eigenthings
-neither restarts nor looks for convergence: it is given the number of steps that gradlaw took, and runs with full
-reorthogonalisation and as it is by default, without. The last column is the largest residual of 20 pairs, by products
-in float64, or the largest difference to gradlaw's eigenvalues, whichever is larger, over lambda_1: ghosts show there.
+samples at a time; the largest eigenpairs, to residuals of 1e-6 of the norm. Each run is a process of its own and
+includes building the operator. gradlaw measures the residual of every pair with a product of its own, or, with
+measure=0, states those of the Lanczos relation; the others measure none. ARPACK's tolerance is relative to each
+eigenvalue: it is given the one that asks 1e-6 of the norm of the last pair. hessian-eigenthings neither restarts nor
+looks for convergence: it is given the number of steps that gradlaw took, and runs with full reorthogonalisation and as
+it is by default, without. The last column is the largest residual of 20 pairs, by products in float64, or the largest
+difference to gradlaw's eigenvalues, whichever is larger, over lambda_1: ghosts show there.
 
 python bench/hessian_eigenpairs.py [K [SAMPLES [REPEATS]]]     # prints the table; default: 100 500 1
 """
