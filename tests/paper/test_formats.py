@@ -44,7 +44,7 @@ def test_the_terminal_names_settings_once() -> None:
 def test_one_value_is_shown_alone_and_several_with_their_spread() -> None:
     assert spread([0.5]) == "0.5"
     assert spread([0.4, 0.6]) == "0.5 ± 0.141"
-    assert spread([0.4, None]) == "0.4"
+    assert spread([0.4, None]) == spread([0.4, 0.4]) == "0.4"
     assert spread([None]) == spread([]) == "-"
     assert spread([0.25, 0.75], percentage=True) == "50.0% ± 35.4%"
 

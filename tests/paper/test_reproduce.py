@@ -119,6 +119,18 @@ def test_seeds_give_a_mean_and_a_spread(store: Path, mnist_folder: Path, capsys:
     assert " ± " in row["s"]
 
 
+def test_missing_seeds_are_named(store: Path, mnist_folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    seeds = ["--quiet", "--seeds", "0,7", "--from-store", "--markdown", str(page)]
+    assert main([*_arguments(mnist_folder, store, "table3 row 2"), *seeds]) == 0
+    with (store.parent / "out/table03.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["seeds"] == "1 of 2"
+    text = page.read_text()
+    assert "random, B = 1, seed 7: not run yet" in text
+    assert "- measured: 6 of 12 studies by seed" in text
+
+
 def test_parallel_processes_find_the_same(store: Path, mnist_folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "store"
     assert main([*_arguments(mnist_folder, other, "table3 row 4"), "--quiet", "--jobs", "2"]) == 0

@@ -47,11 +47,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Decision:
-    """A claim and what became of it."""
+    """A claim and what became of it; how many studies it needs, each with every seed, and how many were measured."""
 
     claim: Claim
     checks: tuple[Check, ...]
     measured: int
+    needed: int
     caveats: tuple[str, ...] = ()
 
     @property
@@ -62,7 +63,7 @@ class Decision:
     @property
     def extent(self) -> str:
         """How much of what the claim needs was measured."""
-        return f"{self.measured} of {len(self.claim.studies)}"
+        return f"{self.measured} of {self.needed}"
 
     @property
     def published(self) -> str:
@@ -87,10 +88,11 @@ def decide(claim: Claim, evidence: Evidence) -> Decision:
     checks: list[Check] = []
     for seed in evidence.seeds:
         found = {label: evidence.result(study, seed) for label, study in claim.studies.items()}
-        suffix = f", seed {seed}" if len(evidence.seeds) > 1 else ""
+        suffix = evidence.seed_in_words(seed)
         measured = {label: result for label, result in found.items() if result is not None}
         checks += [check._replace(what=check.what + suffix) for check in claim.rule(measured)]
     results = [(label, result) for label, study in claim.studies.items() for result in evidence.results(study)]
     caveats = dict.fromkeys(f"{label}: {why}" for label, result in results if (why := learnt_nothing(result.record)))
-    extent = sum(bool(evidence.results(study)) for study in claim.studies.values())
-    return Decision(claim, tuple(checks), extent, tuple(caveats))
+    needed = len(claim.studies) * len(evidence.seeds)
+    missing = sum(len(evidence.missing_seeds(study)) for study in claim.studies.values())
+    return Decision(claim, tuple(checks), needed - missing, needed, tuple(caveats))

@@ -36,11 +36,23 @@ class Evidence:
 
     def results(self, study: Study) -> list[Result]:
         """Of all seeds that were measured."""
-        found = (self.result(study, seed) for seed in self.seeds)
-        return [result for result in found if result is not None]
+        return [result for _, result in self.named_results(study)]
+
+    def named_results(self, study: Study) -> list[tuple[str, Result]]:
+        """The same, each with :meth:`seed_in_words`."""
+        found = ((self.seed_in_words(seed), self.result(study, seed)) for seed in self.seeds)
+        return [(words, result) for words, result in found if result is not None]
+
+    def seed_in_words(self, seed: int) -> str:
+        """What to add to a text about one seed: nothing if only one was asked for."""
+        return f", seed {seed}" if len(self.seeds) > 1 else ""
+
+    def missing_seeds(self, study: Study) -> list[int]:
+        """The seeds that were asked for and not measured."""
+        return [seed for seed in self.seeds if self.result(study, seed) is None]
 
     def why_not(self, study: Study) -> str:
-        """The reason why a study was not measured."""
-        found = (self.reasons.get(self.measurements[study, seed]) for seed in self.seeds
+        """The reason why a study was not measured, or not with all seeds."""
+        found = (self.reasons.get(self.measurements[study, seed]) for seed in self.missing_seeds(study)
                  if (study, seed) in self.measurements)  # fmt: skip
         return next((reason for reason in found if reason), "not run yet")

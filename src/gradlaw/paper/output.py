@@ -109,7 +109,7 @@ def _plain(decision: Decision) -> dict[str, Any]:
         "calibrated": decision.calibrated, "read from": claim.artefacts,
         "checks": [check._asdict() for check in decision.checks],
         "needs": {label: str(study) for label, study in claim.studies.items()}, "measured": decision.measured,
-        "caveats": decision.caveats,
+        "needed": decision.needed, "caveats": decision.caveats,
     }  # fmt: skip
 
 

@@ -72,11 +72,11 @@ def _networks(found: Report) -> str:
     """How well each trained network learnt."""
     rows: dict[tuple[str, ...], None] = {}
     for study in found.selection.studies:
-        for result in found.evidence.results(study):
+        for seed, result in found.evidence.named_results(study):
             trained = result.record["provenance"]["trained"]
             if trained is not None:
                 accuracies = (percent(trained[part]["accuracy"]) if trained[part] else "-" for part in _PARTS)
-                rows[str(study.point), trained["weights_sha256"][:12], *accuracies] = None
+                rows[f"{study.point}{seed}", trained["weights_sha256"][:12], *accuracies] = None
     if not rows:
         return "None was measured.\n"
     return markdown(("network", "weights, SHA-256", "accuracy, training labels", "accuracy, test set"), list(rows))
@@ -105,12 +105,12 @@ def _claims(decisions: Iterable[Decision]) -> str:
 
 def _claim(decision: Decision) -> str:
     claim = decision.claim
-    partly = "" if decision.measured == len(claim.studies) else f" ({decision.extent} measured)"
+    partly = "" if decision.measured == decision.needed else f" ({decision.extent} measured)"
     return (
         f"### {claim.name}: {decision.published}{partly}\n\n{claim.sentence} ({', '.join(claim.artefacts)})\n\n"
         f"- rule: {claim.statistic}\n"
         f"- by the published verdict: **{decision.published}**; calibrated: **{decision.calibrated}**\n"
-        f"- measured: {decision.extent} studies\n"
+        f"- measured: {decision.extent} studies{' by seed' if decision.needed > len(claim.studies) else ''}\n"
         f"- checks: {checks_in_words(decision)}\n"
         f"{''.join(f'- but {caveat}' + chr(10) for caveat in decision.caveats)}\n"
     )
@@ -123,13 +123,13 @@ def _calibration(found: Report) -> str:
              for d in claims]  # fmt: skip
     for table in found.tables:
         for row in table.table.rows:
-            for result in found.evidence.results(row.study):
+            for seed, result in found.evidence.named_results(row.study):
                 fit = result.record.get("spectra", {}).get(row.quantity, {}).get("fit")
                 if fit and fit["is_power_law"] != fit["is_power_law_calibrated"]:
                     reading = f" ({row.reading})" if row.reading else ""
                     distances = [number(fit[name]) for name in ("d_ks", "d_critical", "d_critical_calibrated")]
                     passes = "passes at {1} and fails at {2}"
-                    lines.append(f"- {row.name}{reading}: d_KS = " + ("{0} " + passes).format(*distances))
+                    lines.append(f"- {row.name}{reading}{seed}: d_KS = " + ("{0} " + passes).format(*distances))
     lines += _rates(found)
     return "\n".join(lines or ["Nothing that was measured."]) + "\n"
 
@@ -139,11 +139,12 @@ def _rates(found: Report) -> list[str]:
     lines = []
     for table in found.tables:
         for row in table.table.rows:
-            for result in found.evidence.results(row.study):
+            for seed, result in found.evidence.named_results(row.study):
                 tests = result.record["tests"].get(row.quantity)
                 if tests and abs(tests["power_law_rate"] - tests["power_law_rate_calibrated"]) >= 0.05:
-                    lines.append(f"- {row.name} ({row.quantity}-wise): power-law rate {tests['power_law_rate']:.1%} "
-                                 f"published, {tests['power_law_rate_calibrated']:.1%} calibrated")  # fmt: skip
+                    lines.append(f"- {row.name} ({row.quantity}-wise{seed}): power-law rate "
+                                 f"{tests['power_law_rate']:.1%} published, "
+                                 f"{tests['power_law_rate_calibrated']:.1%} calibrated")  # fmt: skip
     return lines
 
 
@@ -185,8 +186,12 @@ def _outliers(record: dict, quantity: str) -> str:
 
 
 def _not_run(found: Report) -> str:
-    """Every study without a result, with the reason and what it is for."""
-    absent = [study for study in found.selection.studies if not found.evidence.results(study)]
-    lines = [f"- {study}: {found.evidence.why_not(study)}" for study in absent]
+    """Every study without a result, or without one for every seed, with the reason, and claims that depend on them."""
+    lines = []
+    for study in found.selection.studies:
+        missing = found.evidence.missing_seeds(study)
+        if missing:
+            seeds = "" if len(found.seeds) == 1 else f", seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
+            lines.append(f"- {study}{seeds}: {found.evidence.why_not(study)}")
     lines += [f'- claim "{d.claim.name}"' for d in found.decisions if d.published == NOT_RUN]
     return "\n".join(lines or ["Everything that was asked for was run."]) + "\n"

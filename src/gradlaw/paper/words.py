@@ -9,14 +9,14 @@ DASH = "-"
 
 
 def spread(values: Sequence[float | None], percentage: bool = False) -> str:
-    """One value, or the mean and standard deviation over seeds."""
+    """One value, if all are the same, or the mean and standard deviation over seeds."""
     known = [v for v in values if v is not None and not math.isnan(v)]
     write = percent if percentage else number
     if not known:
         return DASH
+    if len(set(known)) == 1:
+        return write(known[0])
     mean = sum(known) / len(known)
-    if len(known) == 1:
-        return write(mean)
     deviation = math.sqrt(sum((v - mean) ** 2 for v in known) / (len(known) - 1))
     return f"{write(mean)} ± {write(deviation)}"
 
