@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gradlaw.errors import InputError
 from gradlaw.history.layer_rules import takes_batch_statistics
 from gradlaw.history.layerwise import LayerwiseEngine
+from gradlaw.history.mean_of_samples import MeanOfSamples
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
@@ -24,7 +25,8 @@ class SamplewiseEngine:
 
     The gradients of a band of minibatches are one matrix product: how often each minibatch holds each sample, times
     the samples' gradients. Its cost does not depend on B, which makes minibatches of a large share of the data, up to
-    all of them, affordable. Needs a loss that is the mean over samples, and samples that do not interact.
+    all of them, affordable. Needs samples that do not interact in the model, and a loss that is the mean over samples,
+    which is proven for every minibatch (see :class:`~gradlaw.history.mean_of_samples.MeanOfSamples`).
 
     Args:
         problem: without randomness in its forward pass.
@@ -62,19 +64,26 @@ class SamplewiseEngine:
         return _chunk(self.problem)
 
     def gradients(self, first: int, batches: Sequence[np.ndarray], out: Tensor) -> Tensor:
-        """Write the gradients of the batches to the rows of ``out``; return the losses (C,)."""
+        """Write the gradients of the batches to the rows of ``out``; return the losses (C,).
+
+        Raises:
+            InputError: the loss of one of the minibatches is not the mean of the losses of its samples.
+        """
         counts = _counts(batches, self.problem.samples)
         samples = np.flatnonzero(counts.any(axis=0))
         step = self._single.chunk(1)
         losses = torch.zeros(len(batches), dtype=out.dtype, device=out.device)
         rows = torch.empty(min(step, len(samples)), self.problem.dimensions, dtype=out.dtype, device=out.device)
+        proof = MeanOfSamples(self.problem, samples)
         out.zero_()
         for start in range(0, len(samples), step):
             some = samples[start : start + step]
-            of_samples = self._single.gradients(0, list(some[:, None]), rows[: len(some)])
+            of_samples = self._single.gradients(0, list(some[:, None]), rows[: len(some)], see=proof.keep)
+            proof.keep_losses(of_samples)
             weights = torch.from_numpy(counts[:, some]).to(out) / len(batches[0])
             out.addmm_(weights, rows[: len(some)])
             losses.addmv_(weights, of_samples.to(out.dtype))
+        proof.check(first, batches, counts)
         return losses
 
 
@@ -104,6 +113,7 @@ def _coupling(problem: Problem) -> str | None:
 def _flops_of_a_pass(problem: Problem, indices: np.ndarray) -> float:
     """Of the forward pass of one sample and the backward pass, which takes twice as many."""
     inputs, _ = problem.fetch(indices)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # A model may differentiate in its forward pass.
+    with problem.undisturbed(problem.state()), FlopCounterMode(display=False) as counter, torch.enable_grad():
         problem.output(problem.buffers(), inputs)
     return 3 * counter.get_total_flops() / len(indices)

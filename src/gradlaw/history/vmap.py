@@ -28,7 +28,7 @@ class VmapEngine:
     fallback: frozenset[str] = frozenset()
 
     def __init__(self, problem: Problem, batches: Sequence[np.ndarray] = ()):
-        self.problem = problem
+        self.problem, self._state = problem, problem.state()
         names = [part.name for part in problem.layout]
         theta = dict(zip(names, (p.detach() for p in problem.parameters()), strict=True))
         frozen = {name: p.detach() for name, p in problem.model.named_parameters() if name not in theta}
@@ -55,7 +55,7 @@ class VmapEngine:
         # Each iteration gets buffers of its own: batch norm writes its running statistics there.
         buffers = {name: b.expand(count, *b.shape).clone() for name, b in self.problem.buffers().items()}
         # The fused attention kernels have no batching rule and would run one by one.
-        with sdpa_kernel(SDPBackend.MATH):
+        with self.problem.undisturbed(self._state), sdpa_kernel(SDPBackend.MATH):
             gradients, losses = self._batched(self._theta, buffers, inputs, targets)
         torch.cat([g.reshape(count, -1).to(out.dtype) for g in gradients.values()], dim=1, out=out)
         return losses.detach()
