@@ -242,7 +242,7 @@ def test_a_layer_that_the_first_minibatches_do_not_use_is_left_to_another_engine
     problem = _problem(_Fickle(), _vectors(6))
     result = factor_gram(problem, _minibatches(problem, 1))
     assert "engine layerwise left at iteration 0: the input of '0.second'" in result.notices[0]
-    rows = gl.collect(problem, ITERATIONS, 1, engine="loop").gradients.double()
+    rows = _collected(problem, 1).gradients
     torch.testing.assert_close(result.gram, rows @ rows.T, rtol=1e-5, atol=1e-9)
 
 

@@ -1,12 +1,14 @@
 """Choosing an engine: the fastest one that takes the problem and whose gradients the reference confirms, all along."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.history.cost import MOST_SAMPLES, count_pass
 from gradlaw.history.layerwise import LayerwiseEngine
 from gradlaw.history.loop import LoopEngine
 from gradlaw.history.preflight import Findings
@@ -18,7 +20,18 @@ from gradlaw.problem import Problem
 
 Engine = LoopEngine | VmapEngine | LayerwiseEngine | SamplewiseEngine
 _FAST = {engine.name: engine for engine in (SamplewiseEngine, LayerwiseEngine, VmapEngine)}  # the first that pays
+_COUNTED_SAMPLES = 32  # of a minibatch whose operations are counted
 ENGINES = ("auto", LoopEngine.name, *reversed(_FAST))
+
+
+class Candidate(NamedTuple):
+    """An engine to try; ``whole`` if it is worth it only where it leaves no parameter to another one, ``batched`` if
+    only where it leaves none to the loop.
+    """
+
+    name: str
+    whole: bool = False
+    batched: bool = False
 
 
 class EngineChoice:
@@ -28,12 +41,12 @@ class EngineChoice:
     something it relies on does not hold, at whatever iteration that is; the reference takes every model.
 
     Args:
-        candidates: names of engines, best first; the reference comes after them.
+        candidates: engines, best first; the reference comes after them.
         problem: model, loss and data.
         minibatches: of the run.
         reference: plain autograd.
         alone: whether the one candidate was asked for by name, so that its failure is an error.
-        whole: whether an engine may not leave parameters to another one.
+        most_samples: that pass through the model at once.
 
     Raises:
         InputError: ``alone``, and the candidate cannot take the problem or disagrees with the reference.
@@ -41,16 +54,16 @@ class EngineChoice:
 
     def __init__(
         self,
-        candidates: Sequence[str],
+        candidates: Sequence[Candidate],
         problem: Problem,
         minibatches: Minibatches,
         reference: LoopEngine,
         *,
         alone: bool = False,
-        whole: bool = False,
+        most_samples: int = MOST_SAMPLES,
     ):
         self.problem, self.minibatches, self.reference = problem, minibatches, reference
-        self._candidates, self._alone, self._whole = list(candidates), alone, whole
+        self._candidates, self._alone, self._most_samples = list(candidates), alone, most_samples
         self.notices: list[str] = []
         self.verification = Verification(problem, reference, minibatches)
         self.engine: Engine = self._next()
@@ -104,28 +117,30 @@ class EngineChoice:
     def _next(self) -> Engine:
         """The next candidate that agrees with the reference on the first minibatches, or the reference."""
         while self._candidates:
-            name = self._candidates.pop(0)
+            candidate = self._candidates.pop(0)
             try:
-                return self._tried(name)
+                return self._tried(candidate)
             except Exception as error:
                 if self._alone:
                     if isinstance(error, InputError):
                         raise InputError(str(error)) from error
                     raise InputError(
-                        f"engine {name!r} cannot batch this model: {_reason(error)}. Use engine='loop'"
+                        f"engine {candidate.name!r} cannot batch this model: {_reason(error)}. Use engine='loop'"
                     ) from error
-                self.notices.append(f"engine {name} left out: {_reason(error)}")
+                self.notices.append(f"engine {candidate.name} left out: {_reason(error)}")
         return self.reference
 
-    def _tried(self, name: str) -> Engine:
+    def _tried(self, candidate: Candidate) -> Engine:
         first = [self.minibatches[0], self.minibatches[1]]  # two, so that a mix-up between them shows
-        engine = _FAST[name](self.problem, first)
-        if self._whole and engine.fallback:
+        engine = _FAST[candidate.name](self.problem, first, self._most_samples)
+        if candidate.whole and engine.fallback:
             raise InputError(f"it has no rule for {', '.join(sorted(engine.fallback))}")
+        if candidate.batched and isinstance(engine, LayerwiseEngine) and isinstance(engine.second, LoopEngine):
+            raise InputError(f"only the loop takes {', '.join(sorted(engine.fallback))}")
         rows = torch.empty(2, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)
         engine.gradients(0, first, rows)
         for t in (0, 1):
-            self.verification.compare(name, t, rows[t])
+            self.verification.compare(candidate.name, t, rows[t])
         return engine
 
 
@@ -146,9 +161,14 @@ def choose_engine(
         choice.notices.append("engine loop: the model draws random numbers, which only it can seed")
         return choice
     if asked != "auto":
-        return EngineChoice([asked], problem, minibatches, reference, alone=True)
-    candidates = [name for name, engine in _FAST.items() if engine.pays(problem, minibatches)]
-    return EngineChoice(candidates, problem, minibatches, reference, whole=True)
+        most = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES]).most_samples()
+        return EngineChoice([Candidate(asked)], problem, minibatches, reference, alone=True, most_samples=most)
+    cost = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES])
+    candidates = [Candidate(name, whole=True) for name, kind in _FAST.items() if kind.pays(problem, minibatches, cost)]
+    if Candidate(LayerwiseEngine.name, whole=True) in candidates:
+        # Two passes, of which the second is for few parameters, still batch what the loop would not.
+        candidates.append(Candidate(LayerwiseEngine.name, batched=True))
+    return EngineChoice(candidates, problem, minibatches, reference, most_samples=cost.most_samples())
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from gradlaw.errors import InputError
+from gradlaw.history.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.layer_rules import LayerRule
 from gradlaw.history.loop import LoopEngine, scalar_loss
 from gradlaw.history.recorded_forward import RecordedForward
@@ -21,7 +22,6 @@ from gradlaw.problem import ParameterSlice, Problem
 See = Callable[[Any, list[Tensor | None], Any], object]  # (outputs, their gradients, targets), (C, B, ...) each
 
 _CHUNK_BYTES = 128 * 2**20  # of gradients at once
-_CHUNK_SAMPLES = 512  # forward and backward passes at once
 _LEAST_CHUNK = 4  # iterations at once of a model too large for the above
 
 
@@ -31,7 +31,7 @@ class Share:
 
     Attributes:
         part: the parameter.
-        kind: what it is to the layer, ``"weight"`` or ``"bias"``.
+        kind: its name in the layer, such as ``"weight"``.
         rule: of the layer.
         layer: the module.
         kept: what the forward pass kept, (C B, ...).
@@ -47,8 +47,7 @@ class Share:
 
     def write(self, out: Tensor) -> None:
         """Write it to ``out``, (C, *shape of the parameter)."""
-        rule = self.rule.weight if self.kind == "weight" else self.rule.bias
-        rule(self.layer, self.kept, self.g, out)
+        self.rule.write(self.layer, self.kind, self.kept, self.g, out)
 
 
 class LayerwiseEngine:
@@ -65,6 +64,7 @@ class LayerwiseEngine:
     Args:
         problem: without randomness in its forward pass.
         batches: the first minibatches (two are enough), for the probe.
+        most_samples: that pass through the model at once; a memory knob that does not change results.
 
     Raises:
         InputError: samples interact in the model in a way that is not known here, its output has not one row a
@@ -73,8 +73,8 @@ class LayerwiseEngine:
 
     name = "layerwise"
 
-    def __init__(self, problem: Problem, batches: Sequence[np.ndarray]):
-        self.problem = problem
+    def __init__(self, problem: Problem, batches: Sequence[np.ndarray], most_samples: int = MOST_SAMPLES):
+        self.problem, self.most_samples = problem, most_samples
         self._state = problem.state()
         with problem.undisturbed(self._state):
             self._forward = RecordedForward(problem, batches)
@@ -85,13 +85,14 @@ class LayerwiseEngine:
         self.second = self._second_engine(batches) if self.fallback else None
 
     @staticmethod
-    def pays(problem: Problem, minibatches: Minibatches) -> bool:
+    def pays(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
         """Whether this is faster than the loop, if every parameter has a rule."""
-        return _chunk(problem, minibatches.batch_size) > 1
+        size = minibatches.batch_size
+        return cost.batching_pays(size) and _chunk(problem, size, cost.most_samples()) > 1
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
-        return _chunk(self.problem, batch_size)
+        return _chunk(self.problem, batch_size, self.most_samples)
 
     def gradients(
         self,
@@ -195,7 +196,7 @@ class LayerwiseEngine:
     def _second_engine(self, batches: Sequence[np.ndarray]) -> VmapEngine | LoopEngine:
         """An engine for the parameters that have no rule, by themselves."""
         rest = Problem(self.problem.model, self.problem.loss, self.problem.data, sorted(self.fallback))
-        batched = VmapEngine(rest)
+        batched = VmapEngine(rest, most_samples=self.most_samples)
         rows = torch.empty(len(batches), rest.dimensions, dtype=rest.dtype, device=rest.device)
         try:
             batched.gradients(0, batches, rows)
@@ -213,10 +214,10 @@ class LayerwiseEngine:
             out[:, columns[part.name].start : columns[part.name].stop] = rows[:, part.start : part.stop]
 
 
-def _chunk(problem: Problem, batch_size: int) -> int:
+def _chunk(problem: Problem, batch_size: int, most_samples: int) -> int:
     """A rule of sizes, so that every run of a problem chunks alike."""
     by_memory = max(_LEAST_CHUNK, _CHUNK_BYTES // (problem.dimensions * problem.dtype.itemsize))
-    return max(1, min(by_memory, _CHUNK_SAMPLES // batch_size))
+    return max(1, min(by_memory, most_samples // batch_size))
 
 
 def _write(share: Share, out: Tensor, written: set[str]) -> None:

@@ -1,7 +1,7 @@
 """A forward pass in which known layers are cut off from their parameters and record what goes in and comes out."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from gradlaw.errors import InputError
+from gradlaw.history.any_layer import AnyLayer, is_plain_layer
 from gradlaw.history.attention import attend, is_attention, is_self_attention, packed_projection
 from gradlaw.history.data_reads import DataReads
 from gradlaw.history.layer_rules import RULES, LayerRule, rule_of, takes_batch_statistics
@@ -140,13 +141,16 @@ class _Cut:
 
     def layer(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
         """Of a layer of one input."""
-        (x,) = (*args, *kwargs.values())
-        weight, bias = (getattr(self.module, p, None) for p in ("weight", "bias"))
-        axis = self._axis(x)
+        axis = self._axis(next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None))
+        own = dict(self.module.named_parameters(recurse=False))
         if axis is None:
-            self._refuse_misplaced(x)
-            return self.recorded.rules[self.name].forward(self.module, x, weight, bias, self.iterations)[0]
-        return self._cut(self.module, x, weight, bias, axis)
+            self._refuse_misplaced()
+            if isinstance(self.recorded.rules[self.name], AnyLayer):
+                return type(self.module).forward(self.module, *args, **kwargs)
+        (x,) = (*args, *kwargs.values())
+        if axis is None:
+            return self.recorded.rules[self.name].forward(self.module, x, own, self.iterations)[0]
+        return self._cut(self.module, x, own, axis)
 
     def attention(self, *args: Any, **kwargs: Any) -> Any:
         """Of PyTorch's attention; cross-attention stays as it is."""
@@ -154,10 +158,12 @@ class _Cut:
         assert isinstance(layer, nn.MultiheadAttention)
         if axis is None or axis == SHARED or not is_self_attention(args, kwargs):
             return nn.MultiheadAttention.forward(layer, *args, **kwargs)
-        stub, weight, bias = self.recorded._projections[self.name], layer.in_proj_weight, layer.in_proj_bias
-        return attend(layer, lambda x: self._cut(stub, x, weight, bias, axis), args, kwargs)
+        stub = self.recorded._projections[self.name]
+        packed = {"weight": layer.in_proj_weight, "bias": layer.in_proj_bias}
+        own = {name: p for name, p in packed.items() if p is not None}
+        return attend(layer, lambda x: self._cut(stub, x, own, axis), args, kwargs)
 
-    def _axis(self, x: Tensor) -> int | None:
+    def _axis(self, x: Tensor | None) -> int | None:
         """Along which axis of this call's input the samples lie, None if the layer cannot be cut there."""
         call = self.name, self.calls[self.name]
         self.calls[self.name] += 1
@@ -165,33 +171,35 @@ class _Cut:
         if call not in seen.axes and (of_attention := self._attention()) is not None:
             # An attention uses the weights of its readout without calling it, until it is cut.
             return seen.axes.get((of_attention, call[1]))
-        seen.check(call, x.shape, self.samples)
-        axis = seen.axes[call]
-        return axis if axis == 0 or self.recorded.rules[self.name].by_rows else None
+        seen.check(call, () if x is None else x.shape, self.samples)
+        axis, rule = seen.axes[call], self.recorded.rules[self.name]
+        if isinstance(rule, AnyLayer) and call not in seen.plain:
+            return None
+        return axis if axis == 0 or rule.by_rows else None
 
     def _attention(self) -> str | None:
         """The attention whose readout this layer is."""
         owner, _, own = self.name.rpartition(".")
         return owner if own == "out_proj" and owner in self.recorded._projections else None
 
-    def _cut(self, layer: nn.Module, x: Tensor, weight: Tensor | None, bias: Tensor | None, axis: int) -> Tensor:
+    def _cut(self, layer: nn.Module, x: Tensor, parameters: Mapping[str, Tensor], axis: int) -> Tensor:
         if axis == SHARED:
             x, axis = _one_each(x, self.samples), 0
-        weight, bias = (None if p is None else p.detach() for p in (weight, bias))
-        output, kept = self.recorded.rules[self.name].forward(layer, x.movedim(axis, 0), weight, bias, self.iterations)
+        given = {name: p.detach() for name, p in parameters.items()}
+        output, kept = self.recorded.rules[self.name].forward(layer, x.movedim(axis, 0), given, self.iterations)
         if self.record is not None and torch.is_grad_enabled():
             if not output.requires_grad:
                 output = _Rooted.apply(output, self.root)
             self.record(self.name, layer, kept, output)
         return output.movedim(0, axis)
 
-    def _refuse_misplaced(self, x: Tensor) -> None:
+    def _refuse_misplaced(self) -> None:
         """A layer whose samples are elsewhere is left to autograd, unless that has been promised not to be needed."""
         names = {part.name for part in self.recorded.parts.get(self.name, {}).values()}
         if takes_batch_statistics(self.module) or not names <= self.recorded.uncut:
             raise InputError(
-                f"the input of {self.name!r} ({type(self.module).__name__}) has shape {tuple(x.shape)}, whose first "
-                f"dimension is not that of the {self.samples} samples; use engine='vmap' or 'loop'"
+                f"the input of {self.name!r} ({type(self.module).__name__}) has no dimension that is that of the "
+                f"{self.samples} samples; use engine='vmap' or 'loop'"
             )
 
 
@@ -224,11 +232,13 @@ def _parts_by_module(problem: Problem) -> dict[str, dict[str, ParameterSlice]]:
 
 
 def _rules_by_module(model: nn.Module) -> dict[str, LayerRule]:
-    rules = {}
+    rules: dict[str, LayerRule] = {}
     for name, module in model.named_modules():
         rule = RULES[nn.Linear] if is_attention(module) else rule_of(module)
         if rule is not None:
             rules[name] = rule
+        elif is_plain_layer(module) and not takes_batch_statistics(module):
+            rules[name] = AnyLayer()
         elif takes_batch_statistics(module):
             raise InputError(
                 f"{name!r} ({type(module).__name__}) takes the statistics of the batch in a way that engine "

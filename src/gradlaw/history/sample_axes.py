@@ -1,7 +1,7 @@
 """Where the samples are in the inputs of layers, seen in two forward passes of different sizes."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,11 +27,13 @@ class SampleAxes:
         axes: the axis along which the samples lie: the one that grew from ``samples`` (times something) to twice that;
             SHARED where nothing did; None where several did, or where the calls of the two passes differ.
         shapes: of the input, of ``samples`` samples.
+        plain: the calls of one tensor and nothing else, that returned a tensor.
         samples: in the smaller of the two passes.
     """
 
     axes: Mapping[tuple[str, int], int | None]
     shapes: Mapping[tuple[str, int], tuple[int, ...]]
+    plain: Collection[tuple[str, int]]
     samples: int
 
     def check(self, call: tuple[str, int], shape: Sequence[int], samples: int) -> None:
@@ -76,7 +78,7 @@ def sample_axes(layers: Iterable[tuple[str, nn.Module]], forward: Callable[[int]
         samples: at least one.
     """
     layers = list(layers)
-    once, twice = (_shapes(layers, partial(forward, times)) for times in (1, 2))
+    (once, plain), (twice, _) = (_shapes(layers, partial(forward, times)) for times in (1, 2))
     axes: dict[tuple[str, int], int | None] = {}
     for call, shape in once.items():
         other = twice.get(call, ())
@@ -89,20 +91,25 @@ def sample_axes(layers: Iterable[tuple[str, nn.Module]], forward: Callable[[int]
             (axis, *more) = grown
             fits = not more and other[axis] == 2 * shape[axis] and shape[axis] % samples == 0
             axes[call] = axis if fits else None
-    return SampleAxes(axes, once, samples)
+    return SampleAxes(axes, once, plain, samples)
 
 
 def _shapes(
     layers: list[tuple[str, nn.Module]], forward: Callable[[], object]
-) -> dict[tuple[str, int], tuple[int, ...]]:
+) -> tuple[dict[tuple[str, int], tuple[int, ...]], set[tuple[str, int]]]:
+    """Of the first tensor that each call is given, and which calls are of a tensor alone and return one."""
     seen: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
+    plain: set[tuple[str, int]] = set()
 
-    def watch(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        first = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
-        seen[name].append(tuple(first.shape))
+    def watch(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        given = (*args, *kwargs.values())
+        if len(given) == 1 and isinstance(given[0], Tensor) and isinstance(output, Tensor):
+            plain.add((name, len(seen[name])))
+        first = next((x for x in given if isinstance(x, Tensor)), None)
+        seen[name].append(() if first is None else tuple(first.shape))
 
     with ExitStack() as hooks, torch.enable_grad():  # a model may differentiate in its forward pass
         for name, layer in layers:
-            hooks.callback(layer.register_forward_pre_hook(partial(watch, name), with_kwargs=True).remove)
+            hooks.callback(layer.register_forward_hook(partial(watch, name), with_kwargs=True).remove)
         forward()
-    return {(name, i): shape for name, shapes in seen.items() for i, shape in enumerate(shapes)}
+    return {(name, i): shape for name, shapes in seen.items() for i, shape in enumerate(shapes)}, plain

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw.history.engines import Engine, EngineChoice
+from gradlaw.history.engines import Candidate, Engine, EngineChoice
 from gradlaw.history.finite import NotFinite
 from gradlaw.history.layerwise import LayerwiseEngine, Share
 from gradlaw.history.loop import LoopEngine, flatten
@@ -76,7 +76,7 @@ def factor_gram(
     """
     reference = LoopEngine(problem, minibatches.seed)
     findings = inspect_problem(problem, minibatches, reference)
-    candidates = () if findings.random else (LayerwiseEngine.name, VmapEngine.name)
+    candidates = () if findings.random else (Candidate(LayerwiseEngine.name), Candidate(VmapEngine.name))
     choice = EngineChoice(candidates, problem, minibatches, reference)
     while True:
         try:
