@@ -117,6 +117,10 @@ class Problem:
 
     def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
         """Inputs and targets of the samples ``indices`` (any shape), on the device, of leading shape ``indices``'s."""
+        with torch.inference_mode(False):
+            return self._fetch(indices)
+
+    def _fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
         if isinstance(self.data, tuple):
             chosen = torch.from_numpy(np.array(indices, order="C"))
             return pytree.tree_map(lambda a: a[chosen.to(a.device)].to(self.device), self.data)
@@ -146,10 +150,12 @@ class Problem:
     @contextmanager
     def undisturbed(self, state: ModelState) -> Iterator[None]:
         """Passes inside leave the model in ``state``; threads that share a model take turns."""
-        with _lock_of(self.model):
+        with _lock_of(self.model), torch.inference_mode(False):
+            torch.clear_autocast_cache()  # of weights that belong to another pass
             try:
                 yield
             finally:
+                torch.clear_autocast_cache()
                 state.restore()
 
     def describe(self) -> dict[str, Any]:
@@ -208,6 +214,10 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
     if lazy:
         raise InputError(
             f"parameters without a shape yet: {', '.join(lazy)} (lazy modules); call the model on a minibatch first"
+        )
+    if any(p.is_inference() for p in model.parameters()):
+        raise InputError(
+            "parameters made in torch.inference_mode() cannot be differentiated; make the model outside of it"
         )
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:

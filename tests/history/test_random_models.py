@@ -32,7 +32,14 @@ def _exact(example: model_grammar.Example, minibatches: Minibatches) -> torch.Te
         value = loss(model(inputs[chosen]), targets[chosen])
         parameters = list(model.parameters())
         found = torch.autograd.grad(value, parameters, allow_unused=True)
-        rows.append(torch.cat([torch.zeros(p.numel()).double() if g is None else g.flatten() for g, p in zip(found, parameters, strict=True)]))
+        rows.append(
+            torch.cat(
+                [
+                    torch.zeros(p.numel()).double() if g is None else g.flatten()
+                    for g, p in zip(found, parameters, strict=True)
+                ]
+            )
+        )
         for name, b in model.named_buffers():
             b.copy_(buffers[name])
     return torch.stack(rows)

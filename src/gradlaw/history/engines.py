@@ -34,6 +34,10 @@ class Candidate(NamedTuple):
     batched: bool = False
 
 
+class _LeavesParameters(InputError):
+    """An engine that leaves parameters to another one."""
+
+
 class EngineChoice:
     """The engine in use, why it is not another, and those that remain if it fails.
 
@@ -112,6 +116,7 @@ class EngineChoice:
             how = "" if isinstance(error, Disagreement) else at
             raise InputError(f"{how}{_reason(error)}. Use engine='auto' or 'loop'") from error
         self.notices.append(f"engine {self.engine.name} left at iteration {t}: {_reason(error)}")
+        self._candidates = [other for other in self._candidates if other.name != self.engine.name]
         self.engine = self._next()
 
     def _next(self) -> Engine:
@@ -128,13 +133,15 @@ class EngineChoice:
                         f"engine {candidate.name!r} cannot batch this model: {_reason(error)}. Use engine='loop'"
                     ) from error
                 self.notices.append(f"engine {candidate.name} left out: {_reason(error)}")
+                if not isinstance(error, _LeavesParameters):
+                    self._candidates = [other for other in self._candidates if other.name != candidate.name]
         return self.reference
 
     def _tried(self, candidate: Candidate) -> Engine:
         first = [self.minibatches[0], self.minibatches[1]]  # two, so that a mix-up between them shows
         engine = _FAST[candidate.name](self.problem, first, self._most_samples)
         if candidate.whole and engine.fallback:
-            raise InputError(f"it has no rule for {', '.join(sorted(engine.fallback))}")
+            raise _LeavesParameters(f"it has no rule for {', '.join(sorted(engine.fallback))}")
         if candidate.batched and isinstance(engine, LayerwiseEngine) and isinstance(engine.second, LoopEngine):
             raise InputError(f"only the loop takes {', '.join(sorted(engine.fallback))}")
         rows = torch.empty(2, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)

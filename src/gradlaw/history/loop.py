@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +11,6 @@ from torch import Tensor
 from gradlaw.errors import InputError
 from gradlaw.history.randomness import RandomState, generators_in, seeded
 from gradlaw.problem import Problem
-
-_REENTRANT = "Checkpointing is not compatible with"  # how PyTorch begins to say that .backward() is the only way
 
 
 class LoopEngine:
@@ -58,24 +57,28 @@ class LoopEngine:
     def _gradient(self, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         problem = self.problem
         inputs, targets = problem.fetch(indices)
-        with problem.undisturbed(self._state), torch.inference_mode(False), torch.enable_grad():
-            loss = scalar_loss(problem.plain_loss(inputs, targets))
-            if not loss.requires_grad:
-                raise InputError("the loss does not depend on any of the analysed parameters")
-            return loss.detach(), self._differentiate(loss)
+        with problem.undisturbed(self._state), torch.enable_grad():
+            return self._differentiate(inputs, targets)
 
-    def _differentiate(self, loss: Tensor) -> tuple[Tensor | None, ...]:
-        parameters = self.problem.parameters()
+    def _loss(self, inputs: Any, targets: Any) -> Tensor:
+        loss = scalar_loss(self.problem.plain_loss(inputs, targets))
+        if not loss.requires_grad:
+            raise InputError("the loss does not depend on any of the analysed parameters")
+        return loss
+
+    def _differentiate(self, inputs: Any, targets: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        parameters, loss = self.problem.parameters(), self._loss(inputs, targets)
         if not self._accumulates:
             try:
-                return torch.autograd.grad(loss, parameters, allow_unused=True)
+                return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
             except RuntimeError as error:
-                if not str(error).startswith(_REENTRANT):
+                if "use_reentrant" not in str(error):
                     raise
-                self._accumulates = True  # reentrant checkpoints, once and for all
+                self._accumulates = True  # reentrant checkpoints know .backward() alone
+                loss = self._loss(inputs, targets)
         with _gradients_set_aside(self.problem):
             loss.backward()
-            return tuple(p.grad for p in parameters)
+            return loss.detach(), tuple(p.grad for p in parameters)
 
 
 @contextmanager

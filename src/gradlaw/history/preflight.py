@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from gradlaw.errors import InputError
 from gradlaw.history.finite import check_finite
 from gradlaw.history.loop import LoopEngine, flatten
-from gradlaw.history.randomness import RandomState, generators_in
+from gradlaw.history.randomness import RandomState, generators_in, modules_that_draw
 from gradlaw.history.rounding import measure_rounding
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -43,15 +43,15 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
     """
     indices = minibatches[0]
     _check_samples_are_fixed(problem, indices[:_REPEATED_SAMPLES])
-    drawing: list[str] = []
     state = problem.state(parameters=True)
     with problem.undisturbed(state):
         with ExitStack() as hooks:
             for name, module in problem.model.named_modules():
-                _watch_module(hooks, name, module, drawing)
-            is_random = reference.draws(0, indices) or bool(drawing)
+                _watch_batch_norm(hooks, name, module)
+            is_random = reference.draws(0, indices)
         _refuse_written_parameters(state.changed_parameters())
         if is_random and problem.randomness == "refuse":
+            drawing = modules_that_draw(problem.model, lambda: reference.draws(0, indices))
             where = f" in {', '.join(drawing)}" if drawing else ""
             raise InputError(
                 f"the loss is random at fixed parameters: random numbers are drawn{where} (dropout?). Use "
@@ -143,18 +143,10 @@ def _equal(a: Any, b: Any) -> bool:
     return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
-def _watch_module(hooks: ExitStack, name: str, module: nn.Module, drawing: list[str]) -> None:
+def _watch_batch_norm(hooks: ExitStack, name: str, module: nn.Module) -> None:
     if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
         handle = module.register_forward_pre_hook(lambda _, args: _refuse_single_values(name, args[0]))
         hooks.callback(handle.remove)
-    if not any(module.children()):
-        states: list[RandomState] = []
-        before = module.register_forward_pre_hook(lambda *_: states.append(RandomState([])))
-        after = module.register_forward_hook(
-            lambda *_: drawing.append(f"{name} ({type(module).__name__})") if states.pop().has_moved() else None
-        )
-        hooks.callback(before.remove)
-        hooks.callback(after.remove)
 
 
 def _refuse_single_values(name: str, inputs: Tensor) -> None:

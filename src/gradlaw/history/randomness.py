@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlaw import streams
 
@@ -130,6 +131,32 @@ def _numpy_read(generator: np.random.Generator) -> Callable[[], Any]:
         return value.copy().tolist() if isinstance(value, np.ndarray) else value
 
     return lambda: plain(generator.bit_generator.state)
+
+
+def modules_that_draw(model: nn.Module, run: Callable[[], object]) -> list[str]:
+    """Name and type of the modules in whose forward pass PyTorch draws random numbers while ``run`` is run."""
+    inside: list[str] = []
+    drawing: list[str] = []
+    with ExitStack() as hooks, _Draws(inside, drawing):
+        for name, module in model.named_modules():
+            label = f"{name} ({type(module).__name__})" if name else type(module).__name__
+            enter = module.register_forward_pre_hook(lambda *_, label=label: inside.append(label))
+            leave = module.register_forward_hook(lambda *_: inside.pop() and None)
+            hooks.callback(enter.remove)
+            hooks.callback(leave.remove)
+        run()
+    return list(dict.fromkeys(drawing))
+
+
+class _Draws(TorchDispatchMode):
+    def __init__(self, inside: list[str], drawing: list[str]):
+        super().__init__()
+        self._inside, self._drawing = inside, drawing
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags and self._inside:
+            self._drawing.append(self._inside[-1])
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
