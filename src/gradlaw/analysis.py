@@ -22,6 +22,7 @@ from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
 from gradlaw.stats import GradientTests, gradient_tests
 from gradlaw.stats.arrays import check_alpha
 from gradlaw.stats.gaussian import SHORTEST
+from gradlaw.stats.power import lowered_k
 from gradlaw.stats.series import AXES
 from gradlaw.structure import measure_structure
 from gradlaw.verdicts import COVARIANCE, SpectralVerdict, spectral_verdict, spectral_verdicts
@@ -153,9 +154,11 @@ def analyze(
         problem: model, loss and data at fixed parameters.
         iterations: T (paper: 5000).
         batch_size: B.
-        k: how many of the largest values every power-law test uses (paper: 1000); lowered to T or n where those are
-            smaller, with a notice.
-        gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered likewise.
+        k: how many of the largest values every power-law test uses (paper: 1000). Tests of series use at most a third
+            of a series (n values across dimensions, T across iterations) and spectra at most min(T, n) eigenvalues;
+            where k is lowered to that, a notice says so.
+        gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered to their length, with
+            a notice.
         alpha: significance level.
         seed: of the minibatches, of the Gaussian test's draws, of subsamples and of controls.
         engine: see :func:`gradlaw.collect`.
@@ -184,7 +187,7 @@ def analyze(
     )
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)
     tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
-    structure = measure_structure(history, problem, sizes.k, seed, controls, depth, progress)
+    structure = measure_structure(history, problem, sizes.of_spectra, seed, controls, depth, progress)
     examples = {axis: _median_series(history, tests[axis]) for axis in AXES}
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
@@ -197,7 +200,7 @@ def analyze(
         over_iterations=structure.over_iterations,
         controls=structure.controls,
         notices=history.notices + sizes.notices + structure.notices,
-        depth=look_deeper(history, tests, _tails(examples, structure.spectra), progress) if depth else None,
+        depth=look_deeper(history, tests, _tails(examples, structure.spectra, sizes), progress) if depth else None,
         started=started,
         finished=_now(),
     )
@@ -213,7 +216,8 @@ def _provenance(
     settings = history.settings | {
         "engine_asked": engine,
         "k_asked": k,
-        "k": sizes.k,
+        "k": sizes.of_spectra,
+        "k_of_series": sizes.k,
         "gaussian_k_asked": gaussian_k,
         "gaussian_k": sizes.gaussian_k,
         "alpha": alpha,
@@ -227,15 +231,18 @@ def _provenance(
     }
 
 
-def _tails(examples: dict[str, RankedSeries], spectra: dict[str, Spectrum]) -> dict[str, np.ndarray]:
-    """The samples to compare with other families; eigenvalues down to the rank."""
-    tails = {f"{axis}-wise example": example.magnitudes.astype(np.float64) for axis, example in examples.items()}
-    return tails | {name: spectrum.eigenvalues[: spectrum.rank] for name, spectrum in spectra.items()}
+def _tails(
+    examples: dict[str, RankedSeries], spectra: dict[str, Spectrum], sizes: "_Sizes"
+) -> dict[str, tuple[np.ndarray, int]]:
+    """The samples to compare with other families, each with its K; eigenvalues down to the rank."""
+    tails = {f"{axis}-wise example": (e.magnitudes.astype(np.float64), sizes.k[axis]) for axis, e in examples.items()}
+    return tails | {name: (s.eigenvalues[: s.rank], min(sizes.of_spectra, s.rank)) for name, s in spectra.items()}
 
 
 @dataclass(frozen=True)
 class _Sizes:
-    k: int
+    k: dict[str, int]
+    of_spectra: int
     gaussian_k: dict[str, int | None]
     notices: list[str]
 
@@ -246,19 +253,28 @@ class _Sizes:
         if dimensions < 2:
             raise InputError("a single parameter is analysed; the tests across dimensions need at least 2")
         notices = []
-        used = min(k, iterations, dimensions)
-        if used < k:
+        lengths = dict(zip(AXES, (dimensions, iterations), strict=True))
+        used = {axis: lowered_k(k, length) for axis, length in lengths.items()}
+        notices += [
+            f"K lowered from {k:,} to {lowered:,} in {axis}-wise tests: a tail is at most a third of the "
+            f"{lengths[axis]:,} values of a series"
+            for axis, lowered in used.items()
+            if lowered < k
+        ]
+        of_spectra = min(k, iterations, dimensions)
+        if of_spectra < k:
             notices.append(
-                f"K lowered from {k} to {used}: there are T={iterations} iterations, n={dimensions} dimensions"
+                f"K lowered from {k:,} to {of_spectra:,} in fits of spectra: there are T={iterations} iterations, "
+                f"n={dimensions} dimensions"
             )
         gaussian: dict[str, int | None] = {}
-        for axis, length in zip(AXES, (dimensions, iterations), strict=True):
+        for axis, length in lengths.items():
             gaussian[axis] = min(gaussian_k, length) if length >= SHORTEST else None
             if length < SHORTEST:
                 notices.append(f"{axis}-wise Gaussian test left out: it needs {SHORTEST} values, a series has {length}")
             elif length < gaussian_k:
                 notices.append(f"{axis}-wise Gaussian test on all {length} values of a series instead of {gaussian_k}")
-        return cls(used, gaussian, notices)
+        return cls(used, of_spectra, gaussian, notices)
 
 
 def _check_settings(k: int, gaussian_k: int, alpha: float) -> None:
@@ -274,7 +290,7 @@ def _test(
 ) -> GradientTests:
     total = history.shape[AXES.index(axis)]
     with progress.stage(f"test {axis}-wise gradients", total) as advance:
-        return gradient_tests(history, axis, sizes.k, sizes.gaussian_k[axis], alpha, seed, advance=advance)
+        return gradient_tests(history, axis, sizes.k[axis], sizes.gaussian_k[axis], alpha, seed, advance=advance)
 
 
 def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:

@@ -13,7 +13,7 @@ from gradlaw.spectra.controls import CONTROLS, SpectraOverIterations
 from gradlaw.spectra.gradient import spectra_of_gram
 from gradlaw.spectra.history_gram import history_gram
 from gradlaw.spectra.layer_signals import layer_signals
-from gradlaw.spectra.noise import FEWEST_ITERATIONS
+from gradlaw.spectra.noise import FEWEST_ITERATIONS, tensors_of_rounding_alone
 from gradlaw.verdicts import COVARIANCE, SECOND_MOMENT
 
 _PARTS = (8, 4)  # of T, whose spectra are compared with that of T; a half would cost what these cost three times
@@ -71,8 +71,20 @@ def measure_structure(
         noise=noise,
         over_iterations=_over_iterations(history, gram, covariance, k, seed, progress),
         controls={name: _control(history, name, seed, progress) for name in CONTROLS} if controls else {},
-        notices=[f"gradient noise left out: {left_out}"] if left_out else [],
+        notices=_notices(history, left_out),
     )
+
+
+def _notices(history: GradientHistory, left_out: str | None) -> list[str]:
+    if left_out:
+        return [f"gradient noise left out: {left_out}"]
+    alone = tensors_of_rounding_alone(history)
+    if not alone:
+        return []
+    return [
+        f"no noise scale of {', '.join(alone)}: the gradients are rounding errors and nothing else, which change "
+        "altogether when parameters move by their last digits (a bias that a normalisation takes off again?)"
+    ]
 
 
 def _why_no_noise(history: GradientHistory) -> str | None:

@@ -17,6 +17,7 @@ from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.loop import LoopEngine
 from gradlaw.history.placement import Placement, place
 from gradlaw.history.preflight import inspect_problem
+from gradlaw.history.rounding_alone import rounding_alone
 from gradlaw.history.storage import Storage, dtype_name, storage_dtype
 from gradlaw.history.transforms import Adam, Apply, Momentum, Transform, check_order, describe, start_transforms
 from gradlaw.minibatches import Minibatches
@@ -97,6 +98,7 @@ def collect(
             "engine": choice.engine.name,
             "dtype": dtype_name(problem.dtype),
             "storage": storage.describe(),
+            "rounding_alone": rounding_alone(problem, minibatches, findings.gradient, reference),
             "transforms": [describe(transform) for transform in transforms],
         },
         notices=findings.notices + choice.notices + storage.notices() + _notices_of(transforms),
