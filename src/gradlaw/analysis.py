@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gradlaw.by_value import ByValue
 from gradlaw.depth import Depth, look_deeper
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory
@@ -28,8 +29,8 @@ from gradlaw.structure import measure_structure
 from gradlaw.verdicts import COVARIANCE, SpectralVerdict, spectral_verdict, spectral_verdicts
 
 
-@dataclass(frozen=True)
-class RankedSeries:
+@dataclass(frozen=True, eq=False)
+class RankedSeries(ByValue):
     """One series in descending order of magnitude: the one of median KS distance, as an example to draw."""
 
     axis: str
@@ -37,8 +38,8 @@ class RankedSeries:
     magnitudes: np.ndarray
 
 
-@dataclass(frozen=True)
-class Analysis:
+@dataclass(frozen=True, eq=False)
+class Analysis(ByValue):
     """What :func:`analyze` measured.
 
     Attributes:

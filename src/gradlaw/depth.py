@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.history import GradientHistory
 from gradlaw.problem import layer_groups
 from gradlaw.progress import SILENT, Progress
@@ -26,8 +27,8 @@ SHORTEST_SUMMED = 4  # values of which the alpha-stable index can sum any
 LAYER_INDEX = ("axis", "group", "name")
 
 
-@dataclass(frozen=True)
-class Depth:
+@dataclass(frozen=True, eq=False)
+class Depth(ByValue):
     """What :func:`look_deeper` measured, as tables.
 
     Attributes:

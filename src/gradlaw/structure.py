@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.history import GradientHistory
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -20,8 +21,8 @@ _PARTS = (8, 4)  # of T, whose spectra are compared with that of T; a half would
 _FEWEST_EIGENVALUES = 4  # to fit at each of them
 
 
-@dataclass(frozen=True)
-class Structure:
+@dataclass(frozen=True, eq=False)
+class Structure(ByValue):
     """What :func:`measure_structure` measured.
 
     Attributes:

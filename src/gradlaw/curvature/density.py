@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
+from gradlaw.by_value import ByValue, equal
 from gradlaw.curvature.basis import Basis
 from gradlaw.curvature.lanczos import Lanczos
 from gradlaw.curvature.operator import CurvatureOperator, as_operator
@@ -27,9 +28,15 @@ class DensityCurve(NamedTuple):
     density: np.ndarray
     standard_error: np.ndarray
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and equal(tuple(self), tuple(other))
 
-@dataclass(frozen=True)
-class SpectralDensity:
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralDensity(ByValue):
     """The spectral density (1/n) sum_i delta(x - lambda_i) of a symmetric matrix, estimated from random probes.
 
     Every estimate is the mean over probes; its standard error is theirs, infinite with a single probe.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.curvature.basis import Basis
 from gradlaw.curvature.checkpoint import Checkpoint
 from gradlaw.curvature.lanczos import NEGLIGIBLE, Lanczos
@@ -26,8 +27,8 @@ _BLOCK = 8  # eigenvectors multiplied at a time
 _QUIET_SECONDS = 60.0  # between two lines about the state of a run
 
 
-@dataclass(frozen=True)
-class Eigenpairs:
+@dataclass(frozen=True, eq=False)
+class Eigenpairs(ByValue):
     """k eigenpairs of a symmetric n x n matrix A, the largest, smallest, or largest in magnitude.
 
     Attributes:

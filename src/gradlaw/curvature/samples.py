@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
 
-@dataclass(frozen=True)
-class Samples:
+@dataclass(frozen=True, eq=False)
+class Samples(ByValue):
     """The samples of a mean loss.
 
     Attributes:

@@ -13,7 +13,7 @@ from gradlaw.progress import SILENT, Progress
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HessianSpectrum(Eigenpairs):
     """The :class:`~gradlaw.curvature.eigenpairs.Eigenpairs` of a Hessian; made by :func:`hessian_spectrum`."""
 

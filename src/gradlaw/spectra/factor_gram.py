@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.history.engines import Choice, Engine, choose_engine
 from gradlaw.history.layerwise import LayerwiseEngine, Share
@@ -24,8 +25,8 @@ from gradlaw.spectra.gram import gram_matrix
 _RELATIVE_EPS = 4e4  # of |g_s| |g_t|, that an entry may be off the reference: two gradients, each by 2e4 eps
 
 
-@dataclass(frozen=True)
-class FactorGram:
+@dataclass(frozen=True, eq=False)
+class FactorGram(ByValue):
     """The Gram matrix G G^T of the gradients of T minibatches.
 
     Attributes:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.gradient import Spectrum
 from gradlaw.stats.arrays import check_alpha
@@ -12,8 +13,8 @@ from gradlaw.stats.arrays import check_alpha
 _FEWEST_SPACINGS = 20  # that determine the slope
 
 
-@dataclass(frozen=True)
-class Outliers:
+@dataclass(frozen=True, eq=False)
+class Outliers(ByValue):
     """How many leading eigenvalues a break in the spectrum sets apart, and why.
 
     Attributes:

@@ -23,14 +23,15 @@ import torch
 from torch import Tensor
 
 from gradlaw import streams
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
 
 _BLOCK_BYTES = 2**22  # of float64 values; about six such arrays live at a time
 
 
-@dataclass(frozen=True)
-class StableIndices:
+@dataclass(frozen=True, eq=False)
+class StableIndices(ByValue):
     """Tail indices of m series by the alpha-stable estimator: arrays of shape (m,), and the settings that they share.
 
     ``inverse`` is the estimate of 1/alpha itself, which is unbiased under the model, and ``alpha`` its reciprocal: not

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from scipy import optimize, special
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float, as_matrix, like, refuse_non_finite
 from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_power_law_rows
@@ -101,8 +102,8 @@ class TailComparison:
         return self.lognormal, self.exponential, self.stretched_exponential, self.power_law_with_cutoff
 
 
-@dataclass(frozen=True)
-class ExponentialComparisons:
+@dataclass(frozen=True, eq=False)
+class ExponentialComparisons(ByValue):
     """The power law of m tails beside the exponential: arrays of shape (m,), of the meaning they have for one tail.
 
     A degenerate sample (see :class:`~gradlaw.stats.powerlaw.PowerLawFits`) cannot be compared: ratio 0, p-value 1,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_matrix, check_alpha, like, refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST, _kurtosis_score, _skewness_score
@@ -19,8 +20,8 @@ TESTS = ("jarque_bera", "anderson_darling", "dagostino")
 _BLOCK_BYTES = 2**22  # of float64 values; about eight such arrays live at a time
 
 
-@dataclass(frozen=True)
-class Gaussianity:
+@dataclass(frozen=True, eq=False)
+class Gaussianity(ByValue):
     """The shape of m series and three tests of Gaussianity: arrays of shape (m,).
 
     Skewness and excess kurtosis are those of the values themselves (biased), 0 and 0 for a Gaussian. No entry is NaN. A

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float, as_matrix, check_alpha, like, refuse_non_finite
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
@@ -38,8 +39,8 @@ class PowerLawFit:
     degenerate: bool
 
 
-@dataclass(frozen=True)
-class PowerLawFits:
+@dataclass(frozen=True, eq=False)
+class PowerLawFits(ByValue):
     """:class:`PowerLawFit` of m samples: arrays of shape (m,), and the scalars that they share.
 
     No entry is NaN. A degenerate sample carries the limits that a vanishing lambda_min or a vanishing spread leads to:

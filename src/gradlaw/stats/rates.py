@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.stats.arrays import Array, as_matrix
 from gradlaw.stats.calibration import gaussian_pass_rate
 from gradlaw.stats.gaussian import gaussian_test_rows
@@ -38,8 +39,8 @@ class SeriesSource(Protocol):
     def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]: ...
 
 
-@dataclass(frozen=True)
-class GradientTests:
+@dataclass(frozen=True, eq=False)
+class GradientTests(ByValue):
     """The outcome of both tests on m series: arrays of shape (m,), and the rates over them.
 
     Degenerate series (see :class:`~gradlaw.stats.powerlaw.PowerLawFits`) cannot be tested: they count in both rates as

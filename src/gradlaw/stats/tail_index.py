@@ -13,14 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float, as_matrix, like, refuse_non_finite
 
 _BLOCK_BYTES = 2**22  # of float64 values; up to a dozen such arrays live at a time
 
 
-@dataclass(frozen=True)
-class TailIndices:
+@dataclass(frozen=True, eq=False)
+class TailIndices(ByValue):
     """Estimates of a tail index with asymptotic standard errors: one for each series, or for each k of a curve.
 
     ``index`` is alpha of a tail P(|X| > x) ~ x^(-alpha) from the Hill estimator, and the extreme value index gamma from

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gradlaw import streams
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float, refuse_non_finite
 from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_power_law_rows
@@ -15,8 +16,8 @@ from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_powe
 _BLOCK = 2**19  # values that are worked on at once
 
 
-@dataclass(frozen=True)
-class TailStartScan:
+@dataclass(frozen=True, eq=False)
+class TailStartScan(ByValue):
     """The k with the smallest Kolmogorov-Smirnov distance, and the distances and exponents of all k that were tried.
 
     ``k``, ``d_ks`` and ``s`` are arrays of shape (c,), k ascending. ``best`` is the fit at the chosen k. Its
