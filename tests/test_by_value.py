@@ -27,6 +27,7 @@ INTERNAL = {
     "gradlaw.spectra.factor_passes",
     "gradlaw.curvature.projection",
     "gradlaw.paper.evidence",
+    "gradlaw.training.epoch",
 }
 
 

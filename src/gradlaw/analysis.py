@@ -12,16 +12,16 @@ import torch
 
 from gradlaw.by_value import ByValue
 from gradlaw.depth import Depth, look_deeper
-from gradlaw.errors import InputError
-from gradlaw.history import GradientHistory
-from gradlaw.history.reopen import collect_or_reopen
+from gradlaw.errors import InputError, count, significance
+from gradlaw.errors import seed as checked_seed
+from gradlaw.history import GradientHistory, collect
 from gradlaw.history.transforms import Transform
+from gradlaw.plain import plain
 from gradlaw.problem import ParameterSlice, Problem
-from gradlaw.progress import Progress
+from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
 from gradlaw.stats import GradientTests, gradient_tests
-from gradlaw.stats.arrays import check_alpha
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import lowered_k
 from gradlaw.stats.series import AXES
@@ -106,7 +106,7 @@ class Analysis(ByValue):
         """
         from gradlaw.run_directory import save
 
-        save(self, Path(directory), force, progress or Progress(False))
+        save(self, Path(directory), force, progress or SILENT)
 
     @staticmethod
     def load(directory: str | Path) -> "Analysis":
@@ -164,8 +164,7 @@ def analyze(
         seed: of the minibatches, of the Gaussian test's draws, of subsamples and of controls.
         engine: see :func:`gradlaw.collect`.
         transforms: see :func:`gradlaw.collect`.
-        store: see :func:`gradlaw.collect`; besides, the folder of a finished history of the same problem and settings
-            (what an interrupted run leaves, for one), which is then read instead of collected again.
+        store: see :func:`gradlaw.collect`. An interrupted run leaves its history in such a folder for the next to read.
         replacement: see :func:`gradlaw.collect`.
         depth: also test layer by layer, estimate other tail indices, compare with other families of tails and test
             Gaussianity on all iterations (see :class:`gradlaw.depth.Depth`); takes several times as long as the tests.
@@ -179,11 +178,13 @@ def analyze(
             fewer than 8 iterations, or a store that holds another history.
     """
     started = _now()
-    _check_settings(k, gaussian_k, alpha)
+    iterations, batch_size = count(iterations, "iterations", 2), count(batch_size, "batch_size")
+    k, gaussian_k = count(k, "k", 2), count(gaussian_k, "gaussian_k", SHORTEST)
+    alpha, seed = significance(alpha), checked_seed(seed)
     if depth and iterations < SHORTEST:
         raise InputError(f"an analysis in depth needs at least {SHORTEST} iterations, got {iterations}")
-    progress = progress or Progress(False)
-    history = collect_or_reopen(
+    progress = progress or SILENT
+    history = collect(
         problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
     )
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)
@@ -224,12 +225,14 @@ def _provenance(
         "alpha": alpha,
         "rounding": history.rounding,
     }
-    return {
+    described = {
         "settings": settings,
         "problem": problem.describe(),
         "versions": versions(),
         "machine": machine(problem.device),
     }
+    provenance: dict[str, Any] = plain(described, "provenance")
+    return provenance
 
 
 def _tails(
@@ -276,14 +279,6 @@ class _Sizes:
             elif length < gaussian_k:
                 notices.append(f"{axis}-wise Gaussian test on all {length} values of a series instead of {gaussian_k}")
         return cls(used, of_spectra, gaussian, notices)
-
-
-def _check_settings(k: int, gaussian_k: int, alpha: float) -> None:
-    check_alpha(alpha)
-    if k < 2:
-        raise InputError(f"k must be at least 2, got {k}")
-    if gaussian_k < SHORTEST:
-        raise InputError(f"gaussian_k must be at least {SHORTEST}, got {gaussian_k}")
 
 
 def _test(

@@ -61,7 +61,7 @@ def look_deeper(
     history: GradientHistory,
     tests: Mapping[str, GradientTests],
     tails: Mapping[str, tuple[np.ndarray, int]],
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> Depth:
     """Measure what :func:`gradlaw.analyze` leaves out for its cost.
 
@@ -72,6 +72,7 @@ def look_deeper(
             Samples without that many positive and different values are left out.
         progress: where to show it.
     """
+    progress = progress or SILENT
     used = _usable_tails(tails)
     return Depth(
         layers=_layers(history, tests, progress),

@@ -49,7 +49,7 @@ def measure_structure(
     seed: int = 0,
     controls: bool = False,
     depth: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> Structure:
     """Measure everything that is in the Gram matrix, which is formed once.
 
@@ -62,6 +62,7 @@ def measure_structure(
         depth: also ranks and participation ratios layer by layer, at the cost of another dense Gram matrix.
         progress: where to show it.
     """
+    progress = progress or SILENT
     gram, rounding = history_gram(history, problem, progress)
     with progress.stage("eigenvalues of both spectra"):
         second, covariance = spectra_of_gram(gram, history.shape[1], rounding)

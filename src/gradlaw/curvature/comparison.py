@@ -152,7 +152,7 @@ def split_hessian(
     probes: int = 20,
     tol: float = 1e-4,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> HessianSplit:
     """Split the Hessian, its eigenvalues and its trace into generalised Gauss-Newton and residual.
 
@@ -169,6 +169,7 @@ def split_hessian(
     Raises:
         InputError: no eigenvectors were kept, fewer than 2 probes, or operators of different sizes.
     """
+    progress = progress or SILENT
     if pairs.vectors is None:
         raise InputError("the split needs the eigenvectors of the Hessian: compute them with keep_vectors=True")
     if probes < 2:

@@ -50,7 +50,7 @@ def factor_gram(
     *,
     memory: int | None = None,
     form: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> FactorGram:
     """The Gram matrix of the gradients of minibatches at fixed parameters, without the (T, n) matrix.
 
@@ -76,6 +76,7 @@ def factor_gram(
             or gradient that is not finite in any iteration, or a result that disagrees with plain autograd on the first
             minibatches.
     """
+    progress = progress or SILENT
     reference = LoopEngine(problem, minibatches.seed)
     findings = inspect_problem(problem, minibatches, reference)
     choice = _choose(problem, minibatches, reference, findings)

@@ -146,7 +146,7 @@ def gradient_spectrum(
     seed: int | None = None,
     replacement: bool | None = None,
     advance: Callable[[int], None] | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> Spectrum:
     """The spectrum of the gradient covariance, or of the second moment with ``center=False``.
 
@@ -167,6 +167,7 @@ def gradient_spectrum(
         InputError: fewer than two iterations, a value that is not finite, or settings of minibatches for a history;
             for a Problem what :func:`gradlaw.collect` refuses.
     """
+    progress = progress or SILENT
     asked = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "replacement": replacement}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if isinstance(history, Problem):
