@@ -51,8 +51,8 @@ def _digests(directory: Path) -> dict[str, str]:
 
 def test_parts_equal_the_functions_called_one_by_one(problem, analysis):
     history = gl.collect(problem, 60, 4, seed=2)
-    for axis, k in {"dimension": 53 // 3, "iteration": 20}.items():
-        tests = gl.gradient_tests(history, axis, k=k, gaussian_k=30, seed=2)
+    for axis in ("dimension", "iteration"):
+        tests = gl.gradient_tests(history, axis, k=20, gaussian_k=30, seed=2)
         pd.testing.assert_frame_equal(tests.to_frame(), analysis.tests[axis].to_frame())
     for name, center in (("second moment", False), ("covariance", True)):
         spectrum = gl.gradient_spectrum(history, center)
@@ -189,6 +189,11 @@ def test_k_is_lowered_to_what_the_sizes_allow(problem):
     for lowered in ("17 in dimension-wise tests", "10 in iteration-wise tests", "30 in fits of spectra"):
         assert any(f"K lowered from 1,000 to {lowered}" in notice for notice in run.notices)
     assert any("iteration-wise Gaussian test on all 30 values" in notice for notice in run.notices)
+    asked = gl.analyze(problem, iterations=30, batch_size=2, k=25)  # as asked, and no verdict
+    assert {axis: tests.k for axis, tests in asked.tests.items()} == {"dimension": 25, "iteration": 25}
+    assert "more than a third of the 30 values" in asked.tests["iteration"].no_verdict
+    more = gl.analyze(problem, iterations=30, batch_size=2, k=40)  # which one direction has
+    assert {axis: tests.k for axis, tests in more.tests.items()} == {"dimension": 40, "iteration": 10}
     second, covariance, gaps = run.spectral_verdicts()
     assert (second.k, covariance.k, gaps.k) == (30, 29, 29)
     assert all(verdict.fit for verdict in (second, covariance, gaps))
@@ -243,8 +248,9 @@ def test_the_report_stands_alone_and_says_what_was_found(analysis, tmp_path):
     assert [base64.b64decode(image) for image in images] == files
     assert "<script" not in page
     assert "power-law tails in" not in page  # 53 and 60 values cannot show one
-    for length, k in ((53, 17), (60, 20)):
-        assert f"% of Gaussian series of {length} values pass too at K = {k}; series of 410 values with K = 136" in page
+    would = "series of 410 values with K = 136 would give a verdict, shorter ones none"
+    assert f"K = 20 is more than a third of the 53 values of a series; {would}" in page
+    assert f"% of Gaussian series of 60 values pass too at K = 20; {would}" in page
 
 
 def test_verdicts_stand_beside_those_of_gaussian_series(tmp_path):

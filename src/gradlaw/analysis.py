@@ -28,6 +28,8 @@ from gradlaw.stats.series import AXES
 from gradlaw.structure import measure_structure
 from gradlaw.verdicts import COVARIANCE, SpectralVerdict, spectral_verdict, spectral_verdicts
 
+K = 1000  # the paper's, where no other is asked for
+
 
 @dataclass(frozen=True, eq=False)
 class RankedSeries(ByValue):
@@ -135,7 +137,7 @@ def analyze(
     problem: Problem,
     iterations: int = 5000,
     batch_size: int = 1,
-    k: int = 1000,
+    k: int | None = None,
     gaussian_k: int = 100,
     alpha: float = 0.05,
     seed: int = 0,
@@ -155,9 +157,10 @@ def analyze(
         problem: model, loss and data at fixed parameters.
         iterations: T (paper: 5000).
         batch_size: B.
-        k: how many of the largest values every power-law test uses (paper: 1000). Tests of series use at most a third
-            of a series (n values across dimensions, T across iterations) and spectra at most min(T, n) eigenvalues;
-            where k is lowered to that, a notice says so.
+        k: how many of the largest values every power-law test uses. Default: 1000, as in the paper; in tests of series
+            at most a third of the series (n values across dimensions, T across iterations), for more is no tail and
+            gets no verdict (see :attr:`GradientTests.no_verdict`). One that is given is used wherever a series has so
+            many values. Spectra use at most min(T, n) eigenvalues. Where k is lowered a notice says so.
         gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered to their length, with
             a notice.
         alpha: significance level.
@@ -179,7 +182,7 @@ def analyze(
     """
     started = _now()
     iterations, batch_size = count(iterations, "iterations", 2), count(batch_size, "batch_size")
-    k, gaussian_k = count(k, "k", 2), count(gaussian_k, "gaussian_k", SHORTEST)
+    k, gaussian_k = None if k is None else count(k, "k", 2), count(gaussian_k, "gaussian_k", SHORTEST)
     alpha, seed = significance(alpha), checked_seed(seed)
     if depth and iterations < SHORTEST:
         raise InputError(f"an analysis in depth needs at least {SHORTEST} iterations, got {iterations}")
@@ -213,11 +216,17 @@ def _now() -> str:
 
 
 def _provenance(
-    problem: Problem, history: GradientHistory, sizes: "_Sizes", engine: str, k: int, gaussian_k: int, alpha: float
+    problem: Problem,
+    history: GradientHistory,
+    sizes: "_Sizes",
+    engine: str,
+    k: int | None,
+    gaussian_k: int,
+    alpha: float,
 ) -> dict[str, Any]:
     settings = history.settings | {
         "engine_asked": engine,
-        "k_asked": k,
+        "k_asked": K if k is None else k,
         "k": sizes.of_spectra,
         "k_of_series": sizes.k,
         "gaussian_k_asked": gaussian_k,
@@ -251,14 +260,15 @@ class _Sizes:
     notices: list[str]
 
     @classmethod
-    def lowered(cls, k: int, gaussian_k: int, shape: tuple[int, int]) -> "_Sizes":
+    def lowered(cls, asked: int | None, gaussian_k: int, shape: tuple[int, int]) -> "_Sizes":
         """What the shape of the history allows of the sizes asked for."""
         iterations, dimensions = shape
         if dimensions < 2:
             raise InputError("a single parameter is analysed; the tests across dimensions need at least 2")
         notices = []
         lengths = dict(zip(AXES, (dimensions, iterations), strict=True))
-        used = {axis: lowered_k(k, length) for axis, length in lengths.items()}
+        k = K if asked is None else asked
+        used = {axis: lowered_k(k, length) if asked is None or k > length else k for axis, length in lengths.items()}
         notices += [
             f"K lowered from {k:,} to {lowered:,} in {axis}-wise tests: a tail is at most a third of the "
             f"{lengths[axis]:,} values of a series"

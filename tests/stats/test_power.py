@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradlaw as gl
-from gradlaw.stats.power import gaussian_pass_rates, lowered_k, no_verdict, shortest_length, smallest_k
+from gradlaw.stats.power import false_alarm_rates, lowered_k, no_verdict, shortest_length, smallest_k
 
 
 @pytest.mark.parametrize(("length", "k"), [(50, 20), (200, 50), (300, 100), (1000, 150), (2000, 300), (90, 90)])
@@ -14,7 +14,7 @@ def test_shares_are_those_of_whole_gaussian_series(length, k):
     rows = np.random.default_rng(1).standard_normal((2000, length))
     fits = gl.fit_power_law_rows(rows, k)
     for found, whole in zip(
-        gaussian_pass_rates(length, k), (fits.is_power_law, fits.is_power_law_calibrated), strict=True
+        false_alarm_rates(length, k), (fits.is_power_law, fits.is_power_law_calibrated), strict=True
     ):
         share = whole.mean()
         draws = min(2000, 400_000 // k)
@@ -23,10 +23,10 @@ def test_shares_are_those_of_whole_gaussian_series(length, k):
 
 
 def test_shares_are_the_same_each_time_and_cost_little_whatever_the_length():
-    first = gaussian_pass_rates(10**9, 1000)
-    gaussian_pass_rates.cache_clear()
+    first = false_alarm_rates(10**9, 1000)
+    false_alarm_rates.cache_clear()
     start = time.process_time()
-    assert gaussian_pass_rates(10**9, 1000) == first
+    assert false_alarm_rates(10**9, 1000) == first
     assert time.process_time() - start < 0.5
 
 
@@ -37,7 +37,7 @@ def test_what_is_said_to_give_a_verdict_gives_one(length, share, calibrated):
     said = no_verdict(length, k, 0.05, calibrated)
     if said is None:
         assert 3 * k <= length
-        assert gaussian_pass_rates(length, k)[calibrated] <= 0.2
+        assert false_alarm_rates(length, k)[calibrated] <= 0.2
         return
     smallest = smallest_k(length, 0.05, calibrated)
     if smallest is None:
@@ -72,4 +72,4 @@ def test_the_whole_series_is_no_tail():
 @pytest.mark.parametrize("k", [1, 51])
 def test_a_k_that_does_not_fit_is_refused(k):
     with pytest.raises(gl.InputError, match="a series of 50 values allows k from 2 to 50"):
-        gaussian_pass_rates(50, k)
+        false_alarm_rates(50, k)

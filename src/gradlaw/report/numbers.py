@@ -16,7 +16,7 @@ def percent(share: float | None) -> str:
 
 def chance(share: float) -> str:
     """A simulated share as a whole percentage; never 0% or 100%, which no simulation shows."""
-    return "<1%" if share < 0.005 else ">99%" if share > 0.995 else f"{share:.0%}"
+    return "<1%" if share < 0.01 else ">99%" if share > 0.99 else f"{share:.0%}"
 
 
 def number(value: float | None) -> str:

@@ -23,7 +23,7 @@ _BLOCK = 2**21  # values in memory at once
 _LONGEST = 10**6  # length up to which one is looked for
 
 
-class PassRates(NamedTuple):
+class FalseAlarmRates(NamedTuple):
     """Shares of series that pass the published and the calibrated verdict."""
 
     published: float
@@ -31,7 +31,7 @@ class PassRates(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def gaussian_pass_rates(length: int, k: int, alpha: float = 0.05) -> PassRates:
+def false_alarm_rates(length: int, k: int, alpha: float = 0.05) -> FalseAlarmRates:
     """The shares of series of independent Gaussian values whose k largest magnitudes pass as a power law.
 
     Simulated with a seed of its own, so that the same arguments always give the same shares, from 200 series (large k)
@@ -54,7 +54,7 @@ def gaussian_pass_rates(length: int, k: int, alpha: float = 0.05) -> PassRates:
         rows = min(draws - first, max(1, _BLOCK // k))
         fits = fit_power_law_rows(_largest_of_gaussian(random, rows, length, k), k, alpha)
         passed += fits.is_power_law.sum(), fits.is_power_law_calibrated.sum()
-    return PassRates(*(passed / draws).tolist())
+    return FalseAlarmRates(*(passed / draws).tolist())
 
 
 def _largest_of_gaussian(random: np.random.Generator, rows: int, length: int, k: int) -> np.ndarray:
@@ -77,9 +77,9 @@ def no_verdict(length: int, k: int, alpha: float = 0.05, calibrated: bool = Fals
         calibrated: of the calibrated verdict instead of the published one.
 
     Raises:
-        InputError: see :func:`gaussian_pass_rates`.
+        InputError: see :func:`false_alarm_rates`.
     """
-    share = gaussian_pass_rates(length, k, alpha)[calibrated]
+    share = false_alarm_rates(length, k, alpha)[calibrated]
     if k * TAIL_SHARE > length:
         why = f"K = {k:,} is more than a third of the {length:,} values of a series"
     elif share > HIGHEST_SHARE:
@@ -113,7 +113,7 @@ def smallest_k(length: int, alpha: float = 0.05, calibrated: bool = False) -> in
         return None
 
     def passes(k: int) -> bool:
-        return gaussian_pass_rates(length, k, alpha)[calibrated] <= HIGHEST_SHARE
+        return false_alarm_rates(length, k, alpha)[calibrated] <= HIGHEST_SHARE
 
     first = _first(most, passes)
     return first if first < most else most if passes(most) else None
@@ -128,7 +128,7 @@ def shortest_length(alpha: float = 0.05, calibrated: bool = False) -> int:
     """
 
     def passes(length: int) -> bool:
-        return gaussian_pass_rates(length, length // TAIL_SHARE, alpha)[calibrated] <= HIGHEST_SHARE
+        return false_alarm_rates(length, length // TAIL_SHARE, alpha)[calibrated] <= HIGHEST_SHARE
 
     found = _first(_LONGEST, passes)
     if found >= _LONGEST:

@@ -14,7 +14,7 @@ from gradlaw.by_value import ByValue
 from gradlaw.stats.arrays import Array, as_matrix
 from gradlaw.stats.calibration import gaussian_pass_rate
 from gradlaw.stats.gaussian import gaussian_test_rows
-from gradlaw.stats.power import gaussian_pass_rates, no_verdict
+from gradlaw.stats.power import false_alarm_rates, no_verdict
 from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_series
 from gradlaw.stats.series import series_blocks, series_shape
 
@@ -94,12 +94,12 @@ class GradientTests(ByValue):
     @property
     def power_law_rate_of_gaussian(self) -> float:
         """Share of Gaussian series of this length and k that pass ``power_law_rate``'s verdict: its false alarms."""
-        return gaussian_pass_rates(self.length, self.k, self.alpha).published
+        return false_alarm_rates(self.length, self.k, self.alpha).published
 
     @property
     def power_law_rate_calibrated_of_gaussian(self) -> float:
         """The same for ``power_law_rate_calibrated``."""
-        return gaussian_pass_rates(self.length, self.k, self.alpha).calibrated
+        return false_alarm_rates(self.length, self.k, self.alpha).calibrated
 
     @property
     def no_verdict(self) -> str | None:
