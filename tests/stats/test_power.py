@@ -1,4 +1,6 @@
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradlaw as gl
+from gradlaw.report.numbers import chance
 from gradlaw.stats.power import false_alarm_rates, lowered_k, no_verdict, shortest_length, smallest_k
 
 
@@ -30,7 +33,7 @@ def test_shares_are_the_same_each_time_and_cost_little_whatever_the_length():
     assert time.process_time() - start < 0.5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(6, 100_000), st.floats(0, 1), st.booleans())
 def test_what_is_said_to_give_a_verdict_gives_one(length, share, calibrated):
     k = max(2, int(share * min(length, 3000)))
@@ -67,6 +70,16 @@ def test_the_whole_series_is_no_tail():
     assert no_verdict(300, 300).startswith("K = 300 is more than a third of the 300 values of a series")
     assert [lowered_k(1000, length) for length in (2, 5, 9, 300, 44_426)] == [2, 2, 3, 100, 1000]
     assert lowered_k(50, 300) == 50
+
+
+def test_the_documented_shares_are_these():
+    text = (Path(__file__).parents[2] / "docs/statistics.md").read_text()
+    rows = re.findall(r"^\| ([\d,]+), ([\d,]+)(?: \(.*\))? \| ([<>\d%]+) \| ([<>\d%]+) \|$", text, re.MULTILINE)
+    assert len(rows) == 7
+    for length, k, *shares in rows:
+        found = false_alarm_rates(int(length.replace(",", "")), int(k.replace(",", "")))
+        assert [chance(share) for share in found] == shares
+    assert (shortest_length(), shortest_length(calibrated=True)) == (410, 240)
 
 
 @pytest.mark.parametrize("k", [1, 51])
