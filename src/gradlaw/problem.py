@@ -1,7 +1,10 @@
 """Problem: a model, a per-batch mean loss and a data set, at fixed parameters."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,11 +16,14 @@ from torch.utils import _pytree as pytree
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from gradlaw.errors import InputError
+from gradlaw.model_state import ModelState
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 
 Loss = Callable[[Any, Any], Tensor]
 RANDOMNESS = ("refuse", "seeded")
+_locks: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -46,20 +52,24 @@ class Problem:
 
     Args:
         model: any module. It is used in the mode it is in: in training mode (PyTorch's default) BatchNorm takes the
-            statistics of the minibatch, in evaluation mode its running ones. Neither parameters nor buffers change.
+            statistics of the minibatch, in evaluation mode its running ones. Every pass starts from the parameters,
+            buffers and attributes that the model has now, and leaves them as they were.
         loss: ``loss(model(inputs), targets)``, a scalar: the mean over the minibatch.
+            It may be any function of the whole minibatch: class weights, masks, pairs of samples, penalties on theta.
         data: ``(inputs, targets)`` or a map-style ``Dataset`` of such pairs. Inputs and targets are tensors or arrays
             of first dimension N, or dicts, tuples and lists of those; a dict is passed to the model as keyword
             arguments, a tuple or list as positional ones.
-        parameters: shell-style patterns (``"fc*"``, or a list of them) of the parameter names to analyse. Default:
-            all that require a gradient.
+        parameters: names of parameters to analyse, or shell-style patterns of them (``"fc*"``), or a list. A name
+            that exists is taken as a name, whatever characters it has. Default: all that require a gradient.
         device: where to compute. Default: where the model is; a model that has to move is copied, never moved.
         randomness: ``"refuse"`` a model whose loss is random at fixed theta and minibatch (active dropout), or take it
-            ``"seeded"``, each iteration with a seed of its own.
+            ``"seeded"``: each iteration seeds the generators of PyTorch, NumPy and Python, and those that model and
+            loss hold.
         name: what to call the model in reports. Default: its class.
 
     Raises:
-        InputError: no trainable parameter, a pattern that matches none, data that are empty or of unequal lengths.
+        InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules), a pattern that
+            matches none, data that are empty or of unequal lengths.
     """
 
     def __init__(
@@ -109,9 +119,9 @@ class Problem:
     def fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
         """Inputs and targets of the samples ``indices`` (any shape), on the device, of leading shape ``indices``'s."""
         if isinstance(self.data, tuple):
-            chosen = torch.from_numpy(np.ascontiguousarray(indices))
+            chosen = torch.from_numpy(np.array(indices, order="C"))
             return pytree.tree_map(lambda a: a[chosen.to(a.device)].to(self.device), self.data)
-        pairs = default_collate([_pair(self.data[int(i)], i) for i in indices.ravel()])
+        pairs = _collated([_pair(self.data[int(i)], i) for i in indices.ravel()])
         reshape = lambda a: a.reshape(*indices.shape, *a.shape[1:]).to(self.device)  # noqa: E731
         return pytree.tree_map(reshape, tuple(pairs))
 
@@ -121,10 +131,27 @@ class Problem:
 
     def output(self, state: Mapping[str, Tensor], inputs: Any) -> Any:
         """What the model makes of inputs, with ``state`` put in place; a dict of inputs is passed as keywords."""
-        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
-        if not isinstance(args, tuple | list):
-            args = (args,)
-        return torch.func.functional_call(self.model, dict(state), tuple(args), kwargs)
+        args, kwargs = _arguments(inputs)
+        return torch.func.functional_call(self.model, dict(state), args, kwargs)
+
+    def plain_loss(self, inputs: Any, targets: Any) -> Tensor:
+        """The loss of one minibatch by the model as it stands, and as its own code would call it."""
+        args, kwargs = _arguments(inputs)
+        return self.loss(self.model(*args, **kwargs), targets)
+
+    def state(self, parameters: bool = False) -> ModelState:
+        """What passes may change in model and loss, as it is now."""
+        with _lock_of(self.model):
+            return ModelState(self.model, self.loss, parameters=parameters)
+
+    @contextmanager
+    def undisturbed(self, state: ModelState) -> Iterator[None]:
+        """Passes inside leave the model in ``state``; threads that share a model take turns."""
+        with _lock_of(self.model):
+            try:
+                yield
+            finally:
+                state.restore()
 
     def describe(self) -> dict[str, Any]:
         """What a result has to record of the problem, with digests of theta and of the data held in memory."""
@@ -143,6 +170,19 @@ class Problem:
                 "sha256": sha256(pytree.tree_leaves(self.data)) if isinstance(self.data, tuple) else None,
             },
         }
+
+
+def _lock_of(model: nn.Module) -> threading.RLock:
+    """One for all problems of a model: hooks, swapped layers and buffers allow one pass through it at a time."""
+    with _locks_lock:
+        return _locks.setdefault(model, threading.RLock())
+
+
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of the model."""
+    if isinstance(inputs, dict):
+        return (), inputs
+    return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
 
 
 def _device_of(model: nn.Module, device: torch.device | str | None) -> torch.device:
@@ -165,6 +205,11 @@ def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[ParameterSlice]:
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]
+    if lazy:
+        raise InputError(
+            f"parameters without a shape yet: {', '.join(lazy)} (lazy modules); call the model on a minibatch first"
+        )
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
         raise InputError(
@@ -174,16 +219,30 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
     chosen = [patterns] if isinstance(patterns, str) else patterns
     if chosen is not None:
         names = [name for name, _ in trainable]
-        for pattern in chosen:
-            if not any(fnmatchcase(name, pattern) for name in names):
+        matches = {pattern: _matches(pattern, names) for pattern in chosen}
+        for pattern, matched in matches.items():
+            if not matched:
                 raise InputError(f"no trainable parameter matches {pattern!r}; there are: {', '.join(names)}")
-        trainable = [(name, p) for name, p in trainable if any(fnmatchcase(name, pattern) for pattern in chosen)]
+        taken = set().union(*matches.values())
+        trainable = [(name, p) for name, p in trainable if name in taken]
+        if not trainable:
+            raise InputError(f"parameters is empty; give names or patterns out of: {', '.join(names)}")
+    complex_ones = [name for name, p in trainable if p.is_complex()]
+    if complex_ones:
+        raise InputError(
+            f"complex parameters: {', '.join(complex_ones)}. Make each of them two real ones (torch.view_as_complex of "
+            "a real parameter in the forward pass), or leave them out by the names in parameters"
+        )
     layout, start = [], 0
     for name, p in trainable:
         layer = model.get_submodule(name.rpartition(".")[0])
         layout.append(ParameterSlice(name, tuple(p.shape), start, start + p.numel(), type(layer).__name__))
         start += p.numel()
     return layout
+
+
+def _matches(pattern: str, names: Sequence[str]) -> set[str]:
+    return {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
 
 
 def _normalise_data(data: Any) -> Dataset | tuple[Any, Any]:
@@ -219,6 +278,17 @@ def _count_samples(data: Dataset | tuple[Any, Any]) -> int:
     if not samples:
         raise InputError("the data set is empty")
     return samples
+
+
+def _collated(pairs: list[tuple[Any, Any]]) -> Any:
+    try:
+        return default_collate(pairs)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"samples of the data set do not stack into a minibatch: {reason}. Pad them to one length, or use "
+            "batch_size=1"
+        ) from error
 
 
 def _pair(item: Any, index: int) -> tuple[Any, Any]:

@@ -267,7 +267,6 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], set[str]
         lambda: _images(4, 6),
         {f"rnn.{p}_l0" for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")},
     ),
-    "overridden": (lambda: nn.Sequential(_Doubled(6, 5), nn.Linear(5, 2)), lambda: _images(6), {"0.weight", "0.bias"}),
     "channels elsewhere": (_Turned, lambda: _images(5, 6), {"inner.weight", "inner.bias"}),
     "cross-attention": (_Crossed, lambda: _images(5, 6), {f"attention.{p}" for p in ATTENTION}),
     "own forward": (_own_forward, lambda: _images(6), {"0.weight"}),
@@ -284,6 +283,49 @@ def test_what_has_no_rule_takes_a_second_pass(name):
     model, inputs, missing = UNKNOWN[name]
     engine, rows, expected = _both(_problem(model().double(), inputs()), 3)
     assert {parameter.removeprefix("0.") for parameter in engine.fallback} == missing
+    assert _error(rows, expected) < 1e-12
+
+
+class _RootMeanSquare(nn.Module):
+    """A norm with a weight, as language models write it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(width) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+class _Turner(nn.Module):
+    """Weights of other names and shapes, as in an affine map that is stored transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.b, self.gain = (nn.Parameter(torch.randn(*size)) for size in ((6, 5), (5,), (1,)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gain * torch.addmm(self.b, x, self.w)
+
+
+PLAIN: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
+    "overridden": (lambda: nn.Sequential(_Doubled(6, 5), nn.Linear(5, 2)), lambda: _images(6)),
+    "norm": (lambda: nn.Sequential(nn.Linear(6, 6), _RootMeanSquare(6), nn.Linear(6, 2)), lambda: _images(4, 6)),
+    "three parameters": (lambda: nn.Sequential(_Turner(), nn.Tanh(), nn.Linear(5, 2)), lambda: _images(6)),
+    "transposed convolution": (
+        lambda: nn.Sequential(nn.ConvTranspose2d(2, 3, 3, stride=2), nn.Tanh(), nn.Conv2d(3, 2, 3)),
+        lambda: _images(2, 4, 4),
+    ),
+    "prelu": (lambda: nn.Sequential(nn.Linear(6, 4), nn.PReLU(4), nn.Linear(4, 2)), lambda: _images(6)),
+    "in both": (lambda: nn.Sequential(norm := _RootMeanSquare(6), nn.Linear(6, 6), norm), lambda: _images(6)),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_layers_without_a_rule_are_differentiated_by_themselves(name):
+    model, inputs = PLAIN[name]
+    engine, rows, expected = _both(_problem(model().double(), inputs()), 3)
+    assert not engine.fallback
     assert _error(rows, expected) < 1e-12
 
 
@@ -352,7 +394,7 @@ def test_refusals():
     problem = gl.Problem(nn.Sequential(nn.Linear(6, 2), Summed(2, 1)), lambda o, t: o, (_images(6).float(), _images(1)))
     with pytest.raises(InputError, match=r"outputs that start with the samples.*shape \(\)"):
         LayerwiseEngine(problem, _batches(problem, 2))
-    own = gl.Problem(_Doubled(6, 2), mse_loss, (_images(6).float(), _images(2).float()))
+    own = gl.Problem(_Direct(), mse_loss, (_images(6).float(), _images(4).float()), parameters="scale")
     with pytest.raises(InputError, match="no analysed parameter"):
         LayerwiseEngine(own, _batches(own, 2))
 

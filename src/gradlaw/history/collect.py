@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,19 +11,29 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.history import disk
-from gradlaw.history.engines import ENGINES, Engine, choose_engine
+from gradlaw.history.engines import ENGINES, EngineChoice, choose_engine
 from gradlaw.history.finite import check_finite
 from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.loop import LoopEngine
 from gradlaw.history.placement import MEMORY, Placement, place
-from gradlaw.history.preflight import inspect_problem
+from gradlaw.history.preflight import check_unchanged, inspect_problem
 from gradlaw.history.reopen import reopen
 from gradlaw.history.rounding_alone import rounding_alone
 from gradlaw.history.storage import Storage, dtype_name, storage_dtype
-from gradlaw.history.transforms import Adam, Apply, Momentum, Transform, check_order, describe, start_transforms
+from gradlaw.history.transforms import (
+    Adam,
+    Apply,
+    Momentum,
+    Transform,
+    WeightDecay,
+    check_order,
+    describe,
+    start_transforms,
+)
+from gradlaw.history.verify import Disagreement
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
-from gradlaw.progress import SILENT, Progress
+from gradlaw.progress import SILENT, Advance, Progress
 
 
 def collect(
@@ -87,16 +97,16 @@ def collect(
     reference = LoopEngine(problem, seed)
     findings = inspect_problem(problem, minibatches, reference)
     choice = choose_engine(engine, problem, minibatches, reference, findings)
-    apply = start_transforms(transforms, problem, findings.unused)
     target, folder = _target(placement, problem, iterations, stored)
-    storage = Storage(stored, problem.layout)
-    losses = _fill(target, choice.engine, problem, minibatches, apply, storage, progress)
+    run = _Collection(target, choice, stored, transforms, findings.unused)
+    losses = run.fill(progress)
+    check_unchanged(problem, minibatches, findings, reference)
     history = GradientHistory(
         gradients=target,
         losses=losses,
         layout=problem.layout,
-        unused=findings.unused,
-        rounding=max(findings.rounding, choice.difference, storage.rounding),
+        unused=run.unused,
+        rounding=max(findings.rounding, choice.difference, run.storage.rounding),
         settings={
             "iterations": iterations,
             "batch_size": batch_size,
@@ -105,11 +115,18 @@ def collect(
             "replacement": minibatches.replacement,
             "engine": choice.engine.name,
             "dtype": dtype_name(problem.dtype),
-            "storage": storage.describe(),
+            "storage": run.storage.describe(),
             "rounding_alone": rounding_alone(problem, minibatches, findings.gradient, reference),
             "transforms": [describe(transform) for transform in transforms],
         },
-        notices=findings.notices + choice.notices + storage.notices() + _notices_of(transforms),
+        notices=[
+            *_notices_of_unused(run.unused),
+            *findings.notices,
+            *choice.notices,
+            *run.notices,
+            *run.storage.notices(),
+            *_notices_of(transforms),
+        ],
     )
     if folder is not None:
         disk.finish(folder, losses, history.record() | {"problem": problem.describe()})
@@ -140,39 +157,108 @@ def _notices_of(transforms: Sequence[Transform]) -> list[str]:
     ]
 
 
-def _fill(
-    target: Tensor | disk.DiskGradients,
-    engine: Engine,
-    problem: Problem,
-    minibatches: Minibatches,
-    apply: Apply,
-    storage: Storage,
-    progress: Progress,
-) -> Tensor:
-    """Collect into the target, band by band of rows; return the losses (T,)."""
-    iterations, step = len(minibatches), engine.chunk(minibatches.batch_size)
-    losses = torch.empty(iterations, dtype=problem.dtype, device=problem.device)
-    if isinstance(target, disk.DiskGradients):
-        height = target.chunks[0]
-        buffer = torch.empty(height, problem.dimensions, dtype=storage.dtype, device=problem.device)
-    else:
-        height, buffer = iterations, target
-    # Engines and transforms work in the problem's type: on rows of their own where another is stored.
-    apart = storage.dtype != problem.dtype
-    work = torch.empty(min(step, height) * apart, problem.dimensions, dtype=problem.dtype, device=problem.device)
-    with progress.stage(f"collect gradients ({engine.name})", iterations) as advance:
+def _notices_of_unused(unused: Sequence[str]) -> list[str]:
+    if not unused:
+        return []
+    return [f"the loss does not depend on {len(unused)} parameter tensors; kept as zeros: {', '.join(unused)}"]
+
+
+class _Again(Exception):
+    """What has been collected cannot stay, and is collected again."""
+
+
+class _Collection:
+    """The work of filling a matrix with the gradients of a run.
+
+    Args:
+        target: (T, n), in memory or on disk.
+        choice: of the engine.
+        stored: type of what is stored.
+        transforms: applied on the way.
+        unused: parameters on which the loss of the first minibatch does not depend.
+
+    Attributes:
+        unused: those on which no minibatch's loss depended, once all is collected.
+        storage: what storing did to the gradients.
+        notices: what was decided, in words.
+    """
+
+    def __init__(
+        self,
+        target: Tensor | disk.DiskGradients,
+        choice: EngineChoice,
+        stored: torch.dtype,
+        transforms: Sequence[Transform],
+        unused: Sequence[str],
+    ):
+        self.target, self.choice, self.transforms = target, choice, transforms
+        self.problem, self.minibatches = choice.problem, choice.minibatches
+        self.unused, self.notices = list(unused), list[str]()
+        self.storage = Storage(stored, self.problem.layout)
+
+    def fill(self, progress: Progress) -> Tensor:
+        """Collect everything; return the losses (T,)."""
+        while True:
+            self.storage = Storage(self.storage.dtype, self.problem.layout)
+            label = f"collect gradients ({self.choice.engine.name})"
+            with progress.stage(label, len(self.minibatches)) as advance:
+                try:
+                    return self._fill(advance)
+                except (Disagreement, _Again):  # the choice has another engine by now, or the transforms other settings
+                    continue
+
+    def _fill(self, advance: Advance) -> Tensor:
+        """Band by band of rows."""
+        problem, dtype = self.problem, self.storage.dtype
+        iterations = len(self.minibatches)
+        losses = torch.empty(iterations, dtype=problem.dtype, device=problem.device)
+        on_disk = self.target if isinstance(self.target, disk.DiskGradients) else None
+        height = iterations if on_disk is None else on_disk.chunks[0]
+        buffer = (
+            self.target
+            if isinstance(self.target, Tensor)
+            else torch.empty(height, problem.dimensions, dtype=dtype, device=problem.device)
+        )
+        apply = start_transforms(self.transforms, problem, self.unused)
         for top in range(0, iterations, height):
-            bottom = min(top + height, iterations)
-            for start in range(top, bottom, step):
-                end = min(start + step, bottom)
-                band = buffer[start - top : end - top]
-                rows = work[: end - start] if apart else band
-                losses[start:end] = engine.gradients(start, [minibatches[t] for t in range(start, end)], rows)
-                check_finite(losses[start:end], rows, start, problem.layout)
-                apply(rows)
-                if apart:
-                    storage.store(rows, band, start)
-                advance(end - start)
-            if isinstance(target, disk.DiskGradients):
-                target.write(top, buffer[: bottom - top])
-    return losses
+            band = buffer[: min(height, iterations - top)]
+            for start, rows in self._chunks(top, band):
+                losses[start : start + len(rows)] = self._collect(start, rows, apply)
+                advance(len(rows))
+            if on_disk is not None:
+                on_disk.write(top, band)
+        return losses
+
+    def _chunks(self, top: int, band: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Pieces of a band, (first iteration, rows), as large as the engine of the moment wants them."""
+        start = 0
+        while start < len(band):
+            end = min(start + self.choice.engine.chunk(self.minibatches.batch_size), len(band))
+            yield top + start, band[start:end]
+            start = end
+
+    def _collect(self, start: int, kept: Tensor, apply: Apply) -> Tensor:
+        """The gradients of iterations ``start`` onwards into rows of the stored type; returns the losses (C,)."""
+        problem = self.problem
+        # Engines and transforms work in the problem's type: on rows of their own where another is stored.
+        apart = kept.dtype != problem.dtype
+        rows = torch.empty(kept.shape, dtype=problem.dtype, device=problem.device) if apart else kept
+        batches = [self.minibatches[t] for t in range(start, start + len(kept))]
+        losses = self.choice.gradients(start, batches, rows)
+        check_finite(losses, rows, start, problem.layout)
+        self._note_used(rows)
+        apply(rows)
+        if apart:
+            self.storage.store(rows, kept, start)
+        return losses
+
+    def _note_used(self, rows: Tensor) -> None:
+        """Parameters that the first minibatch left out and others use."""
+        parts = {part.name: part for part in self.problem.layout}
+        used = [name for name in self.unused if rows[:, parts[name].start : parts[name].stop].any()]
+        if not used:
+            return
+        self.unused = [name for name in self.unused if name not in used]
+        self.notices.append(f"some minibatches depend on these parameters and others do not: {', '.join(used)}")
+        if any(isinstance(transform, WeightDecay) for transform in self.transforms):
+            raise _Again  # which is to act on all that is used

@@ -8,7 +8,7 @@ their first dimension, C times as many samples as an iteration has. ``out`` is (
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,40 @@ _BLOCK_BYTES = 2**20  # of gradients, or of the windows of a convolution, at onc
 _WINDOWED_SAMPLES = 16  # an iteration with more samples is a good convolution of its own, measured on LeNet
 
 
+class LayerRule(Protocol):
+    """How the gradients of a layer's parameters are computed."""
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether dimensions before the features are all alike."""
+
+    def forward(
+        self, layer: Any, x: Tensor, parameters: Mapping[str, Tensor], iterations: int
+    ) -> tuple[Tensor, Tensor]:
+        """The output with the parameters given by name, and what :meth:`write` will want to see again."""
+
+    def write(self, layer: Any, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+        """Write the gradients of a parameter, (C, *shape)."""
+
+
 @dataclass(frozen=True)
-class LayerRule:
-    """A layer's forward pass with its parameters given, and how they get their gradients.
+class WeightAndBias:
+    """The rule of a layer that has a weight, or a bias, or both."""
 
-    ``forward(layer, x, weight, bias, C)`` returns the output and what the gradient rules will want to see again.
-    """
-
-    forward: Forward
+    compute: Forward
     weight: Rule
     bias: Rule
-    by_rows: bool = False  # dimensions before the features are all alike
+    by_rows: bool = False
+
+    def forward(
+        self, layer: Any, x: Tensor, parameters: Mapping[str, Tensor], iterations: int
+    ) -> tuple[Tensor, Tensor]:
+        """See :class:`LayerRule`."""
+        return self.compute(layer, x, parameters.get("weight"), parameters.get("bias"), iterations)
+
+    def write(self, layer: Any, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+        """See :class:`LayerRule`."""
+        (self.weight if name == "weight" else self.bias)(layer, kept, g, out)
 
 
 def rule_of(module: nn.Module) -> LayerRule | None:
@@ -224,17 +247,17 @@ def _rms_norm(
     return _scaled(F.rms_norm(x, layer.normalized_shape, eps=layer.eps), weight, bias, channels=False)
 
 
-_CONVOLUTION = LayerRule(_convolution, _convolution_weight, _sum_of_channels)
-_BATCH_NORM = LayerRule(_batch_norm, _scale_of_channels, _sum_of_channels)
-_INSTANCE_NORM = LayerRule(_instance_norm, _scale_of_channels, _sum_of_channels)
+_CONVOLUTION = WeightAndBias(_convolution, _convolution_weight, _sum_of_channels)
+_BATCH_NORM = WeightAndBias(_batch_norm, _scale_of_channels, _sum_of_channels)
+_INSTANCE_NORM = WeightAndBias(_instance_norm, _scale_of_channels, _sum_of_channels)
 
 RULES: Mapping[type[nn.Module], LayerRule] = {
-    nn.Linear: LayerRule(_linear, _linear_weight, _sum_of_rows, by_rows=True),
-    nn.Embedding: LayerRule(_embedding, _embedding_weight, _sum_of_rows, by_rows=True),
+    nn.Linear: WeightAndBias(_linear, _linear_weight, _sum_of_rows, by_rows=True),
+    nn.Embedding: WeightAndBias(_embedding, _embedding_weight, _sum_of_rows, by_rows=True),
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _CONVOLUTION),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _BATCH_NORM),
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _INSTANCE_NORM),
-    nn.GroupNorm: LayerRule(_group_norm, _scale_of_channels, _sum_of_channels),
-    nn.LayerNorm: LayerRule(_layer_norm, _scale_of_rows, _sum_of_rows, by_rows=True),
-    nn.RMSNorm: LayerRule(_rms_norm, _scale_of_rows, _sum_of_rows, by_rows=True),
+    nn.GroupNorm: WeightAndBias(_group_norm, _scale_of_channels, _sum_of_channels),
+    nn.LayerNorm: WeightAndBias(_layer_norm, _scale_of_rows, _sum_of_rows, by_rows=True),
+    nn.RMSNorm: WeightAndBias(_rms_norm, _scale_of_rows, _sum_of_rows, by_rows=True),
 }

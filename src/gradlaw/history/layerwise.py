@@ -11,6 +11,7 @@ from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from gradlaw.errors import InputError
+from gradlaw.history.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.layer_rules import LayerRule
 from gradlaw.history.loop import LoopEngine, scalar_loss
 from gradlaw.history.recorded_forward import RecordedForward
@@ -18,8 +19,9 @@ from gradlaw.history.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import ParameterSlice, Problem
 
+See = Callable[[Any, list[Tensor | None], Any], object]  # (outputs, their gradients, targets), (C, B, ...) each
+
 _CHUNK_BYTES = 128 * 2**20  # of gradients at once
-_CHUNK_SAMPLES = 512  # forward and backward passes at once
 _LEAST_CHUNK = 4  # iterations at once of a model too large for the above
 
 
@@ -29,7 +31,7 @@ class Share:
 
     Attributes:
         part: the parameter.
-        kind: what it is to the layer, ``"weight"`` or ``"bias"``.
+        kind: its name in the layer, such as ``"weight"``.
         rule: of the layer.
         layer: the module.
         kept: what the forward pass kept, (C B, ...).
@@ -45,8 +47,7 @@ class Share:
 
     def write(self, out: Tensor) -> None:
         """Write it to ``out``, (C, *shape of the parameter)."""
-        rule = self.rule.weight if self.kind == "weight" else self.rule.bias
-        rule(self.layer, self.kept, self.g, out)
+        self.rule.write(self.layer, self.kind, self.kept, self.g, out)
 
 
 class LayerwiseEngine:
@@ -63,6 +64,7 @@ class LayerwiseEngine:
     Args:
         problem: without randomness in its forward pass.
         batches: the first minibatches (two are enough), for the probe.
+        most_samples: that pass through the model at once; a memory knob that does not change results.
 
     Raises:
         InputError: samples interact in the model in a way that is not known here, its output has not one row a
@@ -71,9 +73,11 @@ class LayerwiseEngine:
 
     name = "layerwise"
 
-    def __init__(self, problem: Problem, batches: Sequence[np.ndarray]):
-        self.problem = problem
-        self._forward = RecordedForward(problem, batches)
+    def __init__(self, problem: Problem, batches: Sequence[np.ndarray], most_samples: int = MOST_SAMPLES):
+        self.problem, self.most_samples = problem, most_samples
+        self._state = problem.state()
+        with problem.undisturbed(self._state):
+            self._forward = RecordedForward(problem, batches)
         self._losses = self._batched_losses
         self.fallback = self._forward.uncut = self._probe(batches)  # names of the parameters of the second pass
         if len(self.fallback) == len(problem.layout):
@@ -81,18 +85,27 @@ class LayerwiseEngine:
         self.second = self._second_engine(batches) if self.fallback else None
 
     @staticmethod
-    def pays(problem: Problem, minibatches: Minibatches) -> bool:
+    def pays(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
         """Whether this is faster than the loop, if every parameter has a rule."""
-        return _chunk(problem, minibatches.batch_size) > 1
+        size = minibatches.batch_size
+        return cost.batching_pays(size) and _chunk(problem, size, cost.most_samples()) > 1
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
-        return _chunk(self.problem, batch_size)
+        return _chunk(self.problem, batch_size, self.most_samples)
 
-    def gradients(self, first: int, batches: Sequence[np.ndarray], out: Tensor) -> Tensor:
-        """Write the gradients of the batches to the rows of ``out``; return the losses (C,)."""
+    def gradients(
+        self,
+        first: int,
+        batches: Sequence[np.ndarray],
+        out: Tensor,
+        see: See | None = None,
+    ) -> Tensor:
+        """Write the gradients of the batches to the rows of ``out``; return the losses (C,). For ``see`` and errors,
+        :meth:`shares`.
+        """
         written: set[str] = set()
-        losses = self.shares(batches, lambda share: _write(share, out, written))
+        losses = self.shares(batches, lambda share: _write(share, out, written), see=see)
         if self.second is not None:
             self._write_second(first, batches, out)
         for part in self.problem.layout:
@@ -101,28 +114,54 @@ class LayerwiseEngine:
         return losses
 
     def shares(
-        self, batches: Sequence[np.ndarray], take: Callable[[Share], object], names: Collection[str] | None = None
+        self,
+        batches: Sequence[np.ndarray],
+        take: Callable[[Share], object],
+        names: Collection[str] | None = None,
+        see: See | None = None,
     ) -> Tensor:
         """Call ``take`` with every share of the batches' gradients in turn, and return the losses (C,).
 
         With ``names``, only those of the layers of the parameters named, and backward goes no further than to them.
-        Parameters in ``fallback`` have no shares.
+        Parameters in ``fallback`` have no shares. ``see`` is called with the outputs of the model (C, B, ...), the
+        gradients of the sum of the losses in their tensors, and the targets.
+
+        Raises:
+            InputError: this pass differs from the first minibatches: it reaches a parameter in a way of its own, or
+                its layers see inputs of other shapes. What has been taken of it is void.
         """
 
         def record(name: str, layer: nn.Module, kept: Tensor, output: Tensor) -> None:
             output.register_hook(lambda g: self._pass_on(name, layer, kept.detach(), g, take))
 
-        state = {name: p.detach() for name, p in self.problem.model.named_parameters()}
+        by_rules = {part.name: p for part, p in zip(self.problem.layout, self.problem.parameters(), strict=True)}
+        for name in self.fallback:
+            by_rules.pop(name)
+        state = {name: p.detach() for name, p in self.problem.model.named_parameters() if name not in by_rules}
         root = torch.zeros((), device=self.problem.device, requires_grad=True)
-        with torch.enable_grad():
-            losses = self._losses(*self._forward(batches, state, root, record, names))
-            torch.autograd.grad(losses.sum(), [root], allow_unused=True)
+        with self.problem.undisturbed(self._state), torch.enable_grad():
+            outputs, targets = self._forward(batches, state, root, record, names)
+            losses = self._losses(outputs, targets)
+            leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)] if see else []
+            live = [leaf for leaf in leaves if leaf.requires_grad]
+            wanted = [root, *live, *by_rules.values()]
+            _, *found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
+        reached = [name for name, g in zip(by_rules, found[len(live) :], strict=True) if g is not None]
+        if reached:
+            raise InputError(
+                f"the loss reaches {', '.join(reached)} in a way that it does not with the first minibatches: which "
+                "parameters are used, or how, depends on the data"
+            )
+        if see is not None:
+            of_live = dict(zip(map(id, live), found, strict=False))
+            detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, outputs)
+            see(detached, [of_live.get(id(leaf)) for leaf in leaves], targets)
         return losses.detach()
 
     def _probe(self, batches: Sequence[np.ndarray]) -> frozenset[str]:
         """The parameters that autograd reaches although the known layers are cut off from theirs."""
         root = torch.zeros((), device=self.problem.device, requires_grad=True)
-        with torch.enable_grad():
+        with self.problem.undisturbed(self._state), torch.enable_grad():
             outputs, targets = self._forward(batches, {}, root, lambda *_: None)
             try:
                 losses = self._losses(outputs, targets)
@@ -157,7 +196,7 @@ class LayerwiseEngine:
     def _second_engine(self, batches: Sequence[np.ndarray]) -> VmapEngine | LoopEngine:
         """An engine for the parameters that have no rule, by themselves."""
         rest = Problem(self.problem.model, self.problem.loss, self.problem.data, sorted(self.fallback))
-        batched = VmapEngine(rest)
+        batched = VmapEngine(rest, most_samples=self.most_samples)
         rows = torch.empty(len(batches), rest.dimensions, dtype=rest.dtype, device=rest.device)
         try:
             batched.gradients(0, batches, rows)
@@ -175,10 +214,10 @@ class LayerwiseEngine:
             out[:, columns[part.name].start : columns[part.name].stop] = rows[:, part.start : part.stop]
 
 
-def _chunk(problem: Problem, batch_size: int) -> int:
+def _chunk(problem: Problem, batch_size: int, most_samples: int) -> int:
     """A rule of sizes, so that every run of a problem chunks alike."""
     by_memory = max(_LEAST_CHUNK, _CHUNK_BYTES // (problem.dimensions * problem.dtype.itemsize))
-    return max(1, min(by_memory, _CHUNK_SAMPLES // batch_size))
+    return max(1, min(by_memory, most_samples // batch_size))
 
 
 def _write(share: Share, out: Tensor, written: set[str]) -> None:

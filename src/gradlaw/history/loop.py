@@ -1,24 +1,33 @@
 """The reference engine: plain autograd, one minibatch at a time."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw import streams
 from gradlaw.errors import InputError
+from gradlaw.history.randomness import RandomState, generators_in, seeded
 from gradlaw.problem import Problem
+
+_REENTRANT = "Checkpointing is not compatible with"  # how PyTorch begins to say that .backward() is the only way
 
 
 class LoopEngine:
-    """Minibatch gradients by ``torch.autograd.grad``; correct for every model that PyTorch can differentiate."""
+    """Minibatch gradients by ``torch.autograd.grad``; correct for every model that PyTorch can differentiate.
+
+    The model runs as its own code would run it, with its own parameters in place, so that whatever way the loss reaches
+    them by counts. Buffers and attributes are put back after each pass.
+    """
 
     name = "loop"
 
     def __init__(self, problem: Problem, seed: int):
         self.problem, self.seed = problem, seed
+        self._state = problem.state()
+        self._generators = generators_in(problem.model, problem.loss)
+        self._accumulates = False
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
@@ -35,24 +44,52 @@ class LoopEngine:
 
     def gradient(self, t: int, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Loss and one gradient a parameter tensor; None where the loss does not depend on it."""
-        with self._seeded(t), torch.enable_grad():
-            loss = scalar_loss(self.problem.minibatch_loss(self.problem.buffers(), *self.problem.fetch(indices)))
+        randomness = seeded(self._generators, self.seed, t) if self.problem.randomness == "seeded" else nullcontext()
+        with randomness:
+            return self._gradient(indices)
+
+    def draws(self, t: int, indices: np.ndarray) -> bool:
+        """Whether a pass draws random numbers, from whatever generator is known; all are left as they were."""
+        with seeded(self._generators, self.seed, t):
+            before = RandomState(self._generators)
+            self._gradient(indices)
+            return before.has_moved()
+
+    def _gradient(self, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        problem = self.problem
+        inputs, targets = problem.fetch(indices)
+        with problem.undisturbed(self._state), torch.inference_mode(False), torch.enable_grad():
+            loss = scalar_loss(problem.plain_loss(inputs, targets))
             if not loss.requires_grad:
                 raise InputError("the loss does not depend on any of the analysed parameters")
-            gradients = torch.autograd.grad(loss, self.problem.parameters(), allow_unused=True)
-        return loss.detach(), gradients
+            return loss.detach(), self._differentiate(loss)
 
-    @contextmanager
-    def _seeded(self, t: int) -> Iterator[None]:
-        """Give iteration t random numbers of its own, if the problem asks for it, and leave the global ones alone."""
-        if self.problem.randomness != "seeded":
-            yield
-            return
-        device = self.problem.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            words = np.random.SeedSequence([streams.FORWARD, self.seed, t]).generate_state(1, np.uint64)
-            torch.manual_seed(int(words[0]))
-            yield
+    def _differentiate(self, loss: Tensor) -> tuple[Tensor | None, ...]:
+        parameters = self.problem.parameters()
+        if not self._accumulates:
+            try:
+                return torch.autograd.grad(loss, parameters, allow_unused=True)
+            except RuntimeError as error:
+                if not str(error).startswith(_REENTRANT):
+                    raise
+                self._accumulates = True  # reentrant checkpoints, once and for all
+        with _gradients_set_aside(self.problem):
+            loss.backward()
+            return tuple(p.grad for p in parameters)
+
+
+@contextmanager
+def _gradients_set_aside(problem: Problem) -> Iterator[None]:
+    """The model's own ``.grad`` are None inside and what they were outside."""
+    parameters = list(problem.model.parameters())
+    before = [p.grad for p in parameters]
+    try:
+        for p in parameters:
+            p.grad = None
+        yield
+    finally:
+        for p, gradient in zip(parameters, before, strict=True):
+            p.grad = gradient
 
 
 def scalar_loss(loss: Tensor) -> Tensor:
@@ -60,10 +97,13 @@ def scalar_loss(loss: Tensor) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(f"loss must return one number, the mean over the minibatch; got {got}")
+    if loss.is_complex():
+        raise InputError("loss must return a real number; got a complex one")
     return loss.reshape(())
 
 
 def flatten(gradients: Sequence[Tensor | None], problem: Problem) -> Tensor:
     """One gradient (n,) out of one tensor a parameter, zeros where there is none."""
     pieces = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, problem.parameters(), strict=True)]
-    return torch.cat([piece.detach().reshape(-1).to(problem.dtype) for piece in pieces])
+    dense = [piece.to_dense() if piece.layout != torch.strided else piece for piece in pieces]
+    return torch.cat([piece.detach().reshape(-1).to(problem.dtype) for piece in dense])

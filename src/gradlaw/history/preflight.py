@@ -1,20 +1,25 @@
-"""What is checked on the first minibatch, before any long work."""
+"""What is checked on the first minibatch, before any long work, and once more after it."""
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils import _pytree as pytree
 
 from gradlaw.errors import InputError
 from gradlaw.history.finite import check_finite
 from gradlaw.history.loop import LoopEngine, flatten
+from gradlaw.history.randomness import RandomState, generators_in
+from gradlaw.history.rounding import measure_rounding
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
+
+_REPEATED_SAMPLES = 512  # of a larger minibatch, that are computed twice
+_REPEATED_EPS = 1e3  # a device that sums in any order repeats a gradient to this; a CPU repeats it to the bit
 
 
 @dataclass
@@ -22,7 +27,7 @@ class Findings:
     """What the first minibatch showed."""
 
     gradient: Tensor  # (n,), by the reference engine
-    unused: list[str]
+    unused: list[str]  # parameters on which its loss does not depend
     rounding: float
     random: bool
     notices: list[str] = field(default_factory=list)
@@ -32,49 +37,110 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
     """Run the first minibatch through the reference engine and look at everything that could spoil a run.
 
     Raises:
-        InputError: batch norm would normalise a single value; the data or the forward pass draw random numbers and the
-            problem does not ask for that; the loss is not one number, not finite, or depends on no parameter; a
-            gradient is not finite.
+        InputError: the data set gives another sample each time; batch norm would normalise a single value; the forward
+            pass writes to parameters; the loss is random although the problem does not ask for that, or cannot be
+            seeded; it is not one number, not finite, or depends on no parameter; a gradient is not finite.
     """
     indices = minibatches[0]
-    with _random_state_watch() as data_is_random:
-        problem.fetch(indices)
-    if data_is_random():
+    _check_samples_are_fixed(problem, indices[:_REPEATED_SAMPLES])
+    drawing: list[str] = []
+    state = problem.state(parameters=True)
+    with problem.undisturbed(state):
+        with ExitStack() as hooks:
+            for name, module in problem.model.named_modules():
+                _watch_module(hooks, name, module, drawing)
+            is_random = reference.draws(0, indices) or bool(drawing)
+        _refuse_written_parameters(state.changed_parameters())
+        if is_random and problem.randomness == "refuse":
+            where = f" in {', '.join(drawing)}" if drawing else ""
+            raise InputError(
+                f"the loss is random at fixed parameters: random numbers are drawn{where} (dropout?). Use "
+                'model.eval(), set its probability to 0, or ask for randomness="seeded", which gives each iteration a '
+                "seed of its own"
+            )
+        loss, gradients = reference.gradient(0, indices)
+        flat = flatten(gradients, problem)
+        check_finite(loss[None], flat[None], 0, problem.layout)
+        _check_repeatable(problem, indices, loss, flat, reference)
+        rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
+    unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
+    return Findings(flat, unused, rounding.error, is_random, list(rounding.notices))
+
+
+def check_unchanged(problem: Problem, minibatches: Minibatches, findings: Findings, reference: LoopEngine) -> None:
+    """At the end of long work: the first minibatch has the gradient that it had at the start.
+
+    Raises:
+        InputError: it has another one, so that something other than the minibatches changed along the way.
+    """
+    gradient = flatten(reference.gradient(0, minibatches[0])[1], problem)
+    off = _relative_difference(gradient, findings.gradient)
+    if off > _REPEATED_EPS * torch.finfo(problem.dtype).eps:
+        raise InputError(
+            f"the gradient of the first minibatch is not what it was at the start (||difference|| / ||gradient|| = "
+            f"{off:.2g}): parameters, data, or something that model or loss keep from call to call have changed while "
+            "gradients were collected. Keep them fixed, or reset what counts calls"
+        )
+
+
+def _check_samples_are_fixed(problem: Problem, indices: np.ndarray) -> None:
+    """The data set gives the same samples twice, and draws no random numbers for them."""
+    generators = RandomState(generators_in(problem.data))
+    first, second = (pytree.tree_leaves(problem.fetch(indices)) for _ in range(2))
+    moved = generators.has_moved()
+    generators.restore()
+    if moved or not all(_equal(a, b) for a, b in zip(first, second, strict=True)):
         raise InputError(
             "the data set draws random numbers when a sample is fetched (augmentation?), so a sample has no fixed "
             "gradient; turn that off"
         )
-    drawing: list[str] = []
-    with ExitStack() as hooks, _random_state_watch() as forward_is_random:
-        for name, module in problem.model.named_modules():
-            _watch_module(hooks, name, module, drawing)
-        loss, gradients = reference.gradient(0, indices)
-    is_random = bool(drawing) or forward_is_random()
-    if is_random and problem.randomness == "refuse":
-        where = f" in {', '.join(drawing)}" if drawing else ""
+
+
+def _refuse_written_parameters(names: list[str]) -> None:
+    if names:
         raise InputError(
-            f"the loss is random at fixed parameters: random numbers are drawn{where} (dropout?). Use model.eval(), "
-            'set its probability to 0, or ask for randomness="seeded", which gives each iteration a seed of its own'
+            f"the forward pass writes to the parameters {', '.join(names)} (max_norm of an embedding?), while theta is "
+            "to stay as it is; they have been put back. Apply that once by hand and turn it off"
         )
-    flat = flatten(gradients, problem)
-    check_finite(loss[None], flat[None], 0, problem.layout)
-    unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
-    findings = Findings(flat, unused, _rounding(problem, indices, flat, reference, is_random), is_random)
-    if unused:
-        findings.notices.append(
-            f"the loss does not depend on {len(unused)} parameter tensors; kept as zeros: {', '.join(unused)}"
-        )
-    return findings
 
 
-def _rounding(problem: Problem, indices: np.ndarray, gradient: Tensor, reference: LoopEngine, is_random: bool) -> float:
-    """||error|| / ||g|| of rounding: the type's, or more if summing the minibatch in another order shows more."""
-    eps = torch.finfo(problem.dtype).eps
-    norm = float(gradient.double().norm())
-    if is_random or len(indices) == 1 or norm == 0:
-        return eps
-    turned = flatten(reference.gradient(0, indices[::-1])[1], problem)
-    return max(eps, float((turned.double() - gradient.double()).norm()) / norm)
+def _check_repeatable(
+    problem: Problem, indices: np.ndarray, loss: Tensor, gradient: Tensor, reference: LoopEngine
+) -> None:
+    """A second pass over the same samples has the same loss and gradient."""
+    if len(indices) > _REPEATED_SAMPLES:
+        indices = indices[:_REPEATED_SAMPLES]
+        loss, gradients = reference.gradient(0, indices)
+        gradient = flatten(gradients, problem)
+    again, gradients = reference.gradient(0, indices)
+    off = _relative_difference(flatten(gradients, problem), gradient)
+    # Bits may differ where a device sums in any order.
+    tolerance = _REPEATED_EPS * torch.finfo(problem.dtype).eps
+    if off <= tolerance and abs(float(again) - float(loss)) <= tolerance * max(1.0, abs(float(loss))):
+        return
+    cause = (
+        "even with the generators of PyTorch, NumPy and Python and those of model and loss seeded; make the forward "
+        "pass draw from one of these"
+        if problem.randomness == "seeded"
+        else "so something is drawn at random or kept from call to call. Turn it off, or, if it is a random generator, "
+        'ask for randomness="seeded"'
+    )
+    raise InputError(
+        f"the loss is random at fixed parameters: two passes over the same minibatch gave losses {float(loss):.8g} and "
+        f"{float(again):.8g} and gradients that differ by {off:.2g} of their norm, {cause}"
+    )
+
+
+def _relative_difference(a: Tensor, b: Tensor) -> float:
+    if torch.equal(a, b):
+        return 0.0
+    return float((a.double() - b.double()).norm() / b.double().norm().clamp_min(torch.finfo(torch.float64).tiny))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if not isinstance(a, Tensor):
+        return bool(a == b)
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _watch_module(hooks: ExitStack, name: str, module: nn.Module, drawing: list[str]) -> None:
@@ -82,10 +148,10 @@ def _watch_module(hooks: ExitStack, name: str, module: nn.Module, drawing: list[
         handle = module.register_forward_pre_hook(lambda _, args: _refuse_single_values(name, args[0]))
         hooks.callback(handle.remove)
     if not any(module.children()):
-        states: list[bytes] = []
-        before = module.register_forward_pre_hook(lambda *_: states.append(_random_state()))
+        states: list[RandomState] = []
+        before = module.register_forward_pre_hook(lambda *_: states.append(RandomState([])))
         after = module.register_forward_hook(
-            lambda *_: drawing.append(f"{name} ({type(module).__name__})") if states.pop() != _random_state() else None
+            lambda *_: drawing.append(f"{name} ({type(module).__name__})") if states.pop().has_moved() else None
         )
         hooks.callback(before.remove)
         hooks.callback(after.remove)
@@ -99,21 +165,3 @@ def _refuse_single_values(name: str, inputs: Tensor) -> None:
             f"(input of shape {tuple(inputs.shape)}): raise batch_size to at least 2 (the paper uses 10), or call "
             "model.eval() to use the running statistics"
         )
-
-
-def _random_state() -> bytes:
-    parts = [torch.get_rng_state().numpy().tobytes(), repr(random.getstate()).encode()]
-    parts.append(repr(np.random.get_state(legacy=False)["state"]["pos"]).encode())  # noqa: NPY002
-    parts.append(np.random.get_state(legacy=False)["state"]["key"].tobytes())  # noqa: NPY002
-    if torch.cuda.is_available():
-        parts.append(torch.cuda.get_rng_state().cpu().numpy().tobytes())
-    return b"".join(parts)
-
-
-@contextmanager
-def _random_state_watch() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether any global random generator has been drawn from inside the context."""
-    before = _random_state()
-    after: list[bytes] = []
-    yield lambda: after[0] != before
-    after.append(_random_state())

@@ -1,17 +1,20 @@
 """A forward pass in which known layers are cut off from their parameters and record what goes in and comes out."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 from torch.utils import _pytree as pytree
 
 from gradlaw.errors import InputError
+from gradlaw.history.any_layer import AnyLayer, is_plain_layer
 from gradlaw.history.attention import attend, is_attention, is_self_attention, packed_projection
+from gradlaw.history.data_reads import DataReads
 from gradlaw.history.layer_rules import RULES, LayerRule, rule_of, takes_batch_statistics
 from gradlaw.history.sample_axes import SHARED, sample_axes
 from gradlaw.problem import ParameterSlice, Problem
@@ -44,9 +47,7 @@ class RecordedForward:
         # Parameters whose layers may be left uncut: any may, until it is known which of them autograd reaches.
         self.uncut = frozenset(part.name for part in problem.layout)
         self._axes = sample_axes(self._cut_layers(), lambda times: self._plain(batches[:times]), len(batches[0]))
-        for (name, call), axis in list(self._axes.items()):
-            if name in self._projections:  # an attention uses the weights of its readout without calling it
-                self._axes[f"{name}.out_proj".removeprefix("."), call] = axis
+        self._reads_proven = False
 
     def __call__(
         self,
@@ -71,6 +72,7 @@ class RecordedForward:
         inputs, targets = self._samples(batches)
         calls: Counter[str] = Counter()
         iterations, samples = len(batches), len(batches) * len(batches[0])
+        reads = DataReads()
         with _without_fast_path(), ExitStack() as replaced:
             for name, layer in self._cut_layers():
                 parts = self.parts.get(name, {}).values()
@@ -78,8 +80,31 @@ class RecordedForward:
                 cut = _Cut(self, name, layer, iterations, samples, root, record if wanted else None, calls)
                 forward = cut.attention if name in self._projections else cut.layer
                 replaced.enter_context(_replaced_forward(layer, forward))
-            outputs = self.problem.output({**state, **self.problem.buffers()}, inputs)
+            with reads.watch():
+                outputs = self.problem.output({**state, **self.problem.buffers()}, inputs)
+        readouts = {f"{name}.out_proj".removeprefix(".") for name in self._projections}
+        self._axes.check_calls({name: calls[name] for name, _ in self._cut_layers() if name not in readouts})
+        if reads.operations and not self._reads_proven:
+            self._prove_independent(batches[:2], reads.operations)
         return pytree.tree_map(lambda leaf: _split(leaf, iterations, samples), outputs), targets
+
+    def _prove_independent(self, batches: Sequence[np.ndarray], operations: Collection[str]) -> None:
+        """See that what a pass read of tensors does not depend on the data: vmap cannot read what does.
+
+        Raises:
+            InputError: it does, or vmap cannot take the model.
+        """
+        inputs, _ = self.problem.fetch(np.stack(batches))
+        buffers = {name: b.expand(len(batches), *b.shape).clone() for name, b in self.problem.buffers().items()}
+        try:
+            vmap(self.problem.output)(buffers, inputs)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"the forward pass reads values of tensors ({', '.join(sorted(operations))}), so that what it computes "
+                f"may depend on which samples it gets together ({reason})"
+            ) from error
+        self._reads_proven = True
 
     def _plain(self, batches: Sequence[np.ndarray]) -> None:
         with _without_fast_path():
@@ -116,48 +141,65 @@ class _Cut:
 
     def layer(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
         """Of a layer of one input."""
-        (x,) = (*args, *kwargs.values())
-        weight, bias = (getattr(self.module, p, None) for p in ("weight", "bias"))
-        axis = self._axis()
+        axis = self._axis(next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None))
+        own = dict(self.module.named_parameters(recurse=False))
         if axis is None:
-            self._refuse_misplaced(x)
-            return self.recorded.rules[self.name].forward(self.module, x, weight, bias, self.iterations)[0]
-        return self._cut(self.module, x, weight, bias, axis)
+            self._refuse_misplaced()
+            if isinstance(self.recorded.rules[self.name], AnyLayer):
+                return type(self.module).forward(self.module, *args, **kwargs)
+        (x,) = (*args, *kwargs.values())
+        if axis is None:
+            return self.recorded.rules[self.name].forward(self.module, x, own, self.iterations)[0]
+        return self._cut(self.module, x, own, axis)
 
     def attention(self, *args: Any, **kwargs: Any) -> Any:
         """Of PyTorch's attention; cross-attention stays as it is."""
-        layer, axis = self.module, self._axis()
+        layer, axis = self.module, self._axis(args[0] if args else kwargs["query"])
         assert isinstance(layer, nn.MultiheadAttention)
         if axis is None or axis == SHARED or not is_self_attention(args, kwargs):
             return nn.MultiheadAttention.forward(layer, *args, **kwargs)
-        stub, weight, bias = self.recorded._projections[self.name], layer.in_proj_weight, layer.in_proj_bias
-        return attend(layer, lambda x: self._cut(stub, x, weight, bias, axis), args, kwargs)
+        stub = self.recorded._projections[self.name]
+        packed = {"weight": layer.in_proj_weight, "bias": layer.in_proj_bias}
+        own = {name: p for name, p in packed.items() if p is not None}
+        return attend(layer, lambda x: self._cut(stub, x, own, axis), args, kwargs)
 
-    def _axis(self) -> int | None:
+    def _axis(self, x: Tensor | None) -> int | None:
         """Along which axis of this call's input the samples lie, None if the layer cannot be cut there."""
         call = self.name, self.calls[self.name]
         self.calls[self.name] += 1
-        axis = self.recorded._axes.get(call)
-        return axis if axis == 0 or self.recorded.rules[self.name].by_rows else None
+        seen = self.recorded._axes
+        if call not in seen.axes and (of_attention := self._attention()) is not None:
+            # An attention uses the weights of its readout without calling it, until it is cut.
+            return seen.axes.get((of_attention, call[1]))
+        seen.check(call, () if x is None else x.shape, self.samples)
+        axis, rule = seen.axes[call], self.recorded.rules[self.name]
+        if isinstance(rule, AnyLayer) and call not in seen.plain:
+            return None
+        return axis if axis == 0 or rule.by_rows else None
 
-    def _cut(self, layer: nn.Module, x: Tensor, weight: Tensor | None, bias: Tensor | None, axis: int) -> Tensor:
+    def _attention(self) -> str | None:
+        """The attention whose readout this layer is."""
+        owner, _, own = self.name.rpartition(".")
+        return owner if own == "out_proj" and owner in self.recorded._projections else None
+
+    def _cut(self, layer: nn.Module, x: Tensor, parameters: Mapping[str, Tensor], axis: int) -> Tensor:
         if axis == SHARED:
             x, axis = _one_each(x, self.samples), 0
-        weight, bias = (None if p is None else p.detach() for p in (weight, bias))
-        output, kept = self.recorded.rules[self.name].forward(layer, x.movedim(axis, 0), weight, bias, self.iterations)
+        given = {name: p.detach() for name, p in parameters.items()}
+        output, kept = self.recorded.rules[self.name].forward(layer, x.movedim(axis, 0), given, self.iterations)
         if self.record is not None and torch.is_grad_enabled():
             if not output.requires_grad:
                 output = _Rooted.apply(output, self.root)
             self.record(self.name, layer, kept, output)
         return output.movedim(0, axis)
 
-    def _refuse_misplaced(self, x: Tensor) -> None:
+    def _refuse_misplaced(self) -> None:
         """A layer whose samples are elsewhere is left to autograd, unless that has been promised not to be needed."""
         names = {part.name for part in self.recorded.parts.get(self.name, {}).values()}
         if takes_batch_statistics(self.module) or not names <= self.recorded.uncut:
             raise InputError(
-                f"the input of {self.name!r} ({type(self.module).__name__}) has shape {tuple(x.shape)}, whose first "
-                f"dimension is not that of the {self.samples} samples; use engine='vmap' or 'loop'"
+                f"the input of {self.name!r} ({type(self.module).__name__}) has no dimension that is that of the "
+                f"{self.samples} samples; use engine='vmap' or 'loop'"
             )
 
 
@@ -190,11 +232,13 @@ def _parts_by_module(problem: Problem) -> dict[str, dict[str, ParameterSlice]]:
 
 
 def _rules_by_module(model: nn.Module) -> dict[str, LayerRule]:
-    rules = {}
+    rules: dict[str, LayerRule] = {}
     for name, module in model.named_modules():
         rule = RULES[nn.Linear] if is_attention(module) else rule_of(module)
         if rule is not None:
             rules[name] = rule
+        elif is_plain_layer(module) and not takes_batch_statistics(module):
+            rules[name] = AnyLayer()
         elif takes_batch_statistics(module):
             raise InputError(
                 f"{name!r} ({type(module).__name__}) takes the statistics of the batch in a way that engine "

@@ -37,7 +37,7 @@ def rounding_alone(problem: Problem, minibatches: Minibatches, gradient: Tensor,
 
 
 def _changed(problem: Problem, t: int, indices: np.ndarray, gradient: Tensor, reference: LoopEngine) -> set[str]:
-    with _moved_parameters(problem):
+    with problem.undisturbed(problem.state()), _moved_parameters(problem):
         moved = flatten(reference.gradient(t, indices)[1], problem)
     found = set()
     for part in problem.layout:

@@ -1,33 +1,84 @@
 """Where the samples are in the inputs of layers, seen in two forward passes of different sizes."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gradlaw.errors import InputError
+
 SHARED = -1  # the same input for all samples, as the positions of a sequence are
 
 
-def sample_axes(
-    layers: Iterable[tuple[str, nn.Module]], forward: Callable[[int], object], samples: int
-) -> dict[tuple[str, int], int | None]:
-    """For call i of the layer of some name: the axis of its input along which the samples lie.
+class Misplaced(InputError):
+    """The samples are not in the input of a layer where they were before."""
+
+
+@dataclass(frozen=True)
+class SampleAxes:
+    """For call i of the layer of some name, ``(name, i)``, what was seen of its input.
+
+    Attributes:
+        axes: the axis along which the samples lie: the one that grew from ``samples`` (times something) to twice that;
+            SHARED where nothing did; None where several did, or where the calls of the two passes differ.
+        shapes: of the input, of ``samples`` samples.
+        plain: the calls of one tensor and nothing else, that returned a tensor.
+        samples: in the smaller of the two passes.
+    """
+
+    axes: Mapping[tuple[str, int], int | None]
+    shapes: Mapping[tuple[str, int], tuple[int, ...]]
+    plain: Collection[tuple[str, int]]
+    samples: int
+
+    def check(self, call: tuple[str, int], shape: Sequence[int], samples: int) -> None:
+        """See that an input of ``samples`` samples has the shape that it has to have.
+
+        Raises:
+            Misplaced: it has not: it depends on the data, or on the number of samples in a way of its own.
+        """
+        axis = self.axes.get(call)
+        if axis is None and call in self.axes:
+            return
+        expected = list(self.shapes.get(call, ()))
+        if axis is not None and axis != SHARED:
+            expected[axis] = expected[axis] // self.samples * samples
+        if list(shape) != expected:
+            raise Misplaced(
+                f"the input of {call[0]!r} (call {call[1] + 1}) has shape {tuple(shape)} where {tuple(expected)} "
+                "follows from the first minibatches: it depends on the data"
+            )
+
+    def check_calls(self, calls: Mapping[str, int]) -> None:
+        """See that layers were called as often as before.
+
+        Raises:
+            Misplaced: one was not.
+        """
+        before = Counter(name for name, _ in self.shapes)
+        for name in {*before, *calls}:
+            if before[name] != calls.get(name, 0):
+                raise Misplaced(
+                    f"layer {name!r} is called {calls.get(name, 0)} times, and {before[name]} times with the first "
+                    "minibatches: which layers are used depends on the data"
+                )
+
+
+def sample_axes(layers: Iterable[tuple[str, nn.Module]], forward: Callable[[int], object], samples: int) -> SampleAxes:
+    """Look at the inputs of layers in two forward passes.
 
     Args:
         layers: by name; the first tensor that each is given is looked at.
         forward: runs the model on once or twice ``samples`` samples.
         samples: at least one.
-
-    Returns:
-        (name, i) -> the one axis that grows from ``samples`` (times something) to twice that; SHARED where nothing
-        does; None where several do, or where the calls of the two passes differ.
     """
     layers = list(layers)
-    once, twice = (_shapes(layers, partial(forward, times)) for times in (1, 2))
+    (once, plain), (twice, _) = (_shapes(layers, partial(forward, times)) for times in (1, 2))
     axes: dict[tuple[str, int], int | None] = {}
     for call, shape in once.items():
         other = twice.get(call, ())
@@ -40,20 +91,25 @@ def sample_axes(
             (axis, *more) = grown
             fits = not more and other[axis] == 2 * shape[axis] and shape[axis] % samples == 0
             axes[call] = axis if fits else None
-    return axes
+    return SampleAxes(axes, once, plain, samples)
 
 
 def _shapes(
     layers: list[tuple[str, nn.Module]], forward: Callable[[], object]
-) -> dict[tuple[str, int], tuple[int, ...]]:
+) -> tuple[dict[tuple[str, int], tuple[int, ...]], set[tuple[str, int]]]:
+    """Of the first tensor that each call is given, and which calls are of a tensor alone and return one."""
     seen: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
+    plain: set[tuple[str, int]] = set()
 
-    def watch(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        first = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
-        seen[name].append(tuple(first.shape))
+    def watch(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        given = (*args, *kwargs.values())
+        if len(given) == 1 and isinstance(given[0], Tensor) and isinstance(output, Tensor):
+            plain.add((name, len(seen[name])))
+        first = next((x for x in given if isinstance(x, Tensor)), None)
+        seen[name].append(() if first is None else tuple(first.shape))
 
-    with ExitStack() as hooks, torch.no_grad():
+    with ExitStack() as hooks, torch.enable_grad():  # a model may differentiate in its forward pass
         for name, layer in layers:
-            hooks.callback(layer.register_forward_pre_hook(partial(watch, name), with_kwargs=True).remove)
+            hooks.callback(layer.register_forward_hook(partial(watch, name), with_kwargs=True).remove)
         forward()
-    return {(name, i): shape for name, shapes in seen.items() for i, shape in enumerate(shapes)}
+    return {(name, i): shape for name, shapes in seen.items() for i, shape in enumerate(shapes)}, plain

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
-from gradlaw.history.engines import Engine
+from gradlaw.history.engines import EngineChoice
 from gradlaw.minibatches import Minibatches
 
 _LOSS_TOLERANCE = 1e-4  # relative; the same engine on the same minibatches agrees far better
@@ -18,19 +18,19 @@ class StreamedGradients:
     """The gradients of T minibatches, a (T, n) matrix of which some rows at a time exist.
 
     Attributes:
-        engine: computes them.
+        choice: of the engine that computes them, and compares them with plain autograd.
         minibatches: of which.
         losses: (T,), as they were when the gradients were first computed.
     """
 
-    engine: Engine
+    choice: EngineChoice
     minibatches: Minibatches
     losses: Tensor
 
     @property
     def shape(self) -> tuple[int, int]:
         """(T, n)."""
-        return len(self.minibatches), self.engine.problem.dimensions
+        return len(self.minibatches), self.choice.problem.dimensions
 
     def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
         """Yield (first, gradients of the iterations ``first`` onwards, (m, n)).
@@ -41,11 +41,11 @@ class StreamedGradients:
         """
         if axis != "dimension":
             raise InputError(f"gradients that are computed anew stream by axis='dimension' only, got {axis!r}")
-        problem, step = self.engine.problem, self.engine.chunk(self.minibatches.batch_size)
+        problem, step = self.choice.problem, self.choice.engine.chunk(self.minibatches.batch_size)
         for start in range(0, len(self.minibatches), step):
             batches = [self.minibatches[t] for t in range(start, min(start + step, len(self.minibatches)))]
             rows = torch.empty(len(batches), problem.dimensions, dtype=problem.dtype, device=problem.device)
-            losses = self.engine.gradients(start, batches, rows)
+            losses = self.choice.gradients(start, batches, rows)
             before = self.losses[start : start + len(batches)]
             if not torch.allclose(losses.to(before.dtype), before, rtol=_LOSS_TOLERANCE, atol=_LOSS_TOLERANCE):
                 raise InputError("the losses are not what they were: the parameters or the data have changed since")

@@ -1,0 +1,59 @@
+"""The rule of a layer of which nothing is known but that it takes one tensor and returns one."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+
+class AnyLayer:
+    """Differentiates the layer itself, iteration by iteration with vmap, given its input and its output's gradient.
+
+    For layers without a rule of their own (a norm, an affine map or a transposed convolution of the user's): their
+    forward pass is computed once more, the rest of the model is not.
+    """
+
+    by_rows = False
+
+    def forward(
+        self, layer: nn.Module, x: Tensor, parameters: Mapping[str, Tensor], iterations: int
+    ) -> tuple[Tensor, Tensor]:
+        """The layer's output with its parameters given, and its input."""
+        return _call(layer, parameters, x), x
+
+    def write(self, layer: nn.Module, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+        """Write the gradients (C, *shape) of a parameter."""
+        theta = {own: p.detach() for own, p in layer.named_parameters(recurse=False)}
+
+        def gradient(x: Tensor, g_one: Tensor) -> Tensor:
+            pull_back = torch.func.vjp(lambda p: _call(layer, {**theta, name: p}, x), theta[name])[1]
+            return pull_back(g_one)[0]
+
+        iterations = len(out)
+        out.copy_(vmap(gradient)(kept.unflatten(0, (iterations, -1)), g.unflatten(0, (iterations, -1))))
+
+
+class _Original(nn.Module):
+    """A layer by the forward of its class, whatever its own ``forward`` has been replaced by."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return type(self.layer).forward(self.layer, x)
+
+
+def _call(layer: nn.Module, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    return functional_call(_Original(layer), {f"layer.{name}": p for name, p in parameters.items()}, (x,))
+
+
+def is_plain_layer(module: nn.Module) -> bool:
+    """Whether a module's own parameters are used by nothing but its own forward pass."""
+    has_own = any(True for _ in module.parameters(recurse=False))
+    return (
+        has_own
+        and "forward" not in vars(module)
+        and not any(True for child in module.children() for _ in child.parameters())
+    )
