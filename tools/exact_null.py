@@ -1,15 +1,15 @@
 """The exact distribution of the distance between a Pareto tail of K values and the power law fitted to it.
 
-With y = ln(x / lambda_min) the fitted law is exponential with rate K / sum y, and the N = K - 1 ratios u = y / sum y above
-lambda_min are uniform on the simplex whatever the exponent. D <= d holds the j-th smallest of them between
+With y = ln(x / lambda_min) the fitted law is exponential with rate K / sum y, and the N = K - 1 ratios u = y / sum y
+above lambda_min are uniform on the simplex whatever the exponent. D <= d holds the j-th smallest of them between
 
     a_j = -ln(1 - (j + 1) / K + d) / K     and     b_j = -ln(1 - j / K - d) / K      (0 and infinity where void).
 
-N independent exponentials of rate r given their sum are uniform on a simplex too. So the probability is the density at 1
-of their sum on that region, over its density without it; and this is a Laplace transform inverted (Durbin 1975): for each
-complex rate the probability of the region follows from counts between neighbouring boundaries, point by point. The
-integrand is analytic on the line Re r = N, where the trapezoidal rule converges geometrically, and no term is larger
-there than the probability itself: the result is good to about 1e-13, absolute.
+N independent exponentials of rate r given their sum are uniform on a simplex too. So the probability is the density at
+1 of their sum on that region, over its density without it; and this is a Laplace transform inverted (Durbin 1975): for
+each complex rate the probability of the region follows from counts between neighbouring boundaries, point by point.
+The integrand is analytic on the line Re r = N, where the trapezoidal rule converges fast, and no term is larger there
+than the probability itself: the result is good to about 1e-14, absolute (1e-12 at K = 4).
 """
 
 import math
@@ -59,7 +59,7 @@ def _boundaries(k: int, d: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _transform(low: np.ndarray, high: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
-    """The Laplace transform of the region at n + iy, scaled: a sum over counts between boundaries, one count at a time."""
+    """The Laplace transform of the region at n + iy, scaled: a sum over counts of points between boundaries."""
     rate = n + 1j * y
     times = np.unique(np.concatenate([low[low > 0], high[np.isfinite(high)]]))
     most = np.searchsorted(low, times, side="left")  # points before this time, at most and at least

@@ -50,7 +50,7 @@ def ks_quantiles(k: int) -> tuple[np.ndarray, float]:
     log_survival = np.log(survival[seen])
     falls = np.append(True, np.diff(np.minimum.accumulate(log_survival)) < 0)  # rounding may repeat a value, not more
     curve = interpolate.PchipInterpolator(-log_survival[falls], points[seen][falls])
-    inside = KS_LEVELS < above
+    inside = above > KS_LEVELS
     quantiles = np.full(len(KS_LEVELS), atom)
     quantiles[inside] = curve(-np.log(KS_LEVELS[inside]))
     return np.sqrt(k) * quantiles, above

@@ -77,8 +77,8 @@ def stable_index_rows(
 
     1. Zeros are left out of both means, and a sum in which only n < K1 values are not zero counts with ln n in place of
        ln K1: the same expectation, so that a share of exact zeros (dead units) costs no bias. Sums that are zero, or
-       not above the rounding of their terms, are left out and counted in ``zero_sums``. Simsekli et al. take ln(|x| + 2.2e-16), by which every zero counts as -36: Gaussian values with 40% of
-       zeros come out at alpha = 0.3.
+       not above the rounding of their terms, are left out and counted in ``zero_sums``. Simsekli et al. take
+       ln(|x| + 2.2e-16), by which every zero counts as -36: Gaussian values with 40% of zeros come out at alpha = 0.3.
     2. Without ``block`` K1 = floor(sqrt(L)), and the last L - K1 K2 values are dropped. Simsekli et al. take the
        largest divisor of L up to sqrt(L), the same for a square; but LeNet's 61,706 = 2 * 30,853 leaves them K1 = 2.
        The variance is smallest at K1 = 7, while a larger K1 is nearer to the limit law of values that are not stable.

@@ -58,9 +58,9 @@ def as_float(values: Any, what: str = "values") -> Tensor:
     out.
 
     Raises:
-        InputError: a masked value in an array of several dimensions, where leaving it out would move the others; sparse,
-            quantized, nested and meta tensors; complex numbers; objects, strings and dates; or nested lists of unequal
-            lengths.
+        InputError: a masked value in an array of several dimensions, where leaving it out would move the others;
+            sparse, quantized, nested and meta tensors; complex numbers; objects, strings and dates; or nested lists of
+            unequal lengths.
     """
     return _from_tensor(values, what) if isinstance(values, Tensor) else _shared(_from_array(values, what))
 
@@ -105,7 +105,9 @@ def _from_array(values: Any, what: str) -> np.ndarray:
             f"{what} must be numbers, got an array of {array.dtype} and shape {array.shape}: convert it, for "
             "instance by numpy.asarray(..., dtype=float)"
         )
-    return _narrowed(array, what) if array.dtype.itemsize > 8 else array.astype(array.dtype.newbyteorder("="), copy=False)
+    return (
+        _narrowed(array, what) if array.dtype.itemsize > 8 else array.astype(array.dtype.newbyteorder("="), copy=False)
+    )
 
 
 def _unmasked(values: np.ma.MaskedArray, what: str) -> np.ndarray:

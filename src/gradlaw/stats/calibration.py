@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from gradlaw.errors import count, significance
+from gradlaw.stats.gaussian import SHORTEST
 
 _ROUNDING = 1e-12  # relative: a distance this close to the smallest one is the smallest one
 
