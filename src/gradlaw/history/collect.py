@@ -97,6 +97,7 @@ def collect(
     reference = LoopEngine(problem, seed)
     findings = inspect_problem(problem, minibatches, reference)
     choice = choose_engine(engine, problem, minibatches, reference, findings)
+    alone = rounding_alone(problem, minibatches, findings.gradient, reference)
     target, folder = _target(placement, problem, iterations, stored)
     run = _Collection(target, choice, stored, transforms, findings.unused)
     losses = run.fill(progress)
@@ -116,7 +117,7 @@ def collect(
             "engine": choice.engine.name,
             "dtype": dtype_name(problem.dtype),
             "storage": run.storage.describe(),
-            "rounding_alone": rounding_alone(problem, minibatches, findings.gradient, reference),
+            "rounding_alone": alone,
             "transforms": [describe(transform) for transform in transforms],
         },
         notices=[
