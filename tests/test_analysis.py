@@ -1,6 +1,7 @@
 import base64
 import dataclasses
 import hashlib
+import html
 import json
 import os
 import re
@@ -184,8 +185,15 @@ def test_a_disk_that_will_be_full_is_refused_before_the_work(small_disk, capsys)
 def test_k_is_lowered_to_what_the_sizes_allow(problem):
     run = gl.analyze(problem, iterations=30, batch_size=2)
     assert run.settings["k"] == 30
-    assert any("K lowered from 1000 to 30" in notice for notice in run.notices)
+    assert {axis: tests.k for axis, tests in run.tests.items()} == {"dimension": 17, "iteration": 10}
+    for lowered in ("17 in dimension-wise tests", "10 in iteration-wise tests", "30 in fits of spectra"):
+        assert any(f"K lowered from 1,000 to {lowered}" in notice for notice in run.notices)
     assert any("iteration-wise Gaussian test on all 30 values" in notice for notice in run.notices)
+    asked = gl.analyze(problem, iterations=30, batch_size=2, k=25)  # as asked, and no verdict
+    assert {axis: tests.k for axis, tests in asked.tests.items()} == {"dimension": 25, "iteration": 25}
+    assert "more than a third of the 30 values" in asked.tests["iteration"].no_verdict
+    more = gl.analyze(problem, iterations=30, batch_size=2, k=40)  # which one direction has
+    assert {axis: tests.k for axis, tests in more.tests.items()} == {"dimension": 40, "iteration": 10}
     second, covariance, gaps = run.spectral_verdicts()
     assert (second.k, covariance.k, gaps.k) == (30, 29, 29)
     assert all(verdict.fit for verdict in (second, covariance, gaps))
@@ -239,9 +247,28 @@ def test_the_report_stands_alone_and_says_what_was_found(analysis, tmp_path):
     files = [(tmp_path / f"run/figures/{name}.svg").read_bytes() for name in ("gradients", "spectra")]
     assert [base64.b64decode(image) for image in images] == files
     assert "<script" not in page
-    tests = analysis.tests["dimension"]
-    assert f"power-law tails in {100 * tests.power_law_rate:.1f}% of 60 iterations" in page
-    assert f"({100 * tests.power_law_rate_calibrated:.1f}% at the calibrated level)" in page
+    assert "power-law tails in" not in page  # 53 and 60 values cannot show one
+    would = "series of 410 values with K = 136 would give a verdict, shorter ones none"
+    assert f"K = 20 is more than a third of the 53 values of a series; {would}" in page
+    assert f"% of Gaussian series of 60 values pass too at K = 20; {would}" in page
+
+
+def test_verdicts_stand_beside_those_of_gaussian_series(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 40), nn.Tanh(), nn.Linear(40, 3))
+    problem = gl.Problem(model, cross_entropy, (torch.randn(64, 20), torch.randint(3, (64,))))
+    run = gl.analyze(problem, iterations=300, batch_size=4)
+    run.save(tmp_path / "run")
+    across, along = run.tests["dimension"], run.tests["iteration"]
+    assert (across.no_verdict, along.no_verdict_calibrated) == (None, None)
+    for text in (html.unescape((tmp_path / "run/report.html").read_text()), " ".join(str(run).split())):
+        assert f"power-law tails in {100 * across.power_law_rate:.1f}% of 300 iterations (<1% of Gaussian" in text
+        calibrated = f"{100 * along.power_law_rate_calibrated:.1f}% of 963 parameters at the calibrated level"
+        assert f"power-law tails in {calibrated} (11% of Gaussian series pass too), no verdict at the published" in text
+        assert "44% of Gaussian series of 300 values pass too at K = 100" in text
+    record = json.loads((tmp_path / "run/analysis.json").read_text())["tests"]["iteration"]
+    assert record["power_law_rate_of_gaussian"] == along.power_law_rate_of_gaussian > 0.2
+    assert record["no_verdict"] == along.no_verdict
 
 
 def test_the_summary_fits_100_columns(analysis):

@@ -45,7 +45,7 @@ def test_layers_hold_the_rates_of_both_directions(history, analysis):
         assert whole.loc[axis, "gaussian_rate"] == tests.gaussian_rate
         assert whole.loc[axis, "mean_d_ks"] == tests.mean_d_ks
     norm = layers[(layers["axis"] == "dimension") & (layers["name"] == "LayerNorm")].iloc[0]
-    alone = gl.gradient_tests(np.asarray(history)[:, 140:180], "dimension", k=40, gaussian_k=30, seed=2)
+    alone = gl.gradient_tests(np.asarray(history)[:, 140:180], "dimension", k=13, gaussian_k=30, seed=2)
     assert norm["mean_d_ks"] == pytest.approx(alone.mean_d_ks)
 
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.report.numbers import with_error
+from gradlaw.report.tables import noise_rows
 from gradlaw.spectra import control_spectrum, gradient_noise_by_layer, spectrum_over_iterations
 from gradlaw.spectra.gram import gram_matrix
 from gradlaw.spectra.layer_signals import layer_signals
@@ -45,6 +46,57 @@ def test_noise_is_that_of_every_layer_but_for_its_ranks(history, analysis):
     assert analysis.noise.loc[layers, ranks].isna().all(axis=None)
     shares = analysis.noise.loc[layers, "trace"] / analysis.noise.loc[0, "trace"]
     assert shares.sum() == pytest.approx(1)
+
+
+def test_gradients_that_are_rounding_errors_have_no_noise_scale():
+    """A bias before a batch norm is taken off again; its gradient is zero but for rounding."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 3))
+    problem = gl.Problem(model, cross_entropy, (torch.randn(300, 12), torch.randint(3, (300,))))
+    run = gl.analyze(problem, iterations=40, batch_size=8)
+    rows = run.noise.set_index("name")
+    assert rows["degenerate"].to_dict() == {name: name == "0.bias" for name in rows.index}
+    assert float(gl.collect(problem, 40, 8).dimension(model[0].weight.numel()).abs().max()) > 0  # not zeros
+    deep = gradient_noise_by_layer(gl.collect(problem, 40, 8)).loc[("tensor", "0.bias")]
+    for row in (rows.loc["0.bias"], deep):
+        assert (row["trace"], row["noise_scale_unbiased"], row["signal_to_noise"]) == (0, 0, 0)
+    assert any(notice.startswith("no noise scale of 0.bias: the gradients are rounding err") for notice in run.notices)
+    assert ("0.bias", "16", "not above rounding", "-", "-", "-", "-", "-") in noise_rows(run.noise)
+
+
+def test_small_gradients_that_are_no_rounding_errors_keep_their_noise_scale():
+    """Ten layers of sigmoids: the first gradients have a share of the variance that rounding of the last also has."""
+    torch.manual_seed(0)
+    layers = [layer for _ in range(10) for layer in (nn.Linear(20, 20), nn.Sigmoid())]
+    problem = gl.Problem(
+        nn.Sequential(*layers, nn.Linear(20, 5)), cross_entropy, (torch.randn(300, 20), torch.randint(5, (300,)))
+    )
+    noise = gl.analyze(problem, iterations=40, batch_size=4).noise.set_index("name")
+    assert noise.loc["0.weight", "trace"] < 1e-14 * noise.loc["all", "trace"]
+    assert not noise["degenerate"].any()
+    assert np.isfinite(noise.loc["0.weight", "noise_scale"])
+
+
+def test_parameters_are_moved_for_a_moment_only():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    gl.collect(gl.Problem(model, cross_entropy, (torch.randn(300, 12), torch.randint(3, (300,)))), 5, 8)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_outliers_of_noise_are_explained_by_the_tensor_that_varies_most():
+    torch.manual_seed(0)
+    inputs = 0.02 * torch.randn(400, 30)  # so that the gradients of the readout's bias vary most by far
+    problem = gl.Problem(nn.Linear(30, 40), cross_entropy, (inputs, torch.randint(40, (400,))))
+    run = gl.analyze(problem, iterations=300, batch_size=4, k=250, controls=True)
+    counts = {verdict.matrix: verdict.outliers for verdict in run.control_verdicts()}
+    assert counts["permuted"] == counts["diagonal"] == 40
+    said = " ".join(str(run).split())
+    assert "Noise without correlations has leading eigenvalues above the line too: 40 (permuted) and 40 (dia" in said
+    assert "those of bias have" in said
+    assert "in 40 dimensions" in said
 
 
 def test_layer_signals_of_a_history_on_disk(problem, history, tmp_path):

@@ -1,4 +1,4 @@
-"""Train the networks that the paper's tables start from; writes checkpoints/NAME.safetensors and NAME.json.
+"""Train the networks that the paper's tables start from; writes src/gradlaw/checkpoints/NAME.safetensors and NAME.json.
 
 Each is made once: a checkpoint that is there is left alone, and a training that was interrupted goes on where it was.
 The recipes are those of the paper's appendix A; what a network is for stands beside it below.
@@ -22,7 +22,7 @@ from gradlaw.training import Recipe, default_recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import write_weights
 from gradlaw.zoo import ModelSettings
 
-CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[1] / "src/gradlaw/checkpoints"
 UNFINISHED = Path(__file__).parents[1] / "runs/checkpoints"
 SEED = 0
 TIMED_STEPS = 20

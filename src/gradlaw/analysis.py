@@ -10,25 +10,29 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gradlaw.by_value import ByValue
 from gradlaw.depth import Depth, look_deeper
-from gradlaw.errors import InputError
-from gradlaw.history import GradientHistory
-from gradlaw.history.reopen import collect_or_reopen
+from gradlaw.errors import InputError, count, significance
+from gradlaw.errors import seed as checked_seed
+from gradlaw.history import GradientHistory, collect
 from gradlaw.history.transforms import Transform
+from gradlaw.plain import plain
 from gradlaw.problem import ParameterSlice, Problem
-from gradlaw.progress import Progress
+from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
 from gradlaw.stats import GradientTests, gradient_tests
-from gradlaw.stats.arrays import check_alpha
 from gradlaw.stats.gaussian import SHORTEST
+from gradlaw.stats.power import lowered_k
 from gradlaw.stats.series import AXES
 from gradlaw.structure import measure_structure
 from gradlaw.verdicts import COVARIANCE, SpectralVerdict, spectral_verdict, spectral_verdicts
 
+K = 1000  # the paper's, where no other is asked for
 
-@dataclass(frozen=True)
-class RankedSeries:
+
+@dataclass(frozen=True, eq=False)
+class RankedSeries(ByValue):
     """One series in descending order of magnitude: the one of median KS distance, as an example to draw."""
 
     axis: str
@@ -36,8 +40,8 @@ class RankedSeries:
     magnitudes: np.ndarray
 
 
-@dataclass(frozen=True)
-class Analysis:
+@dataclass(frozen=True, eq=False)
+class Analysis(ByValue):
     """What :func:`analyze` measured.
 
     Attributes:
@@ -104,7 +108,7 @@ class Analysis:
         """
         from gradlaw.run_directory import save
 
-        save(self, Path(directory), force, progress or Progress(False))
+        save(self, Path(directory), force, progress or SILENT)
 
     @staticmethod
     def load(directory: str | Path) -> "Analysis":
@@ -133,7 +137,7 @@ def analyze(
     problem: Problem,
     iterations: int = 5000,
     batch_size: int = 1,
-    k: int = 1000,
+    k: int | None = None,
     gaussian_k: int = 100,
     alpha: float = 0.05,
     seed: int = 0,
@@ -153,15 +157,17 @@ def analyze(
         problem: model, loss and data at fixed parameters.
         iterations: T (paper: 5000).
         batch_size: B.
-        k: how many of the largest values every power-law test uses (paper: 1000); lowered to T or n where those are
-            smaller, with a notice.
-        gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered likewise.
+        k: how many of the largest values every power-law test uses. Default: 1000, as in the paper; in tests of series
+            at most a third of the series (n values across dimensions, T across iterations), for more is no tail and
+            gets no verdict (see :attr:`GradientTests.no_verdict`). One that is given is used wherever a series has so
+            many values. Spectra use at most min(T, n) eigenvalues. Where k is lowered a notice says so.
+        gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered to their length, with
+            a notice.
         alpha: significance level.
         seed: of the minibatches, of the Gaussian test's draws, of subsamples and of controls.
         engine: see :func:`gradlaw.collect`.
         transforms: see :func:`gradlaw.collect`.
-        store: see :func:`gradlaw.collect`; besides, the folder of a finished history of the same problem and settings
-            (what an interrupted run leaves, for one), which is then read instead of collected again.
+        store: see :func:`gradlaw.collect`. An interrupted run leaves its history in such a folder for the next to read.
         replacement: see :func:`gradlaw.collect`.
         depth: also test layer by layer, estimate other tail indices, compare with other families of tails and test
             Gaussianity on all iterations (see :class:`gradlaw.depth.Depth`); takes several times as long as the tests.
@@ -175,16 +181,18 @@ def analyze(
             fewer than 8 iterations, or a store that holds another history.
     """
     started = _now()
-    _check_settings(k, gaussian_k, alpha)
+    iterations, batch_size = count(iterations, "iterations", 2), count(batch_size, "batch_size")
+    k, gaussian_k = None if k is None else count(k, "k", 2), count(gaussian_k, "gaussian_k", SHORTEST)
+    alpha, seed = significance(alpha), checked_seed(seed)
     if depth and iterations < SHORTEST:
         raise InputError(f"an analysis in depth needs at least {SHORTEST} iterations, got {iterations}")
-    progress = progress or Progress(False)
-    history = collect_or_reopen(
+    progress = progress or SILENT
+    history = collect(
         problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
     )
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)
     tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
-    structure = measure_structure(history, problem, sizes.k, seed, controls, depth, progress)
+    structure = measure_structure(history, problem, sizes.of_spectra, seed, controls, depth, progress)
     examples = {axis: _median_series(history, tests[axis]) for axis in AXES}
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
@@ -197,7 +205,7 @@ def analyze(
         over_iterations=structure.over_iterations,
         controls=structure.controls,
         notices=history.notices + sizes.notices + structure.notices,
-        depth=look_deeper(history, tests, _tails(examples, structure.spectra), progress) if depth else None,
+        depth=look_deeper(history, tests, _tails(examples, structure.spectra, sizes), progress) if depth else None,
         started=started,
         finished=_now(),
     )
@@ -208,65 +216,79 @@ def _now() -> str:
 
 
 def _provenance(
-    problem: Problem, history: GradientHistory, sizes: "_Sizes", engine: str, k: int, gaussian_k: int, alpha: float
+    problem: Problem,
+    history: GradientHistory,
+    sizes: "_Sizes",
+    engine: str,
+    k: int | None,
+    gaussian_k: int,
+    alpha: float,
 ) -> dict[str, Any]:
     settings = history.settings | {
         "engine_asked": engine,
-        "k_asked": k,
-        "k": sizes.k,
+        "k_asked": K if k is None else k,
+        "k": sizes.of_spectra,
+        "k_of_series": sizes.k,
         "gaussian_k_asked": gaussian_k,
         "gaussian_k": sizes.gaussian_k,
         "alpha": alpha,
         "rounding": history.rounding,
     }
-    return {
+    described = {
         "settings": settings,
         "problem": problem.describe(),
         "versions": versions(),
         "machine": machine(problem.device),
     }
+    provenance: dict[str, Any] = plain(described, "provenance")
+    return provenance
 
 
-def _tails(examples: dict[str, RankedSeries], spectra: dict[str, Spectrum]) -> dict[str, np.ndarray]:
-    """The samples to compare with other families; eigenvalues down to the rank."""
-    tails = {f"{axis}-wise example": example.magnitudes.astype(np.float64) for axis, example in examples.items()}
-    return tails | {name: spectrum.eigenvalues[: spectrum.rank] for name, spectrum in spectra.items()}
+def _tails(
+    examples: dict[str, RankedSeries], spectra: dict[str, Spectrum], sizes: "_Sizes"
+) -> dict[str, tuple[np.ndarray, int]]:
+    """The samples to compare with other families, each with its K; eigenvalues down to the rank."""
+    tails = {f"{axis}-wise example": (e.magnitudes.astype(np.float64), sizes.k[axis]) for axis, e in examples.items()}
+    return tails | {name: (s.eigenvalues[: s.rank], min(sizes.of_spectra, s.rank)) for name, s in spectra.items()}
 
 
 @dataclass(frozen=True)
 class _Sizes:
-    k: int
+    k: dict[str, int]
+    of_spectra: int
     gaussian_k: dict[str, int | None]
     notices: list[str]
 
     @classmethod
-    def lowered(cls, k: int, gaussian_k: int, shape: tuple[int, int]) -> "_Sizes":
+    def lowered(cls, asked: int | None, gaussian_k: int, shape: tuple[int, int]) -> "_Sizes":
         """What the shape of the history allows of the sizes asked for."""
         iterations, dimensions = shape
         if dimensions < 2:
             raise InputError("a single parameter is analysed; the tests across dimensions need at least 2")
         notices = []
-        used = min(k, iterations, dimensions)
-        if used < k:
+        lengths = dict(zip(AXES, (dimensions, iterations), strict=True))
+        k = K if asked is None else asked
+        used = {axis: lowered_k(k, length) if asked is None or k > length else k for axis, length in lengths.items()}
+        notices += [
+            f"K lowered from {k:,} to {lowered:,} in {axis}-wise tests: a tail is at most a third of the "
+            f"{lengths[axis]:,} values of a series"
+            for axis, lowered in used.items()
+            if lowered < k
+        ]
+        of_spectra = min(k, iterations, dimensions)
+        if of_spectra < k:
             notices.append(
-                f"K lowered from {k} to {used}: there are T={iterations} iterations, n={dimensions} dimensions"
+                f"K lowered from {k:,} to {of_spectra:,} in fits of spectra: there are T={iterations} iterations, "
+                f"n={dimensions} dimensions"
             )
         gaussian: dict[str, int | None] = {}
-        for axis, length in zip(AXES, (dimensions, iterations), strict=True):
+        for axis, length in lengths.items():
             gaussian[axis] = min(gaussian_k, length) if length >= SHORTEST else None
             if length < SHORTEST:
                 notices.append(f"{axis}-wise Gaussian test left out: it needs {SHORTEST} values, a series has {length}")
             elif length < gaussian_k:
                 notices.append(f"{axis}-wise Gaussian test on all {length} values of a series instead of {gaussian_k}")
-        return cls(used, gaussian, notices)
-
-
-def _check_settings(k: int, gaussian_k: int, alpha: float) -> None:
-    check_alpha(alpha)
-    if k < 2:
-        raise InputError(f"k must be at least 2, got {k}")
-    if gaussian_k < SHORTEST:
-        raise InputError(f"gaussian_k must be at least {SHORTEST}, got {gaussian_k}")
+        return cls(used, of_spectra, gaussian, notices)
 
 
 def _test(
@@ -274,7 +296,7 @@ def _test(
 ) -> GradientTests:
     total = history.shape[AXES.index(axis)]
     with progress.stage(f"test {axis}-wise gradients", total) as advance:
-        return gradient_tests(history, axis, sizes.k, sizes.gaussian_k[axis], alpha, seed, advance=advance)
+        return gradient_tests(history, axis, sizes.k[axis], sizes.gaussian_k[axis], alpha, seed, advance=advance)
 
 
 def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:

@@ -174,7 +174,8 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--batch-size", "-B", type=int, default=10, help="samples in a minibatch (default: 10)")
     how.add_argument("--iterations", "-T", type=int, default=5000, help="number of minibatches (default: 5000)")
     how.add_argument("--replacement", action="store_true", help="draw minibatches with replacement")
-    how.add_argument("--k", "-K", type=int, default=1000, help="largest values in a power-law test (default: 1000)")
+    how.add_argument("--k", "-K", type=int, help="largest values in a power-law test (default: 1000, and at most a "
+                     "third of a series)")  # fmt: skip
     how.add_argument("--gaussian-k", type=int, default=100, help="values in a Gaussian test (default: 100)")
     how.add_argument("--alpha", type=float, default=0.05, help="significance level (default: 0.05)")
     how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")

@@ -87,7 +87,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         where.add_argument(f"--{name}", metavar="DIR", type=Path, help=f"folder of {name} (default: the hub)")
     where.add_argument("--offline", action="store_true", help="do not ask the hub for data sets without a folder")
     where.add_argument("--checkpoints", metavar="DIR", type=Path, default=PACKAGED, help="folder of trained networks "
-                       "(default: checkpoints of the repository)")  # fmt: skip
+                       "(default: those that come with gradlaw); an empty one trains all anew")  # fmt: skip
     where.add_argument("--store", metavar="DIR", type=Path, default=Path("runs/reproduce/store"), help="folder of "
                        "results (default: runs/reproduce/store)")  # fmt: skip
 
@@ -101,6 +101,11 @@ def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]
     for name, folder in given.items():
         if not folder.is_dir():
             raise InputError(f"--{name} {folder}: no such folder")
+    if not options.checkpoints.is_dir():
+        raise InputError(
+            f"no trained networks at {options.checkpoints}: give --checkpoints the folder of them, or an empty "
+            "folder to train all of them anew, which takes hours"
+        )
     data = DataSets.find(options.data_root, given, hub=not options.offline)
     store = Store(options.store)
     checkpoints = Checkpoints(store.checkpoints, (options.checkpoints,))

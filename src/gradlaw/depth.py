@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.history import GradientHistory
 from gradlaw.problem import layer_groups
 from gradlaw.progress import SILENT, Progress
@@ -26,8 +27,8 @@ SHORTEST_SUMMED = 4  # values of which the alpha-stable index can sum any
 LAYER_INDEX = ("axis", "group", "name")
 
 
-@dataclass(frozen=True)
-class Depth:
+@dataclass(frozen=True, eq=False)
+class Depth(ByValue):
     """What :func:`look_deeper` measured, as tables.
 
     Attributes:
@@ -59,19 +60,20 @@ class Depth:
 def look_deeper(
     history: GradientHistory,
     tests: Mapping[str, GradientTests],
-    tails: Mapping[str, np.ndarray],
-    progress: Progress = SILENT,
+    tails: Mapping[str, tuple[np.ndarray, int]],
+    progress: Progress | None = None,
 ) -> Depth:
     """Measure what :func:`gradlaw.analyze` leaves out for its cost.
 
     Args:
         history: the gradient history.
         tests: of its series, by axis; their k, seed and level are used throughout.
-        tails: samples whose tails to compare with other families, by name; each on its min(k, length) largest values.
+        tails: samples whose tails to compare with other families, by name, and how many of their largest values to use.
             Samples without that many positive and different values are left out.
         progress: where to show it.
     """
-    used = _usable_tails(tails, tests["dimension"].k)
+    progress = progress or SILENT
+    used = _usable_tails(tails)
     return Depth(
         layers=_layers(history, tests, progress),
         tail_indices=_tail_indices(history, tests, progress),
@@ -137,14 +139,13 @@ def _gaussianity(history: GradientHistory, progress: Progress) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _usable_tails(tails: Mapping[str, np.ndarray], k: int) -> dict[str, tuple[np.ndarray, int]]:
-    """The samples whose k largest magnitudes (all, if there are fewer) are positive and not all equal."""
+def _usable_tails(tails: Mapping[str, tuple[np.ndarray, int]]) -> dict[str, tuple[np.ndarray, int]]:
+    """The samples whose k largest magnitudes are positive and not all equal."""
     usable = {}
-    for name, values in tails.items():
-        used = min(k, len(values))
-        largest = np.sort(np.abs(values))[-used:]
-        if used > 1 and 0 < largest[0] < largest[-1]:
-            usable[name] = values, used
+    for name, (values, k) in tails.items():
+        largest = np.sort(np.abs(values))[-k:] if k else values
+        if k > 1 and 0 < largest[0] < largest[-1]:
+            usable[name] = values, k
     return usable
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradlaw import streams
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
+from gradlaw.errors import seed as checked_seed
 
 
 class Minibatches:
@@ -16,23 +17,19 @@ class Minibatches:
     for in any order and is always the same for the same seed.
 
     Raises:
-        InputError: T < 2, B < 1, or B > N without replacement.
+        InputError: T < 2, B < 1, or B > N without replacement; no integers; a seed outside 0 to 2^64 - 1.
     """
 
     def __init__(self, samples: int, batch_size: int, iterations: int, seed: int = 0, replacement: bool = False):
-        if iterations < 2:
-            raise InputError(f"iterations must be at least 2 (a covariance needs two gradients), got {iterations}")
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        iterations = count(iterations, "iterations", 2)  # a covariance needs two gradients
+        batch_size, seed = count(batch_size, "batch_size"), checked_seed(seed)
         if batch_size > samples and not replacement:
             raise InputError(
                 f"batch_size={batch_size} is larger than the data set (N={samples}); lower it to at most {samples}, "
                 "or sample with replacement"
             )
-        if seed < 0:
-            raise InputError(f"seed must not be negative, got {seed}")
         self.samples, self.batch_size, self.iterations = samples, batch_size, iterations
-        self.seed, self.replacement = seed, replacement
+        self.seed, self.replacement = seed, bool(replacement)
         self._epoch, self._permutation = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:

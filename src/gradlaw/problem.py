@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from gradlaw.errors import InputError
 from gradlaw.model_state import ModelState
+from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 
 Loss = Callable[[Any, Any], Tensor]
@@ -93,7 +94,7 @@ class Problem:
         self.model = _on_device(model, self.device)
         self.layout = _layout(self.model, parameters)
         self.data: Dataset | tuple[Any, Any] = _normalise_data(data)
-        self.data_description: dict[str, Any] = getattr(data, "description", {})
+        self.data_description = description_of(data)
         self.samples = _count_samples(self.data)
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.history import GradientHistory
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -13,15 +14,15 @@ from gradlaw.spectra.controls import CONTROLS, SpectraOverIterations
 from gradlaw.spectra.gradient import spectra_of_gram
 from gradlaw.spectra.history_gram import history_gram
 from gradlaw.spectra.layer_signals import layer_signals
-from gradlaw.spectra.noise import FEWEST_ITERATIONS
+from gradlaw.spectra.noise import FEWEST_ITERATIONS, tensors_of_rounding_alone
 from gradlaw.verdicts import COVARIANCE, SECOND_MOMENT
 
 _PARTS = (8, 4)  # of T, whose spectra are compared with that of T; a half would cost what these cost three times
 _FEWEST_EIGENVALUES = 4  # to fit at each of them
 
 
-@dataclass(frozen=True)
-class Structure:
+@dataclass(frozen=True, eq=False)
+class Structure(ByValue):
     """What :func:`measure_structure` measured.
 
     Attributes:
@@ -48,7 +49,7 @@ def measure_structure(
     seed: int = 0,
     controls: bool = False,
     depth: bool = False,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> Structure:
     """Measure everything that is in the Gram matrix, which is formed once.
 
@@ -61,6 +62,7 @@ def measure_structure(
         depth: also ranks and participation ratios layer by layer, at the cost of another dense Gram matrix.
         progress: where to show it.
     """
+    progress = progress or SILENT
     gram, rounding = history_gram(history, problem, progress)
     with progress.stage("eigenvalues of both spectra"):
         second, covariance = spectra_of_gram(gram, history.shape[1], rounding)
@@ -71,8 +73,20 @@ def measure_structure(
         noise=noise,
         over_iterations=_over_iterations(history, gram, covariance, k, seed, progress),
         controls={name: _control(history, name, seed, progress) for name in CONTROLS} if controls else {},
-        notices=[f"gradient noise left out: {left_out}"] if left_out else [],
+        notices=_notices(history, left_out),
     )
+
+
+def _notices(history: GradientHistory, left_out: str | None) -> list[str]:
+    if left_out:
+        return [f"gradient noise left out: {left_out}"]
+    alone = tensors_of_rounding_alone(history)
+    if not alone:
+        return []
+    return [
+        f"no noise scale of {', '.join(alone)}: the gradients are rounding errors and nothing else, which change "
+        "altogether when parameters move by their last digits (a bias that a normalisation takes off again?)"
+    ]
 
 
 def _why_no_noise(history: GradientHistory) -> str | None:

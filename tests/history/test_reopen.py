@@ -1,6 +1,7 @@
 """A finished history on disk is read in place of collecting the same again."""
 
 import copy
+import sys
 
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ def test_the_second_run_reads_what_the_first_one_left(problem, tmp_path, monkeyp
     store = tmp_path / "store"
     first = gl.analyze(problem, store=store, **SETTINGS)
     files = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
-    monkeypatch.setattr("gradlaw.history.reopen.collect", None)
+    monkeypatch.setattr(
+        sys.modules["gradlaw.history.collect"], "choose_engine", None
+    )  # what collecting cannot do without
     # What the tests and the figures depend on may differ: nothing of it is in the history.
     again = gl.analyze(problem, store=str(store), **(SETTINGS | {"k": 12, "alpha": 0.01}))
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*")} == files
@@ -35,6 +38,15 @@ def test_the_second_run_reads_what_the_first_one_left(problem, tmp_path, monkeyp
 def test_what_collect_left_is_read_too(problem, tmp_path):
     gl.collect(problem, 24, 4, seed=3, engine="loop", store=tmp_path / "store")
     assert gl.analyze(problem, store=tmp_path / "store", **SETTINGS).settings["engine"] == "loop"
+
+
+def test_collecting_twice_into_one_folder_reads_what_is_there(problem, tmp_path):
+    first = gl.collect(problem, 24, 4, seed=3, store=tmp_path / "store")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")}
+    assert gl.collect(problem, np.int64(24), np.int32(4), torch.tensor(3), store=tmp_path / "store") == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")} == files
+    with pytest.raises(gl.InputError, match="seed is 3, not 4"):
+        gl.collect(problem, 24, 4, seed=4, store=tmp_path / "store")
 
 
 @pytest.mark.parametrize(

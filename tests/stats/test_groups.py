@@ -27,20 +27,33 @@ def _columns(name: str) -> np.ndarray:
 
 
 def test_dimension_wise_a_group_is_tested_as_if_it_were_the_whole_model(history):
-    frame = rates_by_group(history, GROUPS, "dimension", k=20, gaussian_k=24, seed=3)
-    assert list(frame.index) == ["all", "left", "both ends"]  # a single dimension has no distribution across
-    for name in frame.index:
-        alone = gl.gradient_tests(history[:, _columns(name)], "dimension", k=20, gaussian_k=24, seed=3).scalars()
-        assert frame.loc[name, "dimensions"] == len(_columns(name))
+    groups = GROUPS | {"most": [slice(0, 10), slice(20, 45)]}
+    frame = rates_by_group(history, groups, "dimension", k=10, gaussian_k=24, seed=3)
+    assert list(frame.index) == ["all", "left", "both ends", "most"]  # a single dimension has no distribution across
+    for name in ("all", "most"):
+        chosen = np.concatenate([np.arange(r.start, r.stop) for r in groups[name]])
+        alone = gl.gradient_tests(history[:, chosen], "dimension", k=10, gaussian_k=24, seed=3).scalars()
+        assert frame.loc[name, "dimensions"] == len(chosen)
         for key, value in alone.items():
             assert frame.loc[name, key] == value, key
 
 
-def test_k_is_lowered_to_the_size_of_the_group(history):
-    frame = rates_by_group(history, GROUPS | {"few": [slice(0, 7)]}, "dimension", k=40, gaussian_k=30)
-    assert frame["k"].to_dict() == {"all": 40, "left": 25, "both ends": 25, "few": 7}
-    assert frame["gaussian_k"].dropna().to_dict() == {"all": 30, "left": 25, "both ends": 25}
-    assert np.isnan(frame.loc["few", "gaussian_rate"])
+def test_k_is_lowered_to_a_third_of_the_group(history):
+    frame = rates_by_group(history, GROUPS | {"most": [slice(0, 35)]}, "dimension", k=40, gaussian_k=30)
+    assert frame["k"].dropna().to_dict() == {"all": 20, "most": 11}
+    assert frame["gaussian_k"].dropna().to_dict() == {"all": 30, "left": 25, "both ends": 25, "most": 30}
+
+
+def test_groups_of_too_few_values_have_no_power_law(history):
+    groups = {"all": [slice(0, 60)], "29": [slice(0, 29)], "30": [slice(0, 30)], "7": [slice(0, 7)]}
+    frame = rates_by_group(history, groups, "dimension", k=40, gaussian_k=30, seed=3)
+    columns = ["power_law_rate", "power_law_rate_calibrated", "mean_d_ks", "d_critical", "k"]
+    assert frame[columns].notna().all(axis=1).to_dict() == {"all": True, "29": False, "30": True, "7": False}
+    assert frame[columns].isna().all(axis=1).to_dict() == {"all": False, "29": True, "30": False, "7": True}
+    assert frame.loc["30", "no_verdict"].startswith("100% of Gaussian series of 30 values pass too at K = 10")
+    alone = gl.gradient_tests(history[:, :29], "dimension", k=9, gaussian_k=29, seed=3)
+    assert frame.loc["29", "gaussian_rate"] == alone.gaussian_rate
+    assert np.isnan(frame.loc["7", "gaussian_rate"])
 
 
 def test_iteration_wise_rates_are_over_the_dimensions_of_the_group(history):

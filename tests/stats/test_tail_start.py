@@ -89,7 +89,7 @@ def test_tensors_come_back_as_tensors():
 
 
 def test_the_bootstrap_agrees_with_a_plain_one():
-    values, smallest, samples = _kinked(60, 30, 0.7, seed=5), 10, 150
+    values, smallest, samples = _kinked(60, 30, 0.7, seed=5), 10, 80
     distances = _every_tail(values, smallest)
     k, observed = min(distances.items(), key=lambda item: item[1])
     ordered = np.sort(values)[::-1]

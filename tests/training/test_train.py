@@ -241,6 +241,6 @@ def test_checkpoints_record_every_setting(tmp_path):
 def test_real_mnist_is_learnt(mnist_folder):
     data, test = (gl.load_data(str(mnist_folder), split) for split in ("train", "test"))
     model = gl.build_model("lenet", data.sample_shape, data.classes)
-    some = data.inputs[:10_000], data.targets[:10_000]
+    some = data.inputs[:6000], data.targets[:6000]
     run = train(model, cross_entropy, some, test.tensors, Recipe("adam", 0.001, epochs=1, batch_size=32))
     assert run.test.accuracy > 0.9

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradlaw import streams
+from gradlaw.by_value import ByValue
 from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operator import CurvatureOperator
 from gradlaw.errors import InputError
@@ -21,8 +22,8 @@ from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 _BLOCK = 32  # vectors multiplied at once
 
 
-@dataclass(frozen=True)
-class CurvatureComparison:
+@dataclass(frozen=True, eq=False)
+class CurvatureComparison(ByValue):
     """The k leading eigenvalues of the Hessian H and of the gradient covariance C of batch size B.
 
     Were C = H / B, as is believed of minima (paper Eq. 3), all ratios would be 1 and all angles 0.
@@ -107,8 +108,8 @@ def _overlap(hessian: Eigenpairs, covariance: Spectrum, count: int) -> SubspaceO
     return subspace_overlap(hessian.vectors[:count], covariance.eigenvectors(count).vectors)
 
 
-@dataclass(frozen=True)
-class HessianSplit:
+@dataclass(frozen=True, eq=False)
+class HessianSplit(ByValue):
     """The Hessian as generalised Gauss-Newton plus residual, H = G + R.
 
     For an eigenvector v of H the eigenvalue is the sum of both quadratic forms, v^T G v + v^T R v.
@@ -151,7 +152,7 @@ def split_hessian(
     probes: int = 20,
     tol: float = 1e-4,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> HessianSplit:
     """Split the Hessian, its eigenvalues and its trace into generalised Gauss-Newton and residual.
 
@@ -168,6 +169,7 @@ def split_hessian(
     Raises:
         InputError: no eigenvectors were kept, fewer than 2 probes, or operators of different sizes.
     """
+    progress = progress or SILENT
     if pairs.vectors is None:
         raise InputError("the split needs the eigenvectors of the Hessian: compute them with keep_vectors=True")
     if probes < 2:

@@ -8,10 +8,12 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
+from gradlaw.by_value import ByValue, equal
 from gradlaw.curvature.basis import Basis
 from gradlaw.curvature.lanczos import Lanczos
 from gradlaw.curvature.operator import CurvatureOperator, as_operator
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
+from gradlaw.errors import seed as checked_seed
 from gradlaw.progress import SILENT, Progress
 from gradlaw.spectra.noise import Estimate
 from gradlaw.streams import QUADRATURE
@@ -27,9 +29,15 @@ class DensityCurve(NamedTuple):
     density: np.ndarray
     standard_error: np.ndarray
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and equal(tuple(self), tuple(other))
 
-@dataclass(frozen=True)
-class SpectralDensity:
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralDensity(ByValue):
     """The spectral density (1/n) sum_i delta(x - lambda_i) of a symmetric matrix, estimated from random probes.
 
     Every estimate is the mean over probes; its standard error is theirs, infinite with a single probe.
@@ -81,7 +89,7 @@ class SpectralDensity:
 
 
 def spectral_density(
-    matrix: Any, *, probes: int = 10, steps: int = 100, seed: int = 0, progress: Progress = SILENT
+    matrix: Any, *, probes: int = 10, steps: int = 100, seed: int = 0, progress: Progress | None = None
 ) -> SpectralDensity:
     """Stochastic Lanczos quadrature (Ubaru, Chen, Saad 2017; Ghorbani, Krishnan, Xiao 2019).
 
@@ -104,8 +112,8 @@ def spectral_density(
         >>> round(density.trace.value, 6), round(density.count_above(4).value, 6)
         (8.0, 1.0)
     """
-    if probes < 1 or steps < 2:
-        raise InputError(f"a density needs at least 1 probe and 2 steps, got probes={probes}, steps={steps}")
+    progress = progress or SILENT
+    probes, steps, seed = count(probes, "probes"), count(steps, "steps", 2), checked_seed(seed)
     operator = as_operator(matrix)
     n = operator.dimensions
     steps = min(steps, n)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.curvature.basis import Basis
 from gradlaw.curvature.checkpoint import Checkpoint
 from gradlaw.curvature.lanczos import NEGLIGIBLE, Lanczos
@@ -19,15 +20,16 @@ from gradlaw.curvature.operator import CurvatureOperator, as_operator
 from gradlaw.curvature.projection import PREFERENCE
 from gradlaw.curvature.room import room_for
 from gradlaw.curvature.search import Search
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
+from gradlaw.errors import seed as checked_seed
 from gradlaw.progress import SILENT, Advance, Progress
 
 _BLOCK = 8  # eigenvectors multiplied at a time
 _QUIET_SECONDS = 60.0  # between two lines about the state of a run
 
 
-@dataclass(frozen=True)
-class Eigenpairs:
+@dataclass(frozen=True, eq=False)
+class Eigenpairs(ByValue):
     """k eigenpairs of a symmetric n x n matrix A, the largest, smallest, or largest in magnitude.
 
     Attributes:
@@ -81,7 +83,7 @@ def eigenpairs(
     memory: float | None = None,
     checkpoint: str | Path | None = None,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> Eigenpairs:
     """The k extreme eigenpairs of a symmetric matrix, by Lanczos with full reorthogonalisation.
 
@@ -117,8 +119,12 @@ def eigenpairs(
         >>> pairs.eigenvalues.round(6), bool(pairs.converged.all())
         (array([3., 3., 1.]), True)
     """
+    progress = progress or SILENT
     operator = as_operator(matrix)
-    k = _check(operator, k, which, tol, measure, max_products)
+    seed, tol = checked_seed(seed), float(tol)
+    measure = None if measure is None else count(measure, "measure", 0)
+    max_products = None if max_products is None else count(max_products, "max_products")
+    k = _check(operator, count(k, "k"), which, tol, max_products)
     described = {name: value for name, value in operator.describe().items() if name != "notices"}
     settings = {"operator": described, "k": k, "which": which, "tol": tol, "seed": seed,
                 "measure": measure, "max_products": max_products}  # fmt: skip
@@ -139,18 +145,12 @@ def eigenpairs(
     return result
 
 
-def _check(
-    operator: CurvatureOperator, k: int, which: str, tol: float, measure: int | None, max_products: int | None
-) -> int:
-    if k < 1:
-        raise InputError(f"k must be at least 1, got {k}")
+def _check(operator: CurvatureOperator, k: int, which: str, tol: float, max_products: int | None) -> int:
     if which not in PREFERENCE:
         raise InputError(f"which must be one of {', '.join(PREFERENCE)}, got {which!r}")
     attainable = max(2 * torch.finfo(operator.dtype).eps, 2 * NEGLIGIBLE)
     if tol < attainable:
         raise InputError(f"tol={tol:g} is out of reach with {operator.dtype} products; give at least {attainable:.1g}")
-    if measure is not None and measure < 0:
-        raise InputError(f"measure must not be negative, got {measure}")
     k = min(k, operator.dimensions)
     if max_products is not None and max_products < k:
         raise InputError(f"k={k} eigenpairs take at least {k} products, and max_products is {max_products}")

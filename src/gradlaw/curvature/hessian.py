@@ -32,7 +32,7 @@ def hessian(
     seed: int = 0,
     dtype: torch.dtype | None = None,
     memory: int | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> "LossCurvature":
     """The Hessian of the mean loss at theta: H = (1/S) sum of the Hessians of S samples, by exact products.
 
@@ -61,6 +61,7 @@ def hessian(
         >>> H @ torch.tensor([1.0, 0.0])  # of (1/2) sum (x theta)^2: sum x x^T
         tensor([2., 2.])
     """
+    progress = progress or SILENT
     return _build(HESSIAN, problem, samples, batch_size, seed, dtype, memory, progress)
 
 
@@ -72,13 +73,14 @@ def gauss_newton(
     seed: int = 0,
     dtype: torch.dtype | None = None,
     memory: int | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> "LossCurvature":
     """The generalised Gauss-Newton matrix G = (1/S) sum J^T H_out J (Schraudolph 2002); arguments as for the Hessian.
 
     J is the Jacobian of the model's outputs in theta and H_out the Hessian of the loss in the outputs. H - G is what
     the curvature of the model itself adds. For cross entropy of a softmax G is the Fisher information matrix.
     """
+    progress = progress or SILENT
     return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, progress)
 
 

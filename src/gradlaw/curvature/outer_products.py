@@ -83,7 +83,7 @@ def empirical_fisher(
     centred: bool = False,
     seed: int = 0,
     store: str | Path | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> OuterProducts:
     """The empirical Fisher matrix F = (1/S) sum g_i g_i^T of the gradients of single samples with their own labels.
 
@@ -99,6 +99,7 @@ def empirical_fisher(
     Raises:
         InputError: whatever ``collect`` refuses at batch size 1, batch norm in training mode among it.
     """
+    progress = progress or SILENT
     chosen = choose_samples(problem, samples, None, seed)
     history = collect(problem, len(chosen.indices), 1, seed, store=store, progress=progress)
     name = "centred empirical Fisher" if centred else "empirical Fisher"
@@ -112,7 +113,7 @@ def monte_carlo_fisher(
     draws: int = 1,
     seed: int = 0,
     store: str | Path | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> OuterProducts:
     """An estimate of the Fisher matrix: (1/(S d)) sum g g^T with labels drawn from the model's own distribution.
 
@@ -129,6 +130,7 @@ def monte_carlo_fisher(
     Raises:
         InputError: a loss or an output that gives no distribution of labels, or whatever ``collect`` refuses.
     """
+    progress = progress or SILENT
     if draws < 1:
         raise InputError(f"draws must be at least 1, got {draws}")
     if not _is_cross_entropy(problem.loss):

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlaw.errors import InputError
+from gradlaw.by_value import ByValue
+from gradlaw.errors import InputError, count
+from gradlaw.errors import seed as checked_seed
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
 
-@dataclass(frozen=True)
-class Samples:
+@dataclass(frozen=True, eq=False)
+class Samples(ByValue):
     """The samples of a mean loss.
 
     Attributes:
@@ -42,18 +44,20 @@ def choose_samples(problem: Problem, samples: int | None, batch_size: int | None
     Raises:
         InputError: more samples than there are, fewer than one, or a minibatch larger than them.
     """
-    chosen = problem.samples if samples is None else samples
+    seed = checked_seed(seed)
+    chosen = problem.samples if samples is None else count(samples, "samples")
     if not 1 <= chosen <= problem.samples:
         raise InputError(f"samples={samples} of N={problem.samples} were asked for; give 1 to {problem.samples}")
     if batch_size is None:
         if chosen == problem.samples:
             return Samples(np.arange(chosen), seed)
         return Samples(Minibatches(problem.samples, chosen, 2, seed)[0], seed)
-    if not 1 <= batch_size <= chosen:
+    batch_size = count(batch_size, "batch_size")
+    if batch_size > chosen:
         raise InputError(f"batch_size={batch_size} must be at least 1 and at most the {chosen} samples chosen")
-    count = chosen // batch_size
-    minibatches = Minibatches(problem.samples, batch_size, max(2, count), seed)
-    notices = [f"the loss is the mean over {count:,} fixed minibatches of {batch_size} (seed {seed})"]
+    groups = chosen // batch_size
+    minibatches = Minibatches(problem.samples, batch_size, max(2, groups), seed)
+    notices = [f"the loss is the mean over {groups:,} fixed minibatches of {batch_size} (seed {seed})"]
     if chosen % batch_size:
         notices.append(f"the remainder of {chosen % batch_size} samples is left out")
-    return Samples(np.stack([minibatches[t] for t in range(count)]), seed, tuple(notices))
+    return Samples(np.stack([minibatches[t] for t in range(groups)]), seed, tuple(notices))

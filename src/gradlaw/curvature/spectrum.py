@@ -13,7 +13,7 @@ from gradlaw.progress import SILENT, Progress
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HessianSpectrum(Eigenpairs):
     """The :class:`~gradlaw.curvature.eigenpairs.Eigenpairs` of a Hessian; made by :func:`hessian_spectrum`."""
 
@@ -48,7 +48,7 @@ def hessian_spectrum(
     memory: float | None = None,
     checkpoint: str | Path | None = None,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> HessianSpectrum:
     """The k extreme eigenvalues of the Hessian of the mean loss at theta, with their residuals.
 
@@ -72,6 +72,7 @@ def hessian_spectrum(
     Raises:
         InputError: as ``hessian`` and ``eigenpairs``.
     """
+    progress = progress or SILENT
     operator = hessian(problem, samples, batch_size=batch_size, seed=seed, dtype=dtype, progress=progress)
     pairs = eigenpairs(
         operator, k, which, tol=tol, measure=measure, keep_vectors=keep_vectors, memory=memory, checkpoint=checkpoint,

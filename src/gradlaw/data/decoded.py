@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradlaw.by_value import ByValue
 from gradlaw.data.location import Location
 from gradlaw.data.moments import Moments
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 
 
-@dataclass(frozen=True)
-class Decoded:
+@dataclass(frozen=True, eq=False)
+class Decoded(ByValue):
     """Values (N, C, H, W) or (N, F) as stored, class indices (N,), and the moments of the values."""
 
     values: np.ndarray

@@ -22,7 +22,7 @@ def load_data(
     inputs: Sequence[str] | None = None,
     normalise: str = "channel",
     cache: bool = True,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> LabelledTensors:
     """Load a labelled data set and normalise it to zero mean and unit variance (paper appendix A.3, A.4).
 
@@ -50,6 +50,7 @@ def load_data(
         InputError: no such data set, split or column, no label; broken files, images of mixed sizes, missing or
             non-finite values, labels that are no classes, each with its file and row (counted from 0).
     """
+    progress = progress or SILENT
     check_normalise(normalise)
     location = locate(spec)
     if location.kind == "text":

@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.data.labelled import NORMALISATIONS, Normalisation
 from gradlaw.errors import InputError
 
 _BLOCK = 2**22  # values at a time in float64
 
 
-@dataclass(frozen=True)
-class Moments:
+@dataclass(frozen=True, eq=False)
+class Moments(ByValue):
     """Mean and standard deviation over samples, at every position of a sample: (C, H, W) or (F,), float64.
 
     Exactly 0 is the deviation of what is constant, whatever the rounding of its mean.

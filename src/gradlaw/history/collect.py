@@ -15,8 +15,10 @@ from gradlaw.history.engines import ENGINES, EngineChoice, choose_engine
 from gradlaw.history.finite import check_finite
 from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.loop import LoopEngine
-from gradlaw.history.placement import Placement, place
+from gradlaw.history.placement import MEMORY, Placement, place
 from gradlaw.history.preflight import check_unchanged, inspect_problem
+from gradlaw.history.reopen import reopen
+from gradlaw.history.rounding_alone import rounding_alone
 from gradlaw.history.storage import Storage, dtype_name, storage_dtype
 from gradlaw.history.transforms import (
     Adam,
@@ -45,7 +47,7 @@ def collect(
     replacement: bool = False,
     dtype: torch.dtype | str | None = None,
     *,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> GradientHistory:
     """Collect the gradients of ``iterations`` seeded minibatches at fixed parameters.
 
@@ -60,8 +62,9 @@ def collect(
             one that costs least and takes the model. All are compared with the loop on the first minibatches.
         transforms: what an optimiser would make of the gradients at fixed parameters, applied from left to right:
             clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
-        store: ``"memory"``, a new folder to keep the history in (see :meth:`GradientHistory.open`), or None: memory if
-            it takes up to half of what is free, else a temporary folder that goes with the history.
+        store: ``"memory"``, a folder to keep the history in (see :meth:`GradientHistory.open`), or None: memory if it
+            takes up to half of what is free, else a temporary folder that goes with the history. A folder that holds
+            the finished history of the same problem and settings is read instead of collecting once more.
         replacement: draw each minibatch independently instead of by shuffled epochs.
         dtype: type to store gradients in: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``. Default: the
             one they are computed in. The error of a narrower one is measured: it raises ``history.rounding``, and with
@@ -73,14 +76,20 @@ def collect(
 
     Raises:
         InputError: settings that do not fit the data, whatever the first minibatch shows (see
-            :func:`~gradlaw.history.preflight.inspect_problem`), a history that does not fit in memory, an engine that
-            disagrees with the reference, or a loss or gradient in any iteration that is not finite, or beyond the range
-            of ``dtype``.
+            :func:`~gradlaw.history.preflight.inspect_problem`), a history that does not fit in memory, a folder that
+            holds another history or something else, an engine that disagrees with the reference, or a loss or gradient
+            in any iteration that is not finite, or beyond the range of ``dtype``.
     """
+    progress = progress or SILENT
     if engine not in ENGINES:
         raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     check_order(transforms)
     minibatches = Minibatches(problem.samples, batch_size, iterations, seed, replacement)
+    iterations, batch_size, seed = minibatches.iterations, minibatches.batch_size, minibatches.seed
+    if store is not None and store != MEMORY and disk.holds_store(Path(store)):
+        history = reopen(Path(store), problem, minibatches, engine, transforms, dtype)
+        progress.say(f"read the gradient history that {store} holds: same problem, same settings")
+        return history
     stored = storage_dtype(dtype, problem.dtype)
     placement = place(store, problem, iterations, stored)
     if placement.announcement:
@@ -88,6 +97,7 @@ def collect(
     reference = LoopEngine(problem, seed)
     findings = inspect_problem(problem, minibatches, reference)
     choice = choose_engine(engine, problem, minibatches, reference, findings)
+    alone = rounding_alone(problem, minibatches, findings.gradient, reference)
     target, folder = _target(placement, problem, iterations, stored)
     run = _Collection(target, choice, stored, transforms, findings.unused)
     losses = run.fill(progress)
@@ -103,10 +113,11 @@ def collect(
             "batch_size": batch_size,
             "samples": problem.samples,
             "seed": seed,
-            "replacement": replacement,
+            "replacement": minibatches.replacement,
             "engine": choice.engine.name,
             "dtype": dtype_name(problem.dtype),
             "storage": run.storage.describe(),
+            "rounding_alone": alone,
             "transforms": [describe(transform) for transform in transforms],
         },
         notices=[

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.history.disk import DiskGradients, open_store
 from gradlaw.problem import ParameterSlice
 from gradlaw.stats.arrays import as_float
 from gradlaw.stats.series import series_blocks
 
 
-@dataclass(frozen=True)
-class GradientHistory:
+@dataclass(frozen=True, eq=False)
+class GradientHistory(ByValue):
     """The gradients of T minibatches at fixed parameters, stored as T rows of n; the paper's G is its transpose.
 
     ``history[t]`` and ``history[a:b]`` are gradients, of shape (n,) and (b - a, n); ``history.dimension(i)`` is what

@@ -8,54 +8,41 @@ import torch
 
 from gradlaw.errors import InputError
 from gradlaw.history import disk
-from gradlaw.history.collect import collect
 from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.loop import LoopEngine
-from gradlaw.history.placement import MEMORY
 from gradlaw.history.storage import dtype_name, storage_dtype
 from gradlaw.history.transforms import Transform, describe
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
-from gradlaw.progress import SILENT, Progress
 
 _OF_PROBLEM = ("mode", "loss", "dimensions", "parameters_not_analysed", "parameters_sha256", "randomness")
 _OF_DATA = ("samples", "sha256")
 _LOSS_TOLERANCE = 1e-4  # relative; engines and devices agree far better
 
 
-def collect_or_reopen(
+def reopen(
+    folder: Path,
     problem: Problem,
-    iterations: int,
-    batch_size: int,
-    seed: int,
+    minibatches: Minibatches,
     engine: str,
     transforms: Sequence[Transform],
-    store: str | Path | None,
-    replacement: bool,
     dtype: torch.dtype | str | None,
-    *,
-    progress: Progress = SILENT,
 ) -> GradientHistory:
-    """:func:`gradlaw.collect`, unless ``store`` is the folder of a finished history of the same problem and settings.
+    """The finished history in a folder, if it is what :func:`gradlaw.collect` would collect with the same arguments.
 
     Raises:
-        InputError: as :func:`gradlaw.collect`, or a folder that holds another history, or an unfinished one.
+        InputError: the folder holds another history, or an unfinished one.
     """
-    if store is None or store == MEMORY or not disk.holds_store(Path(store)):
-        return collect(problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype,
-                       progress=progress)  # fmt: skip
     asked = {
-        "iterations": iterations,
-        "batch_size": batch_size,
-        "seed": seed,
-        "replacement": replacement,
+        "iterations": minibatches.iterations,
+        "batch_size": minibatches.batch_size,
+        "seed": minibatches.seed,
+        "replacement": minibatches.replacement,
         "transforms": [describe(transform) for transform in transforms],
         "stored as": dtype_name(storage_dtype(dtype, problem.dtype)),
         "engine": engine,
     }
-    history = _reopened(Path(store), problem, asked)
-    progress.say(f"read the gradient history that {store} holds: same problem, same settings")
-    return history
+    return _reopened(folder, problem, asked)
 
 
 def _reopened(folder: Path, problem: Problem, asked: dict[str, Any]) -> GradientHistory:

@@ -14,7 +14,7 @@ from gradlaw.training import Checkpoint, Recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import latest
 from gradlaw.zoo import MODELS, ModelSettings
 
-PACKAGED = Path(gradlaw.__file__).parents[2] / "checkpoints"
+PACKAGED = Path(gradlaw.__file__).parent / "checkpoints"
 
 
 class Checkpoints:

@@ -10,12 +10,14 @@ from gradlaw.paper.tables import TESTS, Row, Table
 from gradlaw.paper.training_caveat import learnt_nothing
 from gradlaw.paper.words import DASH, spread, verdict
 from gradlaw.report.numbers import number, percent, yes
+from gradlaw.report.tables import by_chance
+from gradlaw.stats.power import false_alarm_rates
 
 Cells = tuple[str, ...]
 _OF_MEASUREMENT = ("mean_d_ks", "d_ks", "d_c", "is_power_law", "s", "power_law_rate", "mean_p_value", "gaussian_rate",
                    "k", "axis")  # fmt: skip
 TESTS_HEADER = (
-    "d_KS pub.", "d_KS", "d_KS all", "d_c", "rate pub.", "rate", "d_c cal.", "rate cal.", "p pub.", "p",
+    "d_KS pub.", "d_KS", "d_KS all", "d_c", "rate pub.", "rate", "d_c cal.", "rate cal.", "by chance", "p pub.", "p",
     "Gauss pub.", "Gauss", "ceiling", "degenerate",
 )  # fmt: skip
 SPECTRUM_HEADER = (
@@ -70,10 +72,16 @@ def _tests_cells(line: dict[str, Any], row: Row, records: Sequence[dict[str, Any
     return [
         number(line["mean_d_ks"]), of("mean_d_ks"), of("mean_d_ks_all"), of("d_critical"),
         percent(line["power_law_rate"]), of("power_law_rate", True),
-        of("d_critical_calibrated"), of("power_law_rate_calibrated", True),
+        of("d_critical_calibrated"), of("power_law_rate_calibrated", True), _by_chance(tests),
         number(line["mean_p_value"]), of("mean_p_value"),
         percent(line["gaussian_rate"]), of("gaussian_rate", True), of("gaussian_ceiling", True), of("degenerate", True),
     ]  # fmt: skip
+
+
+def _by_chance(tests: Sequence[dict[str, Any]]) -> str:
+    """The shares of Gaussian series that pass both verdicts: a matter of sizes alone, so also of results without it."""
+    rates = {false_alarm_rates(t["length"], t["k"], t["alpha"]) for t in tests}
+    return ", ".join(by_chance(*each) for each in sorted(rates)) or DASH
 
 
 def _spectrum_cells(line: dict[str, Any], row: Row, records: Sequence[dict[str, Any]]) -> list[str]:

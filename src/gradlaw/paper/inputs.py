@@ -43,12 +43,13 @@ class DataSets:
             self._missing[name] = self._look_for(name)
         return self._missing[name]
 
-    def load(self, point: Point, samples: int | None, seed: int, progress: Progress = SILENT) -> LabelledTensors:
+    def load(self, point: Point, samples: int | None, seed: int, progress: Progress | None = None) -> LabelledTensors:
         """The training data of a point, under the data set's public name, with its label noise.
 
         Raises:
             InputError: as ``load_data`` and ``corrupt_labels``.
         """
+        progress = progress or SILENT
         name = point.data
         if name not in self._loaded:
             data = load_data(str(self.folders.get(name, name)), progress=progress)

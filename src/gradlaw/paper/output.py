@@ -19,6 +19,7 @@ from gradlaw.report.numbers import yes
 CLAIMS_HEADER = ("claim", "outcome", "calibrated", "checks", "calibrated checks", "measured", "statistic")
 LEGEND = (
     "pub.: as published; cal.: calibrated, with the critical distance for an exponent that is fitted to the same data. "
+    "By chance: the share of Gaussian series of this length and K that pass either; above 20% a rate is no finding. "
     "A spectrum is not a sample: its verdict says as straight as a power law on log-log axes, not drawn from one."
 )
 

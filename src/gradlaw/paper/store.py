@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import psutil
 
+from gradlaw.by_value import ByValue
 from gradlaw.paper.measurement import Measurement
 
 RECORD, ARRAYS = "result.json", "arrays.npz"
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, eq=False)
+class Result(ByValue):
     """What a measurement found: scalars as plain data, and arrays by name."""
 
     record: dict[str, Any]

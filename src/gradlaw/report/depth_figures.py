@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradlaw.report.drawing import BLUE, GREY, PALE, RED, STYLE
+from gradlaw.report.drawing import BLUE, GREY, PALE, RED, STYLE, mark_k
 from gradlaw.stats.tail_index import hill_curve
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def draw_tail_indices(analysis: Analysis) -> Figure:
         left.legend()
         for (axis, example), colour in zip(analysis.examples.items(), (RED, BLUE), strict=True):
             _hill_plot(right, example.magnitudes, colour, f"{axis}-wise, example")
-        right.axvline(analysis.settings["k"], color=GREY, lw=0.8, ls=":", label=f"K = {analysis.settings['k']:,}")
+        mark_k(right, [tests.k for tests in analysis.tests.values()])
         right.set(xscale="log", xlabel="values in the tail, K", ylabel="Hill estimate of $\\alpha$ = 1/s")
         right.set_title("Hill plots of the example series", loc="left")
         right.legend()

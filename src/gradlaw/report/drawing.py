@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable
 
 import matplotlib
 import numpy as np
@@ -78,16 +79,22 @@ def fitted_line(axes: Axes, fit: PowerLawFit, colour: str) -> None:
     axes.plot(ranks, fit.lambda_min * (fit.k / ranks) ** fit.s, color=colour, lw=1.3, ls="--", label=label)
 
 
-def finish(axes: Axes, k: int, quantity: str) -> None:
-    """Logarithmic axes by rank, with K marked."""
+def finish(axes: Axes, k: int | Iterable[int], quantity: str) -> None:
+    """Logarithmic axes by rank, with K marked, or several of them."""
     axes.set(xscale="log", yscale="log", xlabel="rank", ylabel=quantity)
     for axis in (axes.xaxis, axes.yaxis):
         low, high = axis.get_view_interval()
         if high >= 100 * low:  # otherwise the ticks between powers of ten need their labels
             axis.set_major_formatter(FuncFormatter(_power_of_ten))
             axis.set_minor_formatter(NullFormatter())
-    axes.axvline(k, color=GREY, lw=0.8, ls=":", label=f"K = {k:,}")
+    mark_k(axes, k)
     axes.legend(loc="lower left")
+
+
+def mark_k(axes: Axes, k: int | Iterable[int]) -> None:
+    """Dotted lines where tails begin."""
+    for style, each in zip((":", "-."), sorted({k} if isinstance(k, int) else set(k), reverse=True), strict=False):
+        axes.axvline(each, color=GREY, lw=0.8, ls=style, label=f"K = {each:,}")
 
 
 def _power_of_ten(value: float, _: int | None = None) -> str:

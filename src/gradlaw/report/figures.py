@@ -32,7 +32,7 @@ def draw_gradients(analysis: Analysis) -> Figure:
             if drawn and not tests.degenerate_series[example.index]:
                 fit = fit_power_law(example.magnitudes.astype(float), tests.k, tests.alpha)
                 fitted_line(axes, fit, colour)
-        finish(axes, analysis.settings["k"], "magnitude of the gradient")
+        finish(axes, [tests.k for tests in analysis.tests.values()], "magnitude of the gradient")
         largest = max(float(example.magnitudes[0]) for example in analysis.examples.values())
         if largest > 0:  # gradients that are zero but for rounding would stretch the axis over many empty decades
             axes.set_ylim(bottom=max(axes.get_ylim()[0], largest * _DECADES_SHOWN))

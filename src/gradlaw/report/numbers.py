@@ -14,6 +14,11 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.1f}%"
 
 
+def chance(share: float) -> str:
+    """A simulated share as a whole percentage; never 0% or 100%, which no simulation shows."""
+    return "<1%" if share < 0.01 else ">99%" if share > 0.99 else f"{share:.0%}"
+
+
 def number(value: float | None) -> str:
     """Three significant digits; a dash for what is missing."""
     if value is None or math.isnan(value):

@@ -64,6 +64,16 @@ def _embedded(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
+def _sizes_of_tails(analysis: Analysis) -> str:
+    """K, or that of each kind of test."""
+    by_axis = {f"{axis}-wise": tests.k for axis, tests in analysis.tests.items()} | {
+        "of spectra": analysis.settings["k"]
+    }
+    if len(set(by_axis.values())) == 1:
+        return f"{analysis.settings['k']:,}"
+    return ", ".join(f"{k:,} ({what})" for what, k in by_axis.items())
+
+
 def _settings(analysis: Analysis) -> list[tuple[str, str]]:
     """The settings that a reader asks for first, in words."""
     s, problem, machine = analysis.settings, analysis.provenance["problem"], analysis.provenance["machine"]
@@ -75,8 +85,8 @@ def _settings(analysis: Analysis) -> list[tuple[str, str]]:
         ("Data", f"{data.get('name', 'in memory')}, N = {data['samples']:,}"),
         ("Minibatches", f"B = {s['batch_size']:,}, T = {s['iterations']:,}, "
                         + ("with replacement" if s["replacement"] else "shuffled epochs without replacement")),
-        ("Tests", f"K = {s['k']:,} largest values, Gaussian test on {s['gaussian_k']['dimension']} drawn values, "
-                  f"alpha = {s['alpha']}"),
+        ("Tests", f"K = {_sizes_of_tails(analysis)} largest values, Gaussian test on "
+                  f"{s['gaussian_k']['dimension']} drawn values, alpha = {s['alpha']}"),
         ("Transforms", ", then ".join(s["transforms"]) or "none: plain gradients"),
         ("Seed", str(s["seed"])),
         ("Engine", f"{s['engine']} ({s['dtype']}, stored as {s['storage']['dtype']}; {machine['device']} "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gradlaw.report.numbers import number, percent, with_error, yes
+from gradlaw.report.numbers import chance, number, percent, with_error, yes
 
 if TYPE_CHECKING:
     from gradlaw.analysis import Analysis
@@ -22,12 +22,23 @@ TESTS_HEADER = (
     "mean d_KS",
     "power-law",
     "calibrated",
+    "by chance",
     "mean p",
     "Gaussian",
     "degenerate",
 )
-RATES_HEADER = ("direction", "rate", "share", "95% interval", "false discoveries controlled")
-LAYERS_HEADER = ("direction", "layer", "n", "K", "power-law", "calibrated", "Gaussian", "degenerate")
+RATES_HEADER = ("direction", "rate", "share", "95% interval", "by chance", "false discoveries controlled")
+LAYERS_HEADER = (
+    "direction",
+    "layer",
+    "n",
+    "K",
+    "power-law",
+    "calibrated",
+    "by chance",
+    "Gaussian",
+    "degenerate",
+)
 EXPONENTS_HEADER = ("sample", "K", "s", "95% interval", "bootstrap", "K by scan", "s by scan", "d_KS by scan")
 FAMILIES_HEADER = ("sample", "family", "log-likelihood ratio", "p (Vuong)", "p (nested)", "against a power law")
 SPECTRA_HEADER = ("spectrum", "K", "rank", "s", "d_KS", "published", "calibrated", "outliers")
@@ -43,14 +54,29 @@ def tests_rows(analysis: Analysis) -> Rows:
             f"{t.series:,}",
             f"{t.length:,}",
             number(t.mean_d_ks),
-            percent(t.power_law_rate),
-            percent(t.power_law_rate_calibrated),
+            _rate(t.power_law_rate, t.no_verdict),
+            _rate(t.power_law_rate_calibrated, t.no_verdict_calibrated),
+            by_chance(t.power_law_rate_of_gaussian, t.power_law_rate_calibrated_of_gaussian),
             number(t.mean_p_value),
             percent(t.gaussian_rate),
             percent(t.degenerate),
         )
         for axis, t in analysis.tests.items()
     ]
+
+
+NO_VERDICT = "no verdict"
+
+
+def _rate(share: float | None, no_verdict: str | None) -> str:
+    return percent(share) if no_verdict is None else NO_VERDICT
+
+
+def by_chance(published: float | None, calibrated: float | None) -> str:
+    """The shares of Gaussian series that pass both verdicts."""
+    if published is None or calibrated is None or published != published:
+        return "-"
+    return f"{chance(published)} / {chance(calibrated)}"
 
 
 def spectra_rows(verdicts: list[SpectralVerdict]) -> Rows:
@@ -69,14 +95,25 @@ def rates_rows(analysis: Analysis) -> Rows:
     """The cells below ``RATES_HEADER``."""
     rows: Rows = []
     for axis, t in analysis.tests.items():
-        for name, rate, corrected in (
-            ("power law, published", t.power_law_rate, None),
-            ("power law, calibrated", t.power_law_rate_calibrated, t.power_law_rate_corrected),
-            ("Gaussian", t.gaussian_rate, t.gaussian_rate_corrected),
-        ):
+        published = t.power_law_rate, t.power_law_rate_of_gaussian, None, t.no_verdict
+        calibrated = (
+            t.power_law_rate_calibrated,
+            t.power_law_rate_calibrated_of_gaussian,
+            t.power_law_rate_corrected,
+            t.no_verdict_calibrated,
+        )
+        for name, (rate, of_gaussian, corrected, no_verdict) in {
+            "power law, published": published,
+            "power law, calibrated": calibrated,
+            "Gaussian": (t.gaussian_rate, t.gaussian_ceiling, t.gaussian_rate_corrected, None),
+        }.items():
             interval = t.interval(rate)
             between = f"{percent(interval[0])} to {percent(interval[1])}" if interval else "-"
-            rows.append((f"{axis}-wise", name, percent(rate), between, percent(corrected)))
+            share = "-" if of_gaussian is None else percent(of_gaussian) if name == "Gaussian" else chance(of_gaussian)
+            cells = (percent(rate), between, share, percent(corrected))
+            if no_verdict is not None:
+                cells = (NO_VERDICT, "-", share, "-")
+            rows.append((f"{axis}-wise", name, *cells))
     return rows
 
 
@@ -86,10 +123,14 @@ def noise_rows(noise: pd.DataFrame) -> Rows:
     rows: Rows = []
     for row in noise.to_dict("records"):
         estimates = ("noise_scale_unbiased", "signal_to_noise", "stable_rank", "participation_ratio_corrected")
-        cells = [with_error(row[name], row[f"{name}_error"]) for name in estimates]
+        size = f"{row['dimensions']:,}"
         name = "whole model" if row["group"] == "model" else row["name"]
+        if row["degenerate"]:
+            rows.append((name, size, "not above rounding", *["-"] * 5))
+            continue
+        cells = [with_error(row[name], row[f"{name}_error"]) for name in estimates]
         share = percent(row["trace"] / total if total > 0 else None)
-        rows.append((name, f"{row['dimensions']:,}", with_error(row["trace"], row["trace_error"]), share, *cells))
+        rows.append((name, size, with_error(row["trace"], row["trace_error"]), share, *cells))
     return rows
 
 
@@ -107,10 +148,18 @@ def layers_rows(depth: Depth) -> Rows:
     rows: Rows = []
     for row in depth.layers.to_dict("records"):
         kind = {"model": "whole model", "layer type": f"all {row['name']}"}.get(row["group"], row["name"])
-        shares = (row["power_law_rate"], row["power_law_rate_calibrated"], row["gaussian_rate"], row["degenerate"])
-        known = [percent(share) for share in shares]
-        rows.append((f"{row['axis']}-wise", kind, f"{row['dimensions']:,}", f"{row['k']:,}", *known))
+        power_law = [_layer_rate(row, "power_law_rate"), _layer_rate(row, "power_law_rate_calibrated")]
+        names = "power_law_rate_of_gaussian", "power_law_rate_calibrated_of_gaussian"
+        power_law.append(by_chance(*(row.get(name) for name in names)))  # runs of earlier versions have none
+        k = "-" if pd.isna(row["k"]) else f"{row['k']:,.0f}"
+        rest = percent(row["gaussian_rate"]), percent(row["degenerate"])
+        rows.append((f"{row['axis']}-wise", kind, f"{row['dimensions']:,}", k, *power_law, *rest))
     return rows
+
+
+def _layer_rate(row: dict, name: str) -> str:
+    why = row.get(name.replace("power_law_rate", "no_verdict"))
+    return _rate(row[name], why if isinstance(why, str) else None)
 
 
 def exponents_rows(depth: Depth) -> Rows:

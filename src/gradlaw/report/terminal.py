@@ -50,11 +50,13 @@ def plain_summary(analysis: Analysis) -> str:
 
 
 def _table(name: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    table = Table(
-        title=name, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
-    for i, column in enumerate(header):
-        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
+    # Headers may take several lines, cells may not.
+    widths = [max(map(len, [*column.split(), *(row[i] for row in rows)])) for i, column in enumerate(header)]
+    space = 1 if sum(widths) + 2 * len(widths) < WIDTH else 0
+    table = Table(title=name, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False,
+                  padding=(0, space, 0, 0))  # fmt: skip
+    for i, (column, width) in enumerate(zip(header, widths, strict=True)):
+        table.add_column(column, justify="right" if i else "left", min_width=width)
     for row in rows:
         table.add_row(*row)
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gradlaw.report.numbers import number, percent, with_error
+from gradlaw.report.numbers import chance, number, percent, with_error
 
 if TYPE_CHECKING:
     from gradlaw.analysis import Analysis
@@ -33,6 +33,8 @@ def verdicts(analysis: Analysis) -> list[str]:
     covariance = spectra[1]
     if covariance.outliers is not None:
         sentences.append(_outliers(covariance, analysis.classes))
+    if analysis.controls:
+        sentences += _outliers_of_controls(analysis)
     if analysis.noise is not None:
         sentences.append(_noise(analysis.noise.iloc[0].to_dict()))
     return sentences if analysis.depth is None else [*sentences, _stable_indices(analysis.depth)]
@@ -40,14 +42,20 @@ def verdicts(analysis: Analysis) -> list[str]:
 
 def thresholds(analysis: Analysis) -> str:
     """The critical distances and the Gaussian ceiling that the tables are to be read against."""
-    tests = analysis.tests["dimension"]
-    text = (
-        f"Critical distance at K = {tests.k:,}: {tests.d_critical:.4f} published, "
-        f"{tests.d_critical_calibrated:.4f} calibrated (exponent fitted to the same data)."
-    )
-    if tests.gaussian_ceiling is not None:
-        text += f" A true Gaussian passes in {percent(tests.gaussian_ceiling)} of series."
+    distances = {t.k: f"{t.d_critical:.4f} published, {t.d_critical_calibrated:.4f} calibrated at K = {t.k:,}"
+                 for t in analysis.tests.values()}  # fmt: skip
+    text = f"Critical distance (calibrated: exponent fitted to the same data): {'; '.join(distances.values())}. "
+    text += OF_GAUSSIAN
+    ceiling = analysis.tests["dimension"].gaussian_ceiling
+    if ceiling is not None:
+        text += f" A true Gaussian passes the Gaussian test in {percent(ceiling)} of series."
     return text
+
+
+OF_GAUSSIAN = (
+    "By chance: the share of Gaussian series of the same length and K that pass the published / the calibrated verdict "
+    "on power laws; where it is above 20%, or K over a third of a series, there is no verdict."
+)
 
 
 def _direction(t: GradientTests) -> str:
@@ -55,15 +63,43 @@ def _direction(t: GradientTests) -> str:
         subject, each = "Dimension-wise gradients (across parameters)", f"of {t.series:,} iterations"
     else:
         subject, each = "Iteration-wise gradients (across minibatches)", f"of {t.series:,} parameters"
-    text = (
-        f"{subject}: power-law tails in {percent(t.power_law_rate)} {each} "
-        f"({percent(t.power_law_rate_calibrated)} at the calibrated level)"
-    )
+    parts = [_power_law(t, each)]
     if t.gaussian_rate is not None:
-        text += f", Gaussian in {percent(t.gaussian_rate)}"
+        parts.append(f"Gaussian in {percent(t.gaussian_rate)}{'' if t.no_verdict is None else ' ' + each}")
+    text = f"{subject}: {', '.join(parts)}"
     if t.degenerate:
         text += f"; {percent(t.degenerate)} cannot be tested and count as failing"
-    return text + "."
+    text += "."
+    for level, reason in _reasons(t):
+        text += f" No verdict{level}: {reason}."
+    return text
+
+
+def _power_law(t: GradientTests, each: str) -> str:
+    """Both rates beside those of Gaussian series, as far as they are verdicts."""
+    published = f"{percent(t.power_law_rate)} {each} ({chance(t.power_law_rate_of_gaussian)} of Gaussian series"
+    calibrated = (
+        f"{percent(t.power_law_rate_calibrated)} at the calibrated level "
+        f"({chance(t.power_law_rate_calibrated_of_gaussian)} of Gaussian series"
+    )
+    if t.no_verdict is None and t.no_verdict_calibrated is None:
+        return f"power-law tails in {published} pass too), {calibrated})"
+    if t.no_verdict_calibrated is None:
+        return (
+            f"power-law tails in {percent(t.power_law_rate_calibrated)} {each} at the calibrated level "
+            f"({chance(t.power_law_rate_calibrated_of_gaussian)} of Gaussian series pass too), no verdict at the "
+            "published one"
+        )
+    if t.no_verdict is None:
+        return f"power-law tails in {published} pass too), no verdict at the calibrated level"
+    return "no verdict on power-law tails"
+
+
+def _reasons(t: GradientTests) -> list[tuple[str, str]]:
+    """Why a level has no verdict; once where both have the same reason."""
+    reasons = {" at the published level": t.no_verdict, " at the calibrated level": t.no_verdict_calibrated}
+    known = [(level, reason) for level, reason in reasons.items() if reason is not None]
+    return [("", known[0][1])] if len(known) == 2 else known
 
 
 def _stable_indices(depth: Depth) -> str:
@@ -92,6 +128,28 @@ def _outliers(v: SpectralVerdict, classes: int | None) -> str:
     if not v.outliers:
         return f"No drop sets leading eigenvalues of the covariance apart from the line of the others{known}."
     return f"{v.outliers} leading eigenvalues of the covariance stand above the line of the others{known}."
+
+
+def _outliers_of_controls(analysis: Analysis) -> list[str]:
+    """Why noise without any correlation has outliers, if it has."""
+    found = {v.matrix: v.outliers for v in analysis.control_verdicts()[1:] if v.outliers}
+    if not found:
+        return []
+    counts = " and ".join(f"{count} ({name})" for name, count in found.items())
+    text = (
+        f"Noise without correlations has leading eigenvalues above the line too: {counts}. They are of variance alone, "
+        "dimensions that vary more than the others"
+    )
+    if analysis.noise is not None:
+        tensors = analysis.noise.iloc[1:]
+        variance = tensors["trace"] / tensors["dimensions"]
+        mean = tensors["trace"].sum() / tensors["dimensions"].sum()
+        top = tensors.loc[variance.idxmax()]
+        text += (
+            f": those of {top['name']} have {number(variance.max() / mean)} times the mean variance, in "
+            f"{top['dimensions']:,} dimensions"
+        )
+    return [f"{text}. As many of the measured outliers may be no more than that."]
 
 
 def _noise(model: dict) -> str:

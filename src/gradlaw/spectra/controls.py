@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradlaw import streams
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectra_of_gram, spectrum_of_gram
 from gradlaw.spectra.gram import column_blocks, gram_matrix, gram_of_blocks
@@ -94,8 +95,8 @@ def control_spectrum(history: Any, control: str, seed: int = 0) -> Spectrum:
     return spectrum_of_gram(gram, dimensions, True, rounding_of(history))
 
 
-@dataclass(frozen=True)
-class SpectraOverIterations:
+@dataclass(frozen=True, eq=False)
+class SpectraOverIterations(ByValue):
     """Spectra of nested subsamples of the iterations of one history.
 
     Attributes:

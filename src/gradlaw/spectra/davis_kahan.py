@@ -9,6 +9,7 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import GramEigenpairs, gram_eigenpairs
 from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectrum_of_gram
@@ -18,8 +19,8 @@ from gradlaw.stats.powerlaw import PowerLawFit
 _FIT_K = 1000
 
 
-@dataclass(frozen=True)
-class DavisKahan:
+@dataclass(frozen=True, eq=False)
+class DavisKahan(ByValue):
     """How far the eigenvectors of one gradient covariance turn in another, and how far they can.
 
     Attributes:

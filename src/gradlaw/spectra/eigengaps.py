@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.gradient import Spectrum
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 
-@dataclass(frozen=True)
-class Eigengaps:
+@dataclass(frozen=True, eq=False)
+class Eigengaps(ByValue):
     """delta_k = lambda_k - lambda_(k+1) over all pairs, in the order of the eigenvalues.
 
     Attributes:

@@ -8,14 +8,15 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.gradient import MATRICES, Origin, gradients_of, rounding_floor, rounding_of
 from gradlaw.spectra.gram import centre, gram_matrix
 from gradlaw.stats.rates import as_source
 
 
-@dataclass(frozen=True)
-class Eigenvectors:
+@dataclass(frozen=True, eq=False)
+class Eigenvectors(ByValue):
     """The k leading eigenpairs of (1/T) sum g g^T, or of the same with the mean over the iterations taken off.
 
     Attributes:
@@ -33,8 +34,8 @@ class Eigenvectors:
     centred: bool
 
 
-@dataclass(frozen=True)
-class GramEigenpairs:
+@dataclass(frozen=True, eq=False)
+class GramEigenpairs(ByValue):
     """The k leading eigenpairs of a T x T Gram matrix divided by T.
 
     Attributes:

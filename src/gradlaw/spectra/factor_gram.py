@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.history.engines import Candidate, Engine, EngineChoice
 from gradlaw.history.finite import NotFinite
 from gradlaw.history.layerwise import LayerwiseEngine, Share
@@ -24,8 +25,8 @@ from gradlaw.spectra.factor_plan import Pass, describe_plan, plan_passes
 _RELATIVE_EPS = 4e4  # of |g_s| |g_t|, that an entry may be off the reference: two gradients, each by 2e4 eps
 
 
-@dataclass(frozen=True)
-class FactorGram:
+@dataclass(frozen=True, eq=False)
+class FactorGram(ByValue):
     """The Gram matrix G G^T of the gradients of T minibatches.
 
     Attributes:
@@ -49,7 +50,7 @@ def factor_gram(
     *,
     memory: int | None = None,
     form: str = "auto",
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> FactorGram:
     """The Gram matrix of the gradients of minibatches at fixed parameters, without the (T, n) matrix.
 
@@ -74,6 +75,7 @@ def factor_gram(
         InputError: whatever the first minibatch shows (see :func:`~gradlaw.history.preflight.inspect_problem`), a loss
             or gradient that is not finite in any iteration.
     """
+    progress = progress or SILENT
     reference = LoopEngine(problem, minibatches.seed)
     findings = inspect_problem(problem, minibatches, reference)
     candidates = () if findings.random else (Candidate(LayerwiseEngine.name), Candidate(VmapEngine.name))

@@ -1,13 +1,14 @@
 """The spectra of the gradient second moment and of the gradient covariance."""
 
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gradlaw.spectra.eigenvectors import Eigenvectors
 
 MATRICES = {False: "second moment", True: "covariance"}
+_AGREEMENT = 1e-8  # of eigenvalues computed twice, relative to the largest
 _HALF_EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
 
 
@@ -39,8 +41,8 @@ class Origin(NamedTuple):
     rounding: float
 
 
-@dataclass(frozen=True)
-class Spectrum:
+@dataclass(frozen=True, eq=False)
+class Spectrum(ByValue):
     """Eigenvalues of (1/T) sum g g^T, or of the same with the mean over the iterations taken off (``centred``).
 
     Attributes:
@@ -51,7 +53,8 @@ class Spectrum:
         trace: sum of the eigenvalues, from the diagonal.
         floor: eigenvalues up to here cannot be told from rounding: the larger of T eps64 lambda_1, the precision of
             the eigenvalue solver, and rounding^2 trace, the power of the relative rounding error of the gradients.
-        origin: gradients and Gram matrix, for :meth:`eigenvectors`. It is not stored with the spectrum, and no field.
+        origin: gradients and Gram matrix, for :meth:`eigenvectors`; no field. Copies and ``dataclasses.replace`` share
+            it; it is neither saved nor pickled, and takes no part in comparisons.
     """
 
     eigenvalues: np.ndarray
@@ -63,7 +66,7 @@ class Spectrum:
     origin: InitVar[Origin | None] = None
 
     def __post_init__(self, origin: Origin | None) -> None:
-        object.__setattr__(self, "_origin", origin)
+        object.__setattr__(self, "origin", origin)  # where dataclasses.replace looks for it
         negative = np.flatnonzero(~(self.eigenvalues >= -self.floor))
         if len(negative):
             rank, value = negative[0] + 1, self.eigenvalues[negative[0]]
@@ -107,16 +110,31 @@ class Spectrum:
         """
         from gradlaw.spectra.eigenvectors import eigenvectors_of
 
-        origin: Origin | None = getattr(self, "_origin", None)
+        origin: Origin | None = self.__dict__.get("origin")
         if origin is None:
             raise InputError(
                 "this spectrum does not know its gradients (it was loaded, or comes from a Gram matrix alone): use "
                 "gradient_spectrum(history).eigenvectors(k)"
             )
-        return eigenvectors_of(origin, k, self.centred)
+        found = eigenvectors_of(origin, k, self.centred)
+        # A part of rounding is left to another algorithm for the same eigenvalues.
+        tolerance = _AGREEMENT * self.eigenvalues[0] + self.floor
+        if not np.allclose(found.eigenvalues, self.eigenvalues[:k], rtol=0, atol=tolerance):
+            raise InputError(
+                "the eigenvalues of this spectrum are not those of the gradients that it was computed from (were they "
+                "replaced?): use gradient_spectrum(history).eigenvectors(k)"
+            )
+        return found
+
+    def __copy__(self) -> "Spectrum":
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Spectrum":
+        return replace(self, eigenvalues=self.eigenvalues.copy())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_origin"}
+        """For pickle: without the gradients, which may be many gigabytes, or computed by a model."""
+        return {name: value for name, value in self.__dict__.items() if name != "origin"}
 
 
 def gradient_spectrum(
@@ -128,7 +146,7 @@ def gradient_spectrum(
     seed: int | None = None,
     replacement: bool | None = None,
     advance: Callable[[int], None] | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
 ) -> Spectrum:
     """The spectrum of the gradient covariance, or of the second moment with ``center=False``.
 
@@ -149,6 +167,7 @@ def gradient_spectrum(
         InputError: fewer than two iterations, a value that is not finite, or settings of minibatches for a history;
             for a Problem what :func:`gradlaw.collect` refuses.
     """
+    progress = progress or SILENT
     asked = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "replacement": replacement}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if isinstance(history, Problem):

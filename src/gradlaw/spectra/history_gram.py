@@ -24,7 +24,7 @@ class HistoryGram(NamedTuple):
     rounding: float
 
 
-def history_gram(history: GradientHistory, problem: Problem, progress: Progress = SILENT) -> HistoryGram:
+def history_gram(history: GradientHistory, problem: Problem, progress: Progress | None = None) -> HistoryGram:
     """The Gram matrix of the gradients of ``problem`` that ``history`` holds.
 
     :func:`~gradlaw.spectra.factor_gram.factor_gram` computes the same gradients again, a layer at a time; both routes
@@ -32,6 +32,7 @@ def history_gram(history: GradientHistory, problem: Problem, progress: Progress 
     were computed in, by the layer-wise engine, and by count it saves more work than it adds. The count depends on
     nothing but sizes, so that one seed gives the same bits each time.
     """
+    progress = progress or SILENT
     minibatches = _minibatches(history, problem)
     if _saved(history, problem, minibatches) > _WORTH:
         found = factor_gram(problem, minibatches, progress=progress)

@@ -1,5 +1,6 @@
 """Signal and noise of each parameter tensor without a Gram matrix of its own."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from gradlaw.spectra.gradient import gradients_of, rounding_of
 from gradlaw.spectra.layers import layer_blocks, layout_of
-from gradlaw.spectra.noise import noise_of_gram, noise_of_sums, sizes_of
+from gradlaw.spectra.noise import noise_of_gram, noise_of_sums, sizes_of, tensors_of_rounding_alone
 
 _TILE = 128  # columns: in float64 they stay in the processor's cache, which takes less than half the time
 
@@ -29,10 +30,11 @@ def layer_signals(history: Any, gram: Tensor) -> pd.DataFrame:
     """
     (batch_size, samples), rounding = sizes_of(history, None, None), rounding_of(history)
     model = noise_of_gram(gram, batch_size, samples, rounding).scalars()
-    layout = layout_of(history)
+    layout, alone = layout_of(history), tensors_of_rounding_alone(history)
     rows = {("model", "all"): {"dimensions": layout[-1].stop, **model}}
     for part, (squares, row_sums) in zip(layout, _sums(history), strict=True):
-        estimates, degenerate = noise_of_sums(squares, row_sums, batch_size, samples, rounding)
+        of_tensor = math.inf if part.name in alone else rounding
+        estimates, degenerate = noise_of_sums(squares, row_sums, batch_size, samples, of_tensor)
         row: dict[str, Any] = {"dimensions": part.stop - part.start}
         for name, (value, error) in estimates.items():
             row |= {name: value, f"{name}_error": error}

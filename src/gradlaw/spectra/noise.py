@@ -67,7 +67,8 @@ class GradientNoise:
             Zhang, Zhong 2010), for any distribution of the gradients; infinite where that is not above 0.
         batch_size: B.
         iterations: T.
-        degenerate: the variation is not above rounding: trace, noise scales and ranks are 0.
+        degenerate: the variation is not above rounding: trace, noise scales and ranks are 0. Where gradients are
+            nothing but rounding errors, all is 0.
     """
 
     trace: Estimate
@@ -143,12 +144,13 @@ def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples
     """
     gradients, layout, rounding = gradients_of(history), layout_of(history), rounding_of(history)
     batch_size, samples = sizes_of(history, batch_size, samples)
+    alone = tensors_of_rounding_alone(history)
     total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
     rows: dict[tuple[str, str], dict[str, Any]] = {("model", "all"): {}}
     for part, blocks in layer_blocks(gradients, layout):
         gram = gram_of_blocks(blocks, len(gradients), gradients.device)
         total += gram
-        noise = noise_of_gram(gram, batch_size, samples, rounding)
+        noise = noise_of_gram(gram, batch_size, samples, math.inf if part.name in alone else rounding)
         rows[("tensor", part.name)] = {"dimensions": part.stop - part.start, **noise.scalars()}
     noise = noise_of_gram(total, batch_size, samples, rounding)
     rows[("model", "all")] = {"dimensions": gradients.shape[1], **noise.scalars()}
@@ -159,7 +161,7 @@ def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples
 def noise_of_gram(gram: Tensor, batch_size: int, samples: int | None = None, rounding: float = 0.0) -> GradientNoise:
     """:func:`gradient_noise` from the Gram matrix G G^T of the uncentred gradients.
 
-    ``rounding`` is the relative rounding error of a gradient, ||error|| / ||g||.
+    ``rounding`` is the relative rounding error of a gradient, ||error|| / ||g||; infinite where it is nothing else.
     """
     estimates, degenerate = noise_of_sums(gram.diagonal(), gram.sum(dim=1), batch_size, samples, rounding)
     ranks = _no_ranks(len(gram)) if degenerate else _ranks(centre(gram))
@@ -187,6 +189,8 @@ def noise_of_sums(
     degenerate = float(first.trace[0]) <= floor
     if degenerate:
         first = first._replace(trace=np.zeros_like(first.trace))
+    if math.isinf(rounding):
+        first = first._replace(mean_square=np.zeros_like(first.mean_square))
     return {name: _jackknife(series) for name, series in _derived(first, whole, without).items()}, degenerate
 
 
@@ -326,6 +330,11 @@ def _check_sizes(iterations: int, batch_size: int, samples: int | None) -> None:
             f"batch_size={batch_size} of {samples} samples: every gradient is of the whole data set, and the spread of "
             "its samples does not show; collect with a smaller batch size"
         )
+
+
+def tensors_of_rounding_alone(history: Any) -> list[str]:
+    """Names of the tensors whose gradients are rounding errors (a bias before a batch norm), if the history knows."""
+    return getattr(history, "settings", {}).get("rounding_alone", [])
 
 
 def sizes_of(history: Any, batch_size: int | None, samples: int | None) -> tuple[int, int | None]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import Eigenvectors
 from gradlaw.spectra.gram import cross_gram
@@ -15,8 +16,8 @@ from gradlaw.stats.arrays import as_matrix
 _ORTHONORMAL = 1e-2  # largest entry of V V^T - I; eigenvectors next to the rounding floor are off by 1/T
 
 
-@dataclass(frozen=True)
-class SubspaceOverlap:
+@dataclass(frozen=True, eq=False)
+class SubspaceOverlap(ByValue):
     """How alike two nested families of subspaces are, the k-th spanned by the first k vectors of each.
 
     Attributes:

@@ -12,6 +12,7 @@ from gradlaw.stats.calibration import calibrated_critical_distance, critical_dis
 from gradlaw.stats.gaussian import gaussian_test_rows
 from gradlaw.stats.gaussianity import Gaussianity, gaussianity_rows, passing_ceiling
 from gradlaw.stats.groups import rates_by_group
+from gradlaw.stats.power import FalseAlarmRates, false_alarm_rates, no_verdict
 from gradlaw.stats.powerlaw import PowerLawFit, PowerLawFits, fit_power_law, fit_power_law_rows
 from gradlaw.stats.rates import GradientTests, gradient_tests
 from gradlaw.stats.tail_index import TailIndices, hill_curve, hill_rows, moment_curve, moment_rows
@@ -21,6 +22,7 @@ from gradlaw.stats.uncertainty import ExponentUncertainty, exponent_uncertainty
 __all__ = [
     "ExponentUncertainty",
     "ExponentialComparisons",
+    "FalseAlarmRates",
     "Gaussianity",
     "GradientTests",
     "PowerLawFit",
@@ -36,6 +38,7 @@ __all__ = [
     "compare_tails",
     "critical_distance",
     "exponent_uncertainty",
+    "false_alarm_rates",
     "fit_power_law",
     "fit_power_law_rows",
     "fixed_k_bootstrap_p_value",
@@ -47,6 +50,7 @@ __all__ = [
     "hill_rows",
     "moment_curve",
     "moment_rows",
+    "no_verdict",
     "passing_ceiling",
     "rates_by_group",
     "scan_tail_start",

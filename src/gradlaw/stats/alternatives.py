@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from scipy import optimize, special
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float, as_matrix, like, refuse_non_finite
 from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_power_law_rows
@@ -34,6 +35,7 @@ _NEGLIGIBLE = 45.0  # a density e^-45 below its peak adds nothing in float64
 _LARGEST_LOG = 709.0  # exp of more overflows
 _LARGEST_LOG_RATIO = 600.0  # of a tail, so that sums over it do not overflow
 _STEPS = 2.0 ** np.arange(-50, 11)
+_BLOCK_BYTES = 2**22  # of float64 values; about a dozen such arrays live at a time
 _SMALLEST_LOG_RATE = -650.0  # a rate that cannot be told from zero
 _SAME_AS_LIMIT = 1e-10  # curvature of the tail below which family and power law agree to K * 1e-20 in log-likelihood
 
@@ -101,8 +103,8 @@ class TailComparison:
         return self.lognormal, self.exponential, self.stretched_exponential, self.power_law_with_cutoff
 
 
-@dataclass(frozen=True)
-class ExponentialComparisons:
+@dataclass(frozen=True, eq=False)
+class ExponentialComparisons(ByValue):
     """The power law of m tails beside the exponential: arrays of shape (m,), of the meaning they have for one tail.
 
     A degenerate sample (see :class:`~gradlaw.stats.powerlaw.PowerLawFits`) cannot be compared: ratio 0, p-value 1,
@@ -154,7 +156,7 @@ def compare_tails(values: Array, k: int = 1000) -> TailComparison:
     }
     alternatives = {name: _compare(name, power_law, fit_family(sample)) for name, fit_family in families.items()}
     return TailComparison(
-        k=k, lambda_min=fit.lambda_min, power_law=fit, log_likelihood=float(power_law.sum()), **alternatives
+        k=fit.k, lambda_min=fit.lambda_min, power_law=fit, log_likelihood=float(power_law.sum()), **alternatives
     )
 
 
@@ -162,22 +164,33 @@ def compare_exponential_rows(matrix: Array, k: int = 1000) -> ExponentialCompari
     """:func:`compare_tails` with the exponential alone, for every row of a matrix of shape (m, L), in one go.
 
     Both maximum-likelihood fits are closed forms, beta = 1 + K / sum ln y and rate = K / sum (y - 1). Arrays of the
-    result are float64, of the kind of ``matrix`` and, for a tensor, on its device.
+    result are float64, of the kind of ``matrix`` and, for a tensor, on its device. Rows are worked on in blocks: some
+    50 MB live at a time, or a dozen copies of one tail in float64 where that is more.
 
     Raises:
         InputError: k < 2, k > L, a value that is not finite, or k values that span more than 260 decades.
     """
     rows = as_matrix(matrix)
-    check_k(k, rows.shape[1])
-    largest = rows.abs().topk(k, dim=1).values
-    if not torch.isfinite(largest[:, 0]).all():
-        refuse_non_finite(rows)
+    k = check_k(k, rows.shape[1])
+    step = max(1, _BLOCK_BYTES // (8 * rows.shape[1]))
+    parts = []
+    for first in range(0, max(1, len(rows)), step):
+        largest = rows[first : first + step].abs().topk(k, dim=1).values
+        if not torch.isfinite(largest[:, 0]).all():
+            refuse_non_finite(rows)
+        parts.append(_against_exponential(largest, k, first))
+    columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return ExponentialComparisons(k=k, **{name: like(column, matrix) for name, column in columns.items()})
+
+
+def _against_exponential(largest: torch.Tensor, k: int, first: int) -> dict[str, torch.Tensor]:
+    """The columns of :class:`ExponentialComparisons` for the tails of rows ``first`` onwards, shape (m, k)."""
     fits = fit_power_law_rows(largest, k)
     beta, lambda_min, degenerate = (torch.as_tensor(a) for a in (fits.beta, fits.lambda_min, fits.degenerate))
     scale = lambda_min.where(~degenerate, 1.0)[:, None]
     ratios = largest.double().where(~degenerate[:, None], 1.0) / scale
     if (ratios[:, 0] > math.exp(_LARGEST_LOG_RATIO)).any():
-        row = int(ratios[:, 0].argmax())
+        row = first + int(ratios[:, 0].argmax())
         raise InputError(f"the k={k} largest magnitudes of row {row} span more than 260 decades: they would overflow")
     rate = k / (ratios - 1).sum(dim=1).where(~degenerate, 1.0)
     slope = (beta - 1).where(~degenerate, 1.0)
@@ -187,7 +200,7 @@ def compare_exponential_rows(matrix: Array, k: int = 1000) -> ExponentialCompari
     ratio = difference.sum(dim=1)
     spread = (difference - difference.mean(dim=1, keepdim=True)).square().sum(dim=1).sqrt()
     normalized = ratio / spread.where(spread > 0, 1.0)
-    columns = {
+    return {
         "lambda_min": lambda_min,
         "beta": beta,
         "rate": rate.where(~degenerate, 0.0),
@@ -198,12 +211,12 @@ def compare_exponential_rows(matrix: Array, k: int = 1000) -> ExponentialCompari
         "p_value": torch.special.erfc(normalized.abs() / math.sqrt(2)),
         "degenerate": degenerate,
     }
-    return ExponentialComparisons(k=k, **{name: like(column, matrix) for name, column in columns.items()})
 
 
 def fitted_tail(values: Array, k: int) -> tuple[PowerLawFit, np.ndarray]:
     """The power law of a sample and the k magnitudes it was fitted to, descending, float64; degenerate ones refused."""
     fit = fit_power_law(values, k)
+    k = fit.k
     tail: np.ndarray = as_float(values).abs().topk(k).values.double().cpu().numpy()
     if fit.lambda_min == 0:
         raise InputError(f"k={k}, but only {np.count_nonzero(tail)} magnitudes are nonzero: take a smaller k")

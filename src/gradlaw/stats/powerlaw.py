@@ -7,11 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gradlaw.errors import InputError
-from gradlaw.stats.arrays import Array, as_float, as_matrix, check_alpha, like, refuse_non_finite
+from gradlaw.by_value import ByValue
+from gradlaw.errors import InputError, count, significance
+from gradlaw.stats.arrays import Array, as_matrix, as_sample, like, refuse_non_finite
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
 from gradlaw.stats.tail_kernel import tail_statistics
 
+_ROUNDING = 1e-12  # relative, of a distance
 FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated", "degenerate")
 
 
@@ -21,7 +23,10 @@ class PowerLawFit:
 
     ``s`` is the exponent of the same law by rank, lambda_r ~ r^(-s). The two verdicts differ in the critical distance:
     ``is_power_law`` takes the published one, which is for a law known beforehand, ``is_power_law_calibrated`` the one
-    for an exponent fitted to the same data. ``p_value`` is under that fitted null. A ``degenerate`` sample has fewer
+    for an exponent fitted to the same data: it passes up to and with that distance. ``p_value`` is the probability of
+    this distance or a larger one under that fitted null, 1 at the smallest distance 1/k, which every sample of two
+    has. Below 1e-10 it continues the exact distribution (see
+    :class:`~gradlaw.stats.calibration.NullDistribution`). A ``degenerate`` sample has fewer
     than k nonzero magnitudes, or k equal ones: no law can be fitted, and it passes neither.
     """
 
@@ -38,8 +43,8 @@ class PowerLawFit:
     degenerate: bool
 
 
-@dataclass(frozen=True)
-class PowerLawFits:
+@dataclass(frozen=True, eq=False)
+class PowerLawFits(ByValue):
     """:class:`PowerLawFit` of m samples: arrays of shape (m,), and the scalars that they share.
 
     No entry is NaN. A degenerate sample carries the limits that a vanishing lambda_min or a vanishing spread leads to:
@@ -83,12 +88,10 @@ def fit_power_law(values: Array, k: int = 1000, alpha: float = 0.05) -> PowerLaw
         >>> round(fit.beta, 1), fit.is_power_law_calibrated
         (2.5, True)
     """
-    sample = as_float(values)
-    if sample.ndim != 1:
-        raise InputError(f"values must have one dimension, got shape {tuple(sample.shape)}; see fit_power_law_rows")
+    sample = as_sample(values, see="fit_power_law_rows")
     fits = fit_power_law_rows(sample[None], k, alpha)
     row = {name: getattr(fits, name)[0].item() for name in FIT_COLUMNS}
-    return PowerLawFit(k=k, d_critical=fits.d_critical, d_critical_calibrated=fits.d_critical_calibrated, **row)
+    return PowerLawFit(k=fits.k, d_critical=fits.d_critical, d_critical_calibrated=fits.d_critical_calibrated, **row)
 
 
 def fit_power_law_rows(matrix: Array, k: int = 1000, alpha: float = 0.05) -> PowerLawFits:
@@ -107,8 +110,7 @@ def fit_series(
     ``rows`` are the rows ``first`` onwards of that matrix, or its columns if ``transposed``; ``kind`` is an array of
     the kind to return.
     """
-    check_k(k, rows.shape[1])
-    check_alpha(alpha)
+    k, alpha = check_k(k, rows.shape[1]), significance(alpha)
     tails = _on_host(rows, k) if rows.device.type == "cpu" else _on_device(rows, k)
     if not tails.finite.all():
         refuse_non_finite(rows, first, transposed)
@@ -118,7 +120,8 @@ def fit_series(
     p_value = torch.from_numpy(ks_null(k).sf(math.sqrt(k) * d_ks.cpu().numpy())).to(d_ks.device)
     columns["p_value"] = p_value.where(~degenerate, 0.0)
     columns["is_power_law"] = (d_ks < d_critical) & ~degenerate
-    columns["is_power_law_calibrated"] = (d_ks < d_calibrated) & ~degenerate
+    # At d_calibrated itself the p-value is alpha, or more where the distribution has its atom: that is no rejection.
+    columns["is_power_law_calibrated"] = (d_ks <= d_calibrated * (1 + _ROUNDING)) & ~degenerate
     return PowerLawFits(
         k=k,
         alpha=alpha,
@@ -128,9 +131,14 @@ def fit_series(
     )
 
 
-def check_k(k: int, length: int) -> None:
+def check_k(k: int, length: int) -> int:
+    """K as a Python integer that fits series of ``length`` values."""
+    if length < 2:
+        raise InputError(f"a series of {length} values is too short for a power law: it needs at least 2")
+    k = count(k, "k", 0)
     if not 2 <= k <= length:
         raise InputError(f"k={k} values were asked for; a series of {length} values allows k from 2 to {length}")
+    return k
 
 
 class _Tails(NamedTuple):

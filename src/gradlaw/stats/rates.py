@@ -10,9 +10,13 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
+from gradlaw.errors import InputError, count, significance
+from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_matrix
 from gradlaw.stats.calibration import gaussian_pass_rate
 from gradlaw.stats.gaussian import gaussian_test_rows
+from gradlaw.stats.power import false_alarm_rates, no_verdict
 from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_series
 from gradlaw.stats.series import series_blocks, series_shape
 
@@ -21,6 +25,7 @@ RATES = ("power_law_rate", "power_law_rate_calibrated", "gaussian_rate")
 _SCALARS = (
     "series", "degenerate", "mean_d_ks", "mean_d_ks_all", "mean_s", "mean_p_value",
     "power_law_rate", "power_law_rate_calibrated", "power_law_rate_corrected",
+    "power_law_rate_of_gaussian", "power_law_rate_calibrated_of_gaussian", "no_verdict", "no_verdict_calibrated",
     "gaussian_rate", "gaussian_rate_corrected",
 )  # fmt: skip
 SERIES_COLUMNS = (*_FIT_COLUMNS, "degenerate_series", "gaussian_p_value")
@@ -36,13 +41,17 @@ class SeriesSource(Protocol):
     def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]: ...
 
 
-@dataclass(frozen=True)
-class GradientTests:
+@dataclass(frozen=True, eq=False)
+class GradientTests(ByValue):
     """The outcome of both tests on m series: arrays of shape (m,), and the rates over them.
 
     Degenerate series (see :class:`~gradlaw.stats.powerlaw.PowerLawFits`) cannot be tested: they count in both rates as
     not passing and are left out of the means. ``mean_d_ks_all`` counts them in at their limiting distance; the
     published iteration-wise means are of this kind.
+
+    A power-law rate is to be read beside the share of Gaussian series of the same length and k that pass the same
+    verdict (``..._of_gaussian``). Where more than 20% do, or k is more than a third of the length, the rate is no
+    finding, and ``no_verdict`` says which sizes would make it one.
     """
 
     axis: str
@@ -83,6 +92,29 @@ class GradientTests:
     def power_law_rate_calibrated(self) -> float:
         """Share of the series with d_ks below the critical distance for a fitted exponent."""
         return float(self.is_power_law_calibrated.mean())
+
+    @property
+    def power_law_rate_of_gaussian(self) -> float:
+        """Share of Gaussian series of this length and k that pass ``power_law_rate``'s verdict: its false alarms."""
+        return false_alarm_rates(self.length, self.k, self.alpha).published
+
+    @property
+    def power_law_rate_calibrated_of_gaussian(self) -> float:
+        """The same for ``power_law_rate_calibrated``."""
+        return false_alarm_rates(self.length, self.k, self.alpha).calibrated
+
+    @property
+    def no_verdict(self) -> str | None:
+        """Why ``power_law_rate`` is no finding, and which sizes would give one; None if it is one.
+
+        See :func:`~gradlaw.stats.power.no_verdict`.
+        """
+        return no_verdict(self.length, self.k, self.alpha)
+
+    @property
+    def no_verdict_calibrated(self) -> str | None:
+        """The same for ``power_law_rate_calibrated``."""
+        return no_verdict(self.length, self.k, self.alpha, calibrated=True)
 
     @property
     def gaussian_rate(self) -> float | None:
@@ -200,7 +232,8 @@ class SeriesTester:
     """Both tests of series that come in blocks."""
 
     def __init__(self, axis: str, length: int, k: int, gaussian_k: int | None, alpha: float, seed: int):
-        check_k(k, length)
+        k, alpha, seed = check_k(k, length), significance(alpha), check_seed(seed)
+        gaussian_k = None if gaussian_k is None else count(gaussian_k, "gaussian_k")
         self.axis, self.length, self.k, self.gaussian_k, self.alpha, self.seed = (
             axis,
             length,
@@ -238,8 +271,17 @@ class SeriesTester:
 
 
 def as_source(history: SeriesSource | Any) -> SeriesSource:
-    """The history itself, or a (T, n) array that streams its series likewise."""
-    return history if isinstance(history, SeriesSource) else _ArraySource(as_matrix(history, "history"))
+    """The history itself, or a (T, n) array that streams its series likewise.
+
+    Raises:
+        InputError: an array that is refused as any other is, or no series at all.
+    """
+    # Arrays of zarr and dask have ``blocks`` too, of another kind: nothing that is called.
+    streams_series = isinstance(history, SeriesSource) and callable(history.blocks)
+    source = history if streams_series else _ArraySource(as_matrix(history, "history"))
+    if 0 in source.shape:
+        raise InputError(f"history is empty: its shape is {tuple(source.shape)}, iterations by dimensions")
+    return source
 
 
 def _joined(parts: Sequence[Array]) -> np.ndarray:

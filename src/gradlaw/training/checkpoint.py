@@ -21,6 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.provenance import sha256
 from gradlaw.training.weights import distinct, load_weights, read_weights
@@ -31,8 +32,8 @@ _NAME = r"epoch-\d+(\.optimiser)?\.(json|safetensors)(\.partial)?"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+@dataclass(frozen=True, eq=False)
+class Checkpoint(ByValue):
     """Weights, and the settings of their training where gradlaw trained them.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
 
 OPTIMISERS = ("sgd", "momentum", "adam")
 
@@ -48,9 +48,11 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
             raise InputError(f"unknown optimiser {self.optimiser!r}; there are {', '.join(OPTIMISERS)}")
-        for name, least in (("epochs", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("epochs", "batch_size"):
+            object.__setattr__(self, name, count(getattr(self, name), name))
+        for name in ("learning_rate", "decay", "weight_decay", "momentum", "clip_norm"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else float(value))
         for name in ("learning_rate", "decay", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -59,6 +61,8 @@ class Recipe:
             raise InputError(f"weight_decay must not be negative, got {self.weight_decay}")
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum must be at least 0 and below 1, got {self.momentum}")
+        milestones = tuple(count(milestone, "milestone", 0) for milestone in self.milestones)
+        object.__setattr__(self, "milestones", milestones)
         if list(self.milestones) != sorted(set(self.milestones)) or any(m < 1 for m in self.milestones):
             raise InputError(f"milestones must be ascending epochs of at least 1, got {self.milestones}")
 

@@ -17,8 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from gradlaw.errors import InputError
+from gradlaw.errors import seed as checked_seed
 from gradlaw.problem import Problem
-from gradlaw.progress import Progress
+from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.training.checkpoint import Checkpoint, save_checkpoint
 from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evaluate, train_epoch
@@ -101,7 +102,7 @@ def train(
             another training, a full disk, or a loss that stopped being finite: the message says where and names the
             last good checkpoint.
     """
-    progress, recipe = progress or Progress(False), recipe or Recipe()
+    progress, recipe, seed = progress or SILENT, recipe or Recipe(), checked_seed(seed)
     problem = Problem(model, loss, training_data, device=device)
     model.to(problem.device)
     test = None if test_data is None else Problem(model, loss, test_data)
