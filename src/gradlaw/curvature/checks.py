@@ -55,8 +55,12 @@ def random_vectors(operator: CurvatureOperator, count: int) -> Tensor:
     return block / block.norm(dim=0)
 
 
-def check_products(operator: CurvatureOperator) -> None:
+def check_products(operator: CurvatureOperator, rounding: float = 0.0) -> None:
     """Multiply two random vectors, one of them twice: the products are finite and repeat, the matrix is symmetric.
+
+    Args:
+        operator: whose products.
+        rounding: that moves a product, relative to its norm, where it is more than that of the operator's type.
 
     Raises:
         InputError: they are not, or it is not.
@@ -68,7 +72,7 @@ def check_products(operator: CurvatureOperator) -> None:
             f"a product of the {operator.name} with a random vector is not finite: has the model diverged, do the data "
             "hold NaN, or is an operation of the model not twice differentiable where it is used?"
         )
-    tolerance = _RELATIVE_EPS * torch.finfo(operator.dtype).eps
+    tolerance = max(_RELATIVE_EPS * torch.finfo(operator.dtype).eps, rounding)
     off = float((a - operator @ u).norm())
     if off > tolerance * float(a.norm()):
         raise InputError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from gradlaw.curvature.checks import agrees, check_problem, check_products, random_vectors
+from gradlaw.curvature.composites import Composites
 from gradlaw.curvature.mean_loss import MeanLoss, Theta
 from gradlaw.curvature.operator import CurvatureOperator
 from gradlaw.curvature.plain_loss import PlainLoss
@@ -142,7 +143,7 @@ class LossCurvature(CurvatureOperator):
             if product is GAUSS_NEWTON:
                 self._refuse_terms_beside_the_outputs()
             self._choose(chunk)
-        check_products(self)
+        check_products(self, reference.tolerance)
 
     @property
     def recomputed(self) -> int:
@@ -186,7 +187,8 @@ class LossCurvature(CurvatureOperator):
         size = sum(len(piece) for piece in pieces)
         for piece in pieces:
             try:
-                _, multiply = self._product_of.reverse(plain, *plain.fetch(piece))
+                with Composites():
+                    _, multiply = self._product_of.reverse(plain, *plain.fetch(piece))
                 for row, tangent in zip(total, tangents, strict=True):
                     row.add_(flat(multiply(tangent)), alpha=len(piece) / size)
             except torch.OutOfMemoryError:

@@ -9,7 +9,7 @@ from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from gradlaw.curvature.composite_losses import CompositeLosses
+from gradlaw.curvature.composites import Composites
 from gradlaw.history.loop import scalar_loss
 from gradlaw.problem import Problem
 
@@ -53,7 +53,7 @@ class MeanLoss:
 
     def of_outputs(self, outputs: Any, targets: Any) -> Tensor:
         """The loss, given the model's outputs."""
-        with CompositeLosses():
+        with Composites():
             if not self.grouped:
                 return scalar_loss(self.problem.loss(outputs, targets))
             return vmap(lambda out, y: scalar_loss(self.problem.loss(out, y)))(outputs, targets).mean()
@@ -61,7 +61,7 @@ class MeanLoss:
     def _output(self, theta: Theta, buffers: dict[str, Tensor], inputs: Any) -> Any:
         state = {**self._frozen, **dict(zip(self._names, theta, strict=True)), **buffers}
         # The fused attention kernels cannot be differentiated twice.
-        with CompositeLosses(), sdpa_kernel(SDPBackend.MATH):
+        with Composites(), sdpa_kernel(SDPBackend.MATH):
             return self.problem.output(state, inputs)
 
     def _cast(self, tensor: Any) -> Any:

@@ -68,14 +68,14 @@ def measure_reference(
             not finite.
     """
     plain, notices = _in_type(problem, samples, dtype, asked)
-    tolerance = _RELATIVE_EPS * torch.finfo(dtype).eps
-    if plain.dtype is None:
-        tolerance = max(tolerance, min(_ROUNDING * rounding, _MOST_TOLERANCE))
     with plain.in_place():
-        _check_repeatable(plain, _part(samples, _REPEATED_SAMPLES), dtype)
+        some = _part(samples, _REPEATED_SAMPLES)
+        _check_repeatable(plain, some, dtype)
+        coarsest = max(torch.finfo(t).eps for t in {dtype} | _saved(plain, some)[1])
+        tolerance = max(_RELATIVE_EPS * coarsest, _ROUNDING * rounding if plain.dtype is None else 0.0)
         pieces, needed = list(samples.indices) if samples.grouped else [samples.indices], 0.0
         if not samples.grouped and len(samples.indices) > chunk:
-            needed = _saved_bytes(plain, samples.indices[:chunk]) / chunk * len(samples.indices) * _BACKWARD_SHARE
+            needed = _saved(plain, samples.indices[:chunk])[0] / chunk * len(samples.indices) * _BACKWARD_SHARE
             if needed > memory:
                 order = np.random.default_rng([streams.PRODUCT_CHECK, samples.seed]).permutation(samples.indices)
                 pieces = np.array_split(order, max(2, min(-(-needed // max(memory, 1)), -(-len(order) // chunk))))
@@ -85,7 +85,7 @@ def measure_reference(
             f"the gradient over the {samples.indices.size:,} samples is not finite: has the model diverged, or do the "
             "data hold NaN or huge values?"
         )
-    return Reference(plain, gradient, tolerance, 1 if samples.grouped else len(pieces), needed, notices)
+    return Reference(plain, gradient, min(tolerance, _MOST_TOLERANCE), 1 if samples.grouped else len(pieces), needed, notices)
 
 
 def mean_gradient(plain: PlainLoss, pieces: Sequence[np.ndarray]) -> tuple[Tensor, float]:
@@ -150,20 +150,23 @@ def _check_repeatable(plain: PlainLoss, indices: np.ndarray, dtype: torch.dtype)
         )
 
 
-def _saved_bytes(plain: PlainLoss, indices: np.ndarray) -> float:
-    """The memory of what a forward pass saves for the backward pass, parameters apart."""
+def _saved(plain: PlainLoss, indices: np.ndarray) -> tuple[float, set[torch.dtype]]:
+    """The memory of what a forward pass saves for the backward pass, parameters apart, and its floating-point types."""
     saved: dict[int, int] = {}
+    types: set[torch.dtype] = set()
     theta = {t.untyped_storage().data_ptr() for t in plain.parameters}
 
     def note(tensor: Tensor) -> Tensor:
         if tensor.layout == torch.strided:
             saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        if tensor.is_floating_point():
+            types.add(tensor.dtype)
         return tensor
 
     try:
         with saved_tensors_hooks(note, lambda tensor: tensor):
             loss = plain(*plain.fetch(indices))
     except RuntimeError:  # transforms of torch.func in the model allow no such hooks; the pass itself has been made
-        return float("inf")
+        return float("inf"), set()
     del loss
-    return float(sum(size for place, size in saved.items() if place not in theta))
+    return float(sum(size for place, size in saved.items() if place not in theta)), types

@@ -1,5 +1,6 @@
 """A linearised function, traced once and cut in two: what does not depend on the tangent, and the linear rest."""
 
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,8 +44,10 @@ class SplitTrace:
             warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
             traced = make_fx(function)(*data, *tangents)
         # Without mutations: a product may not write to what is kept for the next one. In a pass of its own, because
-        # functionalize cannot see through the forward-mode rules of custom autograd functions.
-        traced = make_fx(functionalize(traced, remove="mutations"))(*data, *tangents)
+        # functionalize cannot see through the forward-mode rules of custom autograd functions; it takes as long as the
+        # first, and is left out where nothing is written to.
+        if any(_writes(node) for node in traced.graph.nodes):
+            traced = make_fx(functionalize(traced, remove="mutations"))(*data, *tangents)
         _simplify(traced)
         self._constants = {_attribute(traced, n).untyped_storage().data_ptr() for n in _nodes(traced, "get_attr")}
         self._constant = constant
@@ -66,6 +69,12 @@ class SplitTrace:
         """The memory that ``kept`` holds beyond the constants of the function (its parameters)."""
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
         return sum(size for place, size in storages.items() if place not in self._constants)
+
+
+def _writes(node: fx.Node) -> bool:
+    if node.op != "call_function" or node.target is operator.getitem:
+        return False
+    return not isinstance(node.target, torch._ops.OpOverload) or node.target._schema.is_mutable
 
 
 def _simplify(traced: fx.GraphModule) -> None:

@@ -1,4 +1,4 @@
-"""Losses made of elementary operations where torch's own derivative of theirs ends the process."""
+"""Operations made of elementary ones where torch's own derivatives are wrong or end the process."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,25 +11,19 @@ from torch.overrides import TorchFunctionMode
 _REDUCTIONS = ("none", "mean", "sum")  # by the number that torch passes on
 
 
-class CompositeLosses(TorchFunctionMode):
-    """Inside, ``mse_loss`` is a difference, a square and a mean.
+class Composites(TorchFunctionMode):
+    """Inside, ``mse_loss`` and weight normalisation are differences, squares, norms and means.
 
-    The forward-mode derivative of its backward pass reads the tangent of the target, which does not exist where the
-    target is a constant made in the loss (a cast of integers, say): a null pointer in torch 2.13.
+    The forward-mode derivative of the backward pass of ``mse_loss`` reads the tangent of the target, which does not
+    exist where the target is a constant made in the loss (a cast of integers, say): a null pointer in torch 2.13. The
+    backward pass of the fused weight normalisation takes the norms as constants, so that its derivative is wrong.
     """
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        if function is F.mse_loss:
-            return _mse_loss(*args, **kwargs)
-        if function in _INNER:
-            return _inner_mse_loss(*args, **kwargs)
-        return function(*args, **kwargs)
-
-
-_INNER = (torch._C._nn.mse_loss, torch.ops.aten.mse_loss, torch.ops.aten.mse_loss.default)
+        composite = _COMPOSITES.get(function, function)
+        return composite(*args, **(kwargs or {}))
 
 
 def _mse_loss(
@@ -58,3 +52,18 @@ def _reduced(values: Tensor, reduction: str) -> Tensor:
     if reduction not in _REDUCTIONS:
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """g v / ||v||, of the norms over all dimensions but one, or all (-1) (Salimans & Kingma 2016)."""
+    over = [d for d in range(v.ndim) if d != dim % v.ndim] if dim != -1 else None
+    return v * (g / torch.linalg.vector_norm(v, dim=over, keepdim=True))
+
+
+_COMPOSITES: dict[Any, Callable[..., Tensor]] = {
+    F.mse_loss: _mse_loss,
+    torch._C._nn.mse_loss: _inner_mse_loss,
+    torch.ops.aten.mse_loss: _inner_mse_loss,
+    torch.ops.aten.mse_loss.default: _inner_mse_loss,
+    torch._weight_norm: _weight_norm,
+}
