@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+
 @contextmanager
 def at_rest(roots: Sequence[nn.Module]) -> Iterator[None]:
     """Attributes of modules, flags among them, and what tensors and containers in attributes hold, are restored."""

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradlaw import streams
+from gradlaw.curvature.at_rest import at_rest
 from gradlaw.curvature.operator import CurvatureOperator
 from gradlaw.curvature.samples import Samples
 from gradlaw.errors import InputError
@@ -28,9 +29,9 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
     if not samples.grouped:
         _refuse_minibatch_statistics(problem)
     probe = samples.indices.shape[1] if samples.grouped else min(_PROBE_SAMPLES, problem.samples)
-    findings = inspect_problem(
-        problem, Minibatches(problem.samples, probe, 2, samples.seed), LoopEngine(problem, samples.seed)
-    )
+    minibatches = Minibatches(problem.samples, probe, 2, samples.seed)
+    with at_rest([problem.model]):
+        findings = inspect_problem(problem, minibatches, LoopEngine(problem, samples.seed))
     if findings.random:
         raise InputError(
             "the loss is random at fixed parameters (dropout?), so that it has no Hessian: use model.eval(), or set "

@@ -55,7 +55,7 @@ def _reduced(values: Tensor, reduction: str) -> Tensor:
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """g v / ||v||, of the norms over all dimensions but one, or all (-1) (Salimans & Kingma 2016)."""
+    """G v / ||v||, of the norms over all dimensions but one, or all (-1) (Salimans & Kingma 2016)."""
     over = [d for d in range(v.ndim) if d != dim % v.ndim] if dim != -1 else None
     return v * (g / torch.linalg.vector_norm(v, dim=over, keepdim=True))
 

@@ -1,7 +1,7 @@
 """The Hessian and the generalised Gauss-Newton matrix of the mean loss at theta, as operators."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,8 @@ def hessian(
         progress: where to show it, and to announce what had to be decided.
 
     Raises:
-        InputError: a random loss (dropout), batch norm in training mode without a ``batch_size``, a loss that is no mean
-            over samples with more samples than fit the memory at once, an operation that cannot be differentiated
+        InputError: a random loss (dropout), batch norm in training mode without a ``batch_size``, a loss that is no
+            mean over samples with more samples than fit the memory at once, an operation that cannot be differentiated
             twice, values that are not finite, or a product that is not symmetric.
 
     Example:
@@ -89,8 +89,8 @@ def gauss_newton(
     """The generalised Gauss-Newton matrix G = (1/S) sum J^T H_out J (Schraudolph 2002); arguments as for the Hessian.
 
     J is the Jacobian of the model's outputs in theta and H_out the Hessian of the loss in the outputs. H - G is what
-    the curvature of the model itself adds. For cross entropy of a softmax G is the Fisher information matrix. A loss that
-    depends on parameters other than through the outputs (a penalty) is refused: G says nothing of that term.
+    the curvature of the model itself adds. For cross entropy of a softmax G is the Fisher information matrix. A loss
+    that depends on parameters other than through the outputs (a penalty) is refused: G says nothing of that term.
     """
     return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, progress)
 
@@ -139,6 +139,9 @@ class LossCurvature(CurvatureOperator):
         self.name, self.dimensions, self.dtype, self.device = product.name, problem.dimensions, dtype, problem.device
         self._product_of, self._problem, self._samples = product, problem, samples
         self._reference, self._memory, self._progress = reference, memory, progress
+        self._kept: dict[int, tuple[Tensor, ...]] = {}
+        self._traces: dict[tuple[int, ...], SplitTrace] = {}
+        self.kept_bytes = 0
         with reference.plain.in_place():
             if product is GAUSS_NEWTON:
                 self._refuse_terms_beside_the_outputs()
@@ -237,7 +240,6 @@ class LossCurvature(CurvatureOperator):
 
     def _linearise(self) -> str | None:
         """Trace, linearise and store the chunks; what is wrong with them, if anything is."""
-        self._kept, self._traces, self.kept_bytes = {}, {}, 0
         notices = self.notices
         try:
             self._loss = MeanLoss(self._problem, self.dtype, grouped=self._samples.grouped)
@@ -286,10 +288,10 @@ class LossCurvature(CurvatureOperator):
     def _refuse_more_than_fits(self) -> None:
         if self._reference.pieces > 1:
             raise InputError(
-                f"the loss of {self._samples.indices.size:,} samples is not the mean over chunks of them (weights, ignored "
-                "labels, or samples that see each other?), and all at once would take about "
-                f"{self._reference.whole_bytes / 1e9:.1f} GB. Give fewer samples, or batch_size for the mean over fixed "
-                "minibatches"
+                f"the loss of {self._samples.indices.size:,} samples is not the mean over chunks of them (weights, "
+                "ignored labels, or samples that see each other?), and all at once would take about "
+                f"{self._reference.whole_bytes / 1e9:.1f} GB. Give fewer samples, or batch_size for the mean over "
+                "fixed minibatches"
             )
 
     def _refuse_terms_beside_the_outputs(self) -> None:
@@ -297,9 +299,9 @@ class LossCurvature(CurvatureOperator):
         names = self._reference.plain.direct_names(first)
         if names:
             raise InputError(
-                f"the loss depends on parameters other than through the model's outputs (a penalty?): {', '.join(names)}. "
-                "The generalised Gauss-Newton matrix knows the outputs alone; leave that term out and add its curvature, "
-                "or take the Hessian"
+                f"the loss depends on parameters other than through the model's outputs (a penalty?): "
+                f"{', '.join(names)}. The generalised Gauss-Newton matrix knows the outputs alone; leave that term out "
+                "and add its curvature, or take the Hessian"
             )
 
     def _trace(self, chunk: np.ndarray) -> None:
@@ -319,7 +321,7 @@ class LossCurvature(CurvatureOperator):
         return pytree.tree_leaves(self._loss.fetch(self.chunks[i]))
 
     def _keep(self) -> tuple[Tensor, float]:
-        """Linearise all chunks and store as many as the memory allows; their mean gradient and the mean of its norms."""
+        """Linearise all chunks and store as many as the memory allows; their mean gradient, and that of its norms."""
         total, scale, largest = torch.zeros(self.dimensions, dtype=torch.float64, device=self.device), 0.0, 0
         with self._progress.stage(f"linearise {self.name}", len(self.chunks)) as advance:
             for i, chunk in enumerate(self.chunks):

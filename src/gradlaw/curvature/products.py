@@ -34,7 +34,7 @@ class Product:
 
 def _hessian_forward(loss: MeanLoss, inputs: Any, targets: Any, tangent: Theta) -> tuple[Theta, Theta]:
     """Forward over reverse: the derivative of the gradient along the tangent (Pearlmutter 1994)."""
-    gradient, along = jvp(grad(lambda theta: loss(theta, inputs, targets)), (loss.theta,), (tangent,))
+    gradient, along = jvp(grad(lambda theta: loss(theta, inputs, targets)), (loss.theta,), (tangent,))[:2]
     return along, gradient
 
 
@@ -50,7 +50,7 @@ def _gauss_newton_forward(loss: MeanLoss, inputs: Any, targets: Any, tangent: Th
         return loss.outputs(theta, inputs)
 
     outputs, along = jvp(outputs_of, (loss.theta,), (tangent,))[:2]
-    slope, curved = jvp(grad(lambda out: loss.of_outputs(out, targets)), (outputs,), (along,))
+    slope, curved = jvp(grad(lambda out: loss.of_outputs(out, targets)), (outputs,), (along,))[:2]
     transposed = vjp(outputs_of, loss.theta)[1]
     return transposed(curved)[0], transposed(slope)[0]
 

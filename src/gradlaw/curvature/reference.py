@@ -78,14 +78,16 @@ def measure_reference(
             needed = _saved(plain, samples.indices[:chunk])[0] / chunk * len(samples.indices) * _BACKWARD_SHARE
             if needed > memory:
                 order = np.random.default_rng([streams.PRODUCT_CHECK, samples.seed]).permutation(samples.indices)
-                pieces = np.array_split(order, max(2, min(-(-needed // max(memory, 1)), -(-len(order) // chunk))))
+                most = -(-len(order) // chunk)
+                pieces = np.array_split(order, max(2, min(most, int(min(needed / max(memory, 1), most)) + 1)))
         gradient, _ = mean_gradient(plain, pieces)
     if not torch.isfinite(gradient).all():
         raise InputError(
             f"the gradient over the {samples.indices.size:,} samples is not finite: has the model diverged, or do the "
             "data hold NaN or huge values?"
         )
-    return Reference(plain, gradient, min(tolerance, _MOST_TOLERANCE), 1 if samples.grouped else len(pieces), needed, notices)
+    count = 1 if samples.grouped else len(pieces)
+    return Reference(plain, gradient, min(tolerance, _MOST_TOLERANCE), count, needed, notices)
 
 
 def mean_gradient(plain: PlainLoss, pieces: Sequence[np.ndarray]) -> tuple[Tensor, float]:
@@ -105,9 +107,7 @@ def flat(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([p.detach().reshape(-1).to(common) for p in parts])
 
 
-def _in_type(
-    problem: Problem, samples: Samples, dtype: torch.dtype, asked: bool
-) -> tuple[PlainLoss, tuple[str, ...]]:
+def _in_type(problem: Problem, samples: Samples, dtype: torch.dtype, asked: bool) -> tuple[PlainLoss, tuple[str, ...]]:
     """The loss with model and data in a type, or as they are where they cannot be put into it."""
     own = PlainLoss(problem, None)
     if own_types(problem) == {dtype}:

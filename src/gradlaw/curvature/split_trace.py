@@ -127,7 +127,7 @@ def _split(traced: fx.GraphModule, data: int, constant: int) -> tuple[fx.GraphMo
         if node.op != "output" and any(argument in linear for argument in node.all_input_nodes):
             linear.add(node)
     (output,) = _nodes(traced, "output")
-    results = list(output.args[0])
+    results: list[Any] = list(output.args[0])  # type: ignore[arg-type]
     varying, constants = results[: len(results) - constant], results[len(results) - constant :]
     if any(node in linear for node in constants):
         raise RuntimeError("a result that is to be constant depends on the tangents")
