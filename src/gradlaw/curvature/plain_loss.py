@@ -70,6 +70,8 @@ class PlainLoss:
     def gradient(self, indices: np.ndarray) -> tuple[Tensor, ...]:
         """By plain autograd, inside :meth:`in_place`."""
         loss = self(*self.fetch(indices))
+        if not loss.requires_grad:  # of these samples
+            return tuple(torch.zeros_like(p) for p in self.parameters)
         return torch.autograd.grad(loss, self.parameters, materialize_grads=True)
 
     def direct_names(self, indices: np.ndarray) -> list[str]:

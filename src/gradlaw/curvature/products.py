@@ -34,7 +34,11 @@ class Product:
 
 def _hessian_forward(loss: MeanLoss, inputs: Any, targets: Any, tangent: Theta) -> tuple[Theta, Theta]:
     """Forward over reverse: the derivative of the gradient along the tangent (Pearlmutter 1994)."""
-    gradient, along = jvp(grad(lambda theta: loss(theta, inputs, targets)), (loss.theta,), (tangent,))[:2]
+
+    def loss_of(theta: Theta) -> Tensor:
+        return loss(theta, inputs, targets)
+
+    gradient, along = jvp(grad(loss_of), (loss.theta,), (tangent,))[:2]
     return along, gradient
 
 
@@ -49,8 +53,11 @@ def _gauss_newton_forward(loss: MeanLoss, inputs: Any, targets: Any, tangent: Th
     def outputs_of(theta: Theta) -> Any:
         return loss.outputs(theta, inputs)
 
+    def loss_of(outputs: Any) -> Tensor:
+        return loss.of_outputs(outputs, targets)
+
     outputs, along = jvp(outputs_of, (loss.theta,), (tangent,))[:2]
-    slope, curved = jvp(grad(lambda out: loss.of_outputs(out, targets)), (outputs,), (along,))[:2]
+    slope, curved = jvp(grad(loss_of), (outputs,), (along,))[:2]
     transposed = vjp(outputs_of, loss.theta)[1]
     return transposed(curved)[0], transposed(slope)[0]
 

@@ -115,7 +115,7 @@ def _in_type(problem: Problem, samples: Samples, dtype: torch.dtype, asked: bool
     cast = PlainLoss(problem, dtype)
     try:
         with cast.in_place():
-            cast.gradient(_part(samples, 1 if not samples.grouped else samples.indices.shape[1]))
+            cast.gradient(_part(samples, _REPEATED_SAMPLES))
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # constants of another type: torch has no class of its own for that
