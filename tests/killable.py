@@ -1,6 +1,8 @@
 """A run of the eigensolver that kills itself on the way.
 
-python killable.py FOLDER MEMORY EVENT COUNT OUT    # SIGKILL at the COUNT-th "product" or "rename" of a file
+python killable.py FOLDER MEMORY OUT EVENT:COUNT...    # SIGKILL at the COUNT-th "product" or "rename" of a file
+
+Each run is a process of its own, forked from one that has the imports done; what each ended with is printed.
 """
 
 import os
@@ -48,8 +50,21 @@ def run(folder: Path | None, memory: int, countdown: Countdown) -> Eigenpairs:
     return eigenpairs(Fragile(countdown), K, memory=memory, checkpoint=folder)
 
 
-def main(folder: str, memory: str, event: str, count: str, out: str) -> None:
-    """The run as a process of its own, that saves after every product."""
+def main(folder: str, memory: str, out: str, *kills: str) -> None:
+    """One run after the other, until one has finished."""
+    torch.set_num_threads(1)  # a pool of threads does not survive a fork
+    for kill in kills:
+        child = os.fork()
+        if child == 0:
+            once(folder, memory, *kill.split(":"), out)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        if Path(out).exists():
+            break
+
+
+def once(folder: str, memory: str, event: str, count: str, out: str) -> None:
+    """The run, saving after every product."""
     checkpoint._SECONDS = 0.0
     countdown, rename = Countdown(int(count)), Path.replace
     if event == "rename":

@@ -312,6 +312,20 @@ class _Experts(nn.Module):
         return x + out.reshape(x.shape)
 
 
+class _NormedWeight(nn.Module):
+    """g v / ||v||: torch's own has a wrong second derivative (torch 2.13)."""
+
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
+        return g * v / v.square().sum(dim=1, keepdim=True).sqrt()
+
+
+def _weight_normed(at: Precision) -> nn.Module:
+    layer = parametrizations.weight_norm(nn.Linear(WIDTH, WIDTH))
+    if at.exact:
+        layer.parametrizations.weight[0] = _NormedWeight()
+    return layer
+
+
 class _Checkpointed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -390,8 +404,7 @@ BLOCKS: dict[str, Block] = {
     "constants": Block(lambda at: _Constants(at.dtype)),
     "gain": Block(lambda _: _Gain()),
     "weight norm": Block(
-        lambda _: nn.Sequential(parametrizations.weight_norm(nn.Linear(WIDTH, WIDTH)), nn.Tanh()),
-        tags=("parametrised",),
+        lambda at: nn.Sequential(_weight_normed(at), nn.Tanh()), tags=("parametrised",)
     ),
     "orthogonal": Block(
         lambda _: nn.Sequential(parametrizations.orthogonal(nn.Linear(WIDTH, WIDTH)), nn.Tanh()),

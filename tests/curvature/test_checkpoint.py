@@ -21,15 +21,12 @@ KILLS = [("product", 100), ("rename", 61), ("product", 60)]
 @pytest.mark.parametrize("place", MEMORY)
 def test_killed_again_and_again(place: str, tmp_path: Path) -> None:
     folder, out = tmp_path / "run", tmp_path / "result.npz"
-    died = 0
-    for event, count in [*KILLS, ("product", 0)]:
-        command = [sys.executable, killable.__file__, folder, str(MEMORY[place]), event, str(count), out]
-        done = subprocess.run(command, capture_output=True, text=True)
-        died += done.returncode == -signal.SIGKILL
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        if out.exists():
-            break
-    assert died >= 3
+    kills = [f"{event}:{count}" for event, count in [*KILLS, ("product", 0)]]
+    command = [sys.executable, killable.__file__, folder, str(MEMORY[place]), out, *kills]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *ended, last = map(int, done.stdout.split())
+    assert (ended, last) == ([-signal.SIGKILL] * 3, 0), done.stderr
     expected = killable.run(None, MEMORY[place], killable.Countdown(0))
     with np.load(out) as result:
         assert np.array_equal(result["eigenvalues"], expected.eigenvalues)

@@ -3,13 +3,15 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradlaw import streams
+from gradlaw.curvature.at_rest import at_rest
 from gradlaw.curvature.operator import CurvatureOperator
 from gradlaw.curvature.samples import Samples
 from gradlaw.errors import InputError
-from gradlaw.history.loop import LoopEngine, flatten
-from gradlaw.history.preflight import inspect_problem
+from gradlaw.history.loop import LoopEngine
+from gradlaw.history.preflight import Findings, inspect_problem
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
@@ -17,41 +19,34 @@ _PROBE_SAMPLES = 8
 _RELATIVE_EPS = 2e4  # rounding in another order moves a product by some eps; a wrong one is off by much more
 
 
-def check_problem(problem: Problem, samples: Samples) -> list[str]:
-    """Refuse a problem whose mean loss is not a fixed function of theta; return what has to be known of it.
+def check_problem(problem: Problem, samples: Samples) -> Findings:
+    """Refuse a problem whose mean loss is not a fixed function of theta; return what was found.
 
     Raises:
-        InputError: the loss is random, couples the samples of a minibatch although it is to be a mean over samples, or
+        InputError: the loss is random; batch norm takes the statistics of a minibatch and there are no minibatches; or
             whatever :func:`~gradlaw.history.preflight.inspect_problem` refuses.
     """
+    if not samples.grouped:
+        _refuse_minibatch_statistics(problem)
     probe = samples.indices.shape[1] if samples.grouped else min(_PROBE_SAMPLES, problem.samples)
-    reference = LoopEngine(problem, samples.seed)
     minibatches = Minibatches(problem.samples, probe, 2, samples.seed)
-    findings = inspect_problem(problem, minibatches, reference)
+    with at_rest([problem.model]):
+        findings = inspect_problem(problem, minibatches, LoopEngine(problem, samples.seed))
     if findings.random:
         raise InputError(
             "the loss is random at fixed parameters (dropout?), so that it has no Hessian: use model.eval(), or set "
             "the probability to 0"
         )
-    if not samples.grouped and _couples_samples(problem, minibatches[0], findings.gradient, reference):
-        raise InputError(
-            "the loss couples the samples of a minibatch (batch norm in training mode, or a weighted mean?): its "
-            "gradient is not the mean of those of single samples. Give batch_size, for the mean over fixed minibatches "
-            "of that size, or call model.eval()"
-        )
-    return findings.notices
+    return findings
 
 
-def _couples_samples(problem: Problem, indices: np.ndarray, gradient: Tensor, reference: LoopEngine) -> bool:
-    """Whether the gradient of a minibatch differs from the mean over its two halves."""
-    half = len(indices) // 2
-    if half < 2:  # all fit into one chunk
-        return False
-    parts = [flatten(reference.gradient(0, i)[1], problem) for i in (indices[:half], indices[half : 2 * half])]
-    if len(indices) % 2:
-        gradient = flatten(reference.gradient(0, indices[: 2 * half])[1], problem)
-    scale = max(float(part.norm()) for part in parts)
-    return float((gradient - (parts[0] + parts[1]) / 2).norm()) > torch.finfo(problem.dtype).eps ** 0.5 * scale
+def _refuse_minibatch_statistics(problem: Problem) -> None:
+    for name, module in problem.model.named_modules():
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            raise InputError(
+                f"the loss couples the samples of a minibatch (batch norm {name!r} takes its statistics). Give "
+                "batch_size, for the mean over fixed minibatches of that size, or call model.eval()"
+            )
 
 
 def random_vectors(operator: CurvatureOperator, count: int) -> Tensor:
@@ -61,8 +56,12 @@ def random_vectors(operator: CurvatureOperator, count: int) -> Tensor:
     return block / block.norm(dim=0)
 
 
-def check_products(operator: CurvatureOperator) -> None:
-    """Multiply two random vectors and see that the products are finite and the matrix symmetric.
+def check_products(operator: CurvatureOperator, rounding: float = 0.0) -> None:
+    """Multiply two random vectors, one of them twice: the products are finite and repeat, the matrix is symmetric.
+
+    Args:
+        operator: whose products.
+        rounding: that moves a product, relative to its norm, where it is more than that of the operator's type.
 
     Raises:
         InputError: they are not, or it is not.
@@ -74,9 +73,15 @@ def check_products(operator: CurvatureOperator) -> None:
             f"a product of the {operator.name} with a random vector is not finite: has the model diverged, do the data "
             "hold NaN, or is an operation of the model not twice differentiable where it is used?"
         )
+    tolerance = max(_RELATIVE_EPS * torch.finfo(operator.dtype).eps, rounding)
+    off = float((a - operator @ u).norm())
+    if off > tolerance * float(a.norm()):
+        raise InputError(
+            f"two products of the {operator.name} with one vector differ by {off / float(a.norm()):.2g} of their norm: "
+            "something in model or loss is drawn at random, or kept from call to call; turn it off"
+        )
     left, right = float(u.double() @ b.double()), float(v.double() @ a.double())
-    tolerance = _RELATIVE_EPS * torch.finfo(operator.dtype).eps * float(a.norm() + b.norm())
-    if abs(left - right) > tolerance:
+    if abs(left - right) > tolerance * float(a.norm() + b.norm()):
         raise InputError(
             f"the {operator.name} is not symmetric: u^T H v = {left:.6g} and v^T H u = {right:.6g} for random u, v; an "
             "operation of the model has a wrong derivative"

@@ -9,6 +9,7 @@ from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
+from gradlaw.curvature.composites import Composites
 from gradlaw.history.loop import scalar_loss
 from gradlaw.problem import Problem
 
@@ -16,18 +17,16 @@ Theta = tuple[Tensor, ...]
 
 
 class MeanLoss:
-    """The mean loss of a chunk: of its samples (s,), or the mean over its minibatches (C, B).
+    """The loss of a chunk of samples (s,), or the mean over its minibatches (C, B), for transforms of ``torch.func``.
 
     Args:
-        problem: whose model, loss and data it is; theta is copied.
+        problem: whose model, loss and data it is; theta is copied and put in place of the model's attributes.
         dtype: of parameters, buffers and floating-point data in the computation.
-        grouped: whether chunks are of minibatches.
-        plain: for reverse-mode derivatives alone: one minibatch after the other instead of all at once by vmap, and no
-            cuDNN, whose recurrent kernels cannot be differentiated twice.
+        grouped: whether chunks are of minibatches, which vmap then takes all at once.
     """
 
-    def __init__(self, problem: Problem, dtype: torch.dtype, *, grouped: bool = False, plain: bool = False):
-        self.problem, self.dtype, self.grouped, self.plain = problem, dtype, grouped, plain
+    def __init__(self, problem: Problem, dtype: torch.dtype, *, grouped: bool = False):
+        self.problem, self.dtype, self.grouped = problem, dtype, grouped
         self._names = [part.name for part in problem.layout]
         self.theta: Theta = tuple(self._cast(p.detach().clone()) for p in problem.parameters())
         self._frozen = {
@@ -36,7 +35,7 @@ class MeanLoss:
         self._buffers = {name: self._cast(b) for name, b in problem.buffers().items()}
 
     def __call__(self, theta: Theta, inputs: Any, targets: Any) -> Tensor:
-        """The mean loss of a chunk as :meth:`fetch` gives it."""
+        """The loss of a chunk as :meth:`fetch` gives it."""
         return self.of_outputs(self.outputs(theta, inputs), targets)
 
     def fetch(self, chunk: np.ndarray) -> tuple[Any, Any]:
@@ -50,27 +49,20 @@ class MeanLoss:
         count = len(pytree.tree_leaves(inputs)[0])
         # Each minibatch gets buffers of its own: batch norm writes its running statistics there.
         buffers = {name: b.expand(count, *b.shape).clone() for name, b in self._buffers.items()}
-        return self._map(lambda b, x: self._output(theta, b, x), buffers, inputs)
+        return vmap(lambda b, x: self._output(theta, b, x))(buffers, inputs)
 
     def of_outputs(self, outputs: Any, targets: Any) -> Tensor:
-        """The mean loss, given the model's outputs."""
-        if not self.grouped:
-            return scalar_loss(self.problem.loss(outputs, targets))
-        return self._map(lambda out, y: scalar_loss(self.problem.loss(out, y)), outputs, targets).mean()
+        """The loss, given the model's outputs."""
+        with Composites():
+            if not self.grouped:
+                return scalar_loss(self.problem.loss(outputs, targets))
+            return vmap(lambda out, y: scalar_loss(self.problem.loss(out, y)))(outputs, targets).mean()
 
     def _output(self, theta: Theta, buffers: dict[str, Tensor], inputs: Any) -> Any:
         state = {**self._frozen, **dict(zip(self._names, theta, strict=True)), **buffers}
         # The fused attention kernels cannot be differentiated twice.
-        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=not self.plain):
+        with Composites(), sdpa_kernel(SDPBackend.MATH):
             return self.problem.output(state, inputs)
 
-    def _map(self, function: Any, *trees: Any) -> Any:
-        """The function of each minibatch, stacked."""
-        if not self.plain:
-            return vmap(function)(*trees)
-        count = len(pytree.tree_leaves(trees)[0])
-        results = [function(*pytree.tree_map(lambda a: a[i], trees)) for i in range(count)]  # noqa: B023
-        return pytree.tree_map(lambda *leaves: torch.stack(leaves), *results)
-
-    def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+    def _cast(self, tensor: Any) -> Any:
+        return tensor.to(self.dtype) if isinstance(tensor, Tensor) and tensor.is_floating_point() else tensor

@@ -37,8 +37,10 @@ class CurvatureOperator(ABC):
         """Product with one vector (n,) or with the columns of a block (n, m), in the same shape.
 
         Raises:
-            InputError: vectors of another length.
+            InputError: vectors of another length, or complex ones.
         """
+        if vectors.is_complex():
+            raise InputError(f"the {self.name} is real and multiplies real vectors, got {vectors.dtype}")
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.dimensions:
             raise InputError(
                 f"the {self.name} of {self.dimensions:,} dimensions multiplies vectors of shape (n,) or (n, m), "
@@ -122,7 +124,7 @@ def as_operator(matrix: Any) -> CurvatureOperator:
             an operator that multiplies tensors, as those of curvlinops do. Symmetry is the caller's word.
 
     Raises:
-        InputError: no square shape, or no ``@``.
+        InputError: no square shape, no ``@``, or complex entries.
     """
     if isinstance(matrix, CurvatureOperator):
         return matrix
@@ -131,6 +133,11 @@ def as_operator(matrix: Any) -> CurvatureOperator:
         raise InputError(
             f"an operator must have a shape (n, n) and multiply vectors with @, got {type(matrix).__name__} of shape "
             f"{shape}"
+        )
+    if "complex" in str(getattr(matrix, "dtype", "")):
+        raise InputError(
+            f"a complex matrix ({matrix.dtype}) is not symmetric; give the real one of twice the size, "
+            "[[Re, -Im], [Im, Re]], which has every eigenvalue of a Hermitian matrix twice"
         )
     if isinstance(matrix, np.ndarray):
         matrix = torch.from_numpy(matrix)

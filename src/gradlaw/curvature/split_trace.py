@@ -1,5 +1,6 @@
 """A linearised function, traced once and cut in two: what does not depend on the tangent, and the linear rest."""
 
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,31 +24,44 @@ class SplitTrace:
         function: of the data tensors followed by the tangents, to a tuple of tensors. It may differentiate inside.
         data: an example.
         tangents: an example.
+        constant: how many of the function's results, the last ones, do not depend on the tangents; ``keep`` returns
+            them beside what it keeps.
 
     Raises:
         RuntimeError: an operation has no forward-mode derivative or no batching rule, or the control flow depends on
             values.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], data: Sequence[Tensor], tangents: Sequence[Tensor]):
+    def __init__(
+        self,
+        function: Callable[..., tuple[Tensor, ...]],
+        data: Sequence[Tensor],
+        tangents: Sequence[Tensor],
+        constant: int = 0,
+    ):
         with warnings.catch_warnings():
             # torch scripts some of its own rules for forward mode.
             warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
             traced = make_fx(function)(*data, *tangents)
         # Without mutations: a product may not write to what is kept for the next one. In a pass of its own, because
-        # functionalize cannot see through the forward-mode rules of custom autograd functions.
-        traced = make_fx(functionalize(traced, remove="mutations"))(*data, *tangents)
+        # functionalize cannot see through the forward-mode rules of custom autograd functions; it takes as long as the
+        # first, and is left out where nothing is written to.
+        if any(_writes(node) for node in traced.graph.nodes):
+            traced = make_fx(functionalize(traced, remove="mutations"))(*data, *tangents)
         _simplify(traced)
         self._constants = {_attribute(traced, n).untyped_storage().data_ptr() for n in _nodes(traced, "get_attr")}
-        self._keep, self._apply = _split(traced, len(data))
+        self._constant = constant
+        self._keep, self._apply = _split(traced, len(data), constant)
 
-    def keep(self, data: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """All that ``apply`` needs of the data."""
+    def keep(self, data: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """All that ``apply`` needs of the data, and the constant results."""
         with torch.no_grad():
-            return self._keep(*data)
+            everything = self._keep(*data)
+        cut = len(everything) - self._constant
+        return everything[:cut], everything[cut:]
 
     def apply(self, kept: Sequence[Tensor], tangents: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """f(data, tangents)."""
+        """f(data, tangents), without its constant results."""
         with torch.no_grad():
             return self._apply(*kept, *tangents)
 
@@ -55,6 +69,12 @@ class SplitTrace:
         """The memory that ``kept`` holds beyond the constants of the function (its parameters)."""
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
         return sum(size for place, size in storages.items() if place not in self._constants)
+
+
+def _writes(node: fx.Node) -> bool:
+    if node.op != "call_function" or node.target is operator.getitem:
+        return False
+    return not isinstance(node.target, torch._ops.OpOverload) or node.target._schema.is_mutable
 
 
 def _simplify(traced: fx.GraphModule) -> None:
@@ -101,22 +121,28 @@ def _attribute(traced: fx.GraphModule, node: fx.Node) -> Tensor:
     return getattr(traced, str(node.target))
 
 
-def _split(traced: fx.GraphModule, data: int) -> tuple[fx.GraphModule, fx.GraphModule]:
+def _split(traced: fx.GraphModule, data: int, constant: int) -> tuple[fx.GraphModule, fx.GraphModule]:
     linear = set(_nodes(traced, "placeholder")[data:])
     for node in traced.graph.nodes:
-        if any(argument in linear for argument in node.all_input_nodes):
+        if node.op != "output" and any(argument in linear for argument in node.all_input_nodes):
             linear.add(node)
     (output,) = _nodes(traced, "output")
-    needed = {argument for node in (*linear, output) for argument in node.all_input_nodes}
+    results: list[Any] = list(output.args[0])  # type: ignore[arg-type]
+    varying, constants = results[: len(results) - constant], results[len(results) - constant :]
+    if any(node in linear for node in constants):
+        raise RuntimeError("a result that is to be constant depends on the tangents")
+    needed = {argument for node in linear for argument in node.all_input_nodes} | set(varying)
     boundary = [node for node in traced.graph.nodes if node in needed - linear]
     keep, apply = fx.Graph(), fx.Graph()
     in_keep: dict[fx.Node, Any] = {}
     in_apply: dict[fx.Node, Any] = {node: apply.placeholder(f"kept_{i}") for i, node in enumerate(boundary)}
     for node in traced.graph.nodes:
-        if node in linear and node.op != "output":
+        if node.op == "output":
+            continue
+        if node in linear:
             in_apply[node] = apply.node_copy(node, in_apply.__getitem__)
-        elif node.op != "output":
+        else:
             in_keep[node] = keep.node_copy(node, in_keep.__getitem__)
-    keep.output(tuple(in_keep[node] for node in boundary))
-    apply.output(fx.map_arg(output.args[0], in_apply.__getitem__))
+    keep.output(tuple(in_keep[node] for node in (*boundary, *constants)))
+    apply.output(tuple(in_apply[node] for node in varying))
     return fx.GraphModule(traced, keep), fx.GraphModule(traced, apply)
