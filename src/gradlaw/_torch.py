@@ -4,9 +4,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # Entries of a module's ``__dict__`` that hold its parameters, buffers and submodules.
 MODULE_TENSORS = ("_parameters", "_buffers")
+
+
+class OperationMode(TorchDispatchMode):
+    """Sees every operation below autograd. PyTorch wraps such modes against its compiler, which takes a second or more
+    to import; nothing that they see here is compiled.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 def version(tensor: Tensor) -> int:

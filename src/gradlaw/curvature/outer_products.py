@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from gradlaw import streams
@@ -14,6 +13,7 @@ from gradlaw.curvature.operator import CurvatureOperator
 from gradlaw.curvature.samples import choose_samples
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory, collect
+from gradlaw.history.plain_cross_entropy import is_plain_cross_entropy
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.spectra.gradient import MATRICES, gradients_of
@@ -133,7 +133,7 @@ def monte_carlo_fisher(
     progress = progress or SILENT
     if draws < 1:
         raise InputError(f"draws must be at least 1, got {draws}")
-    if not _is_cross_entropy(problem.loss):
+    if not is_plain_cross_entropy(problem.loss):
         raise InputError(
             "the Monte-Carlo Fisher draws labels from the softmax of the logits, which is the model's distribution for "
             "plain cross entropy alone (no weights, no label smoothing, mean reduction); use the empirical Fisher or "
@@ -152,12 +152,6 @@ def monte_carlo_fisher(
 
 def _record(problem: Problem, history: GradientHistory) -> dict[str, Any]:
     return {"problem": problem.describe(), "history": history.settings}
-
-
-def _is_cross_entropy(loss: Any) -> bool:
-    if isinstance(loss, nn.CrossEntropyLoss):
-        return loss.weight is None and loss.label_smoothing == 0 and loss.reduction == "mean"
-    return loss is cross_entropy
 
 
 def _drawn_labels(problem: Problem, indices: np.ndarray, draws: int, seed: int) -> Tensor:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from gradlaw._torch import OperationMode
 from gradlaw.history.loop import LoopEngine
 
 # Measured in CPU time on one core: LeNet, FCN, convolutional nets at 32 to 128 pixels, U-Nets at 64 and 256 pixels,
@@ -64,7 +64,7 @@ def count_pass(reference: LoopEngine, indices: np.ndarray) -> PassCost:
     return cost
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(OperationMode):
     def __init__(self, cost: PassCost):
         super().__init__()
         self._cost = cost

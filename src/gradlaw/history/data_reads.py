@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from gradlaw._torch import OperationMode
 
 aten = torch.ops.aten
 _READING_TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
@@ -30,7 +31,7 @@ class DataReads:
             yield
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(OperationMode):
     def __init__(self, noted: set[str]):
         super().__init__()
         self._noted = noted

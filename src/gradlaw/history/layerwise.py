@@ -14,6 +14,7 @@ from gradlaw.errors import InputError
 from gradlaw.history.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.layer_rules import LayerRule
 from gradlaw.history.loop import LoopEngine, scalar_loss
+from gradlaw.history.plain_cross_entropy import cross_entropies, is_plain_cross_entropy
 from gradlaw.history.recorded_forward import RecordedForward
 from gradlaw.history.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
@@ -182,6 +183,10 @@ class LayerwiseEngine:
                 take(Share(part, kind, self._forward.rules[name], layer, kept, g))
 
     def _batched_losses(self, outputs: Any, targets: Any) -> Tensor:
+        if is_plain_cross_entropy(self.problem.loss):
+            losses = cross_entropies(outputs, targets)
+            if losses is not None:
+                return losses
         axes = pytree.tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) else None, outputs)
         return vmap(self._loss, in_dims=(axes, 0))(outputs, targets)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradlaw import streams
+from gradlaw._torch import OperationMode
 
 Generator = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 _KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
@@ -148,7 +148,7 @@ def modules_that_draw(model: nn.Module, run: Callable[[], object]) -> list[str]:
     return list(dict.fromkeys(drawing))
 
 
-class _Draws(TorchDispatchMode):
+class _Draws(OperationMode):
     def __init__(self, inside: list[str], drawing: list[str]):
         super().__init__()
         self._inside, self._drawing = inside, drawing
