@@ -4,9 +4,12 @@ from gradlaw.stats.alpha_stable import StableIndices, stable_index_rows
 from gradlaw.stats.alternatives import (
     ExponentialComparisons,
     TailAlternative,
+    TailAlternatives,
     TailComparison,
+    TailComparisons,
     compare_exponential_rows,
     compare_tails,
+    compare_tails_rows,
 )
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, gaussian_pass_rate
 from gradlaw.stats.gaussian import gaussian_test_rows
@@ -27,13 +30,16 @@ __all__ = [
     "PowerLawFits",
     "StableIndices",
     "TailAlternative",
+    "TailAlternatives",
     "TailComparison",
+    "TailComparisons",
     "TailIndices",
     "TailStartScan",
     "bootstrap_p_value",
     "calibrated_critical_distance",
     "compare_exponential_rows",
     "compare_tails",
+    "compare_tails_rows",
     "critical_distance",
     "exponent_uncertainty",
     "fit_power_law",
