@@ -9,7 +9,8 @@ from gradlaw.stats import compare_exponential_rows, compare_tails, compare_tails
 from gradlaw.stats.alternatives.cutoff import CutoffTail
 from gradlaw.stats.alternatives.cutoff_rows import _moments, cutoff_survival_rows, draw_cutoff
 from gradlaw.stats.alternatives.families import FAMILIES
-from gradlaw.stats.alternatives.tail import FittedRows, TailRows, monotone_roots
+from gradlaw.stats.alternatives.tail import FittedRows, TailRows
+from gradlaw.stats.roots import monotone_roots
 
 DRAWS = {
     "pareto": lambda rng, shape: rng.random(shape) ** -rng.choice([0.2, 0.7, 2.0, 8.0]),

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from scipy import special
 
-from gradlaw.stats.alternatives.tail import SAME_AS_LIMIT, Fitted, FittedRows, Tail, TailRows, monotone_roots, root
+from gradlaw.stats.alternatives.tail import SAME_AS_LIMIT, Fitted, FittedRows, Tail, TailRows, root
+from gradlaw.stats.roots import monotone_roots
 
 _FAR_START = 1e3  # beyond it the difference of two quantiles loses digits, and the ratio of Mills ratios is 1 to 1e-6
 
