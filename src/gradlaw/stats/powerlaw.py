@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError, significance
-from gradlaw.stats.arrays import Array, as_float, as_matrix, check_alpha, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, check_alpha, like, refuse_non_finite
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
 from gradlaw.stats.exponent import corrected_exponent, exponent_interval
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
-from gradlaw.stats.sample import Side, largest, magnitudes, one_side
+from gradlaw.stats.sample import Side, largest, magnitudes, one_side, precision
 from gradlaw.stats.survival import SurvivalPoints, draw_survival, survival_points
 from gradlaw.stats.tail_kernel import tail_statistics
 from gradlaw.stats.tail_values import TailValues, check_size, tail_values
 from gradlaw.stats.threshold_null import threshold_critical_distance, threshold_p_value
 from gradlaw.stats.ties import Ties, find_ties, fit_notices
-from gradlaw.stats.truncated import bootstrapped_fit, truncated_cdf
+from gradlaw.stats.truncated import bootstrapped_fit, log_width, truncated_cdf
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +100,7 @@ class PowerLawFit:
         z = np.log(np.maximum(np.asarray(x, dtype=np.float64), self.lambda_min) / self.lambda_min)
         if self.x_max is None:
             return np.exp(-(self.beta - 1) * z)
-        width = np.array(math.log(self.x_max / self.lambda_min))
+        width = np.array(log_width(self.x_max, self.lambda_min))
         return 1 - truncated_cdf(np.array(self.beta - 1), width, np.minimum(z, width))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -219,10 +219,10 @@ def fit_power_law(
     sample = magnitudes(values, tail, nan_policy, x_max)
     significance(alpha)
     if threshold is None and x_max is None:
-        return _fit_of_largest(sample, check_size(k, len(sample)), alpha, tail, as_float(values).dtype)
+        return _fit_of_largest(sample, check_size(k, len(sample)), alpha, tail, precision(values))
     chosen = tail_values(sample, k, threshold)
     numbers = _of_threshold(chosen, alpha) if x_max is None else _of_truncated(chosen, x_max, alpha)
-    ties = find_ties(chosen.values, torch.finfo(as_float(values).dtype).eps)
+    ties = find_ties(chosen.values, precision(values))
     size = len(chosen.values)
     return PowerLawFit(
         k=size,
@@ -232,7 +232,7 @@ def fit_power_law(
         is_power_law=not numbers["degenerate"] and numbers["d_ks"] < critical_distance(size, alpha),
         tail=tail,
         threshold=None if threshold is None else chosen.lambda_min,
-        x_max=x_max,
+        x_max=None if x_max is None else float(x_max),
         ties=ties.share,
         lattice=ties.lattice,
         ccdf=survival_points(sample, chosen.values),
@@ -240,12 +240,12 @@ def fit_power_law(
     )
 
 
-def _fit_of_largest(sample: Tensor, k: int, alpha: float, tail: str, dtype: torch.dtype) -> PowerLawFit:
+def _fit_of_largest(sample: Tensor, k: int, alpha: float, tail: str, eps: float) -> PowerLawFit:
     fits = fit_power_law_rows(sample[None], k, alpha)
     row = {name: getattr(fits, name)[0].item() for name in FIT_COLUMNS}
     # A zero is no value of a law: a tail that reaches it is degenerate, whatever its ties.
     values = largest(sample, k).numpy()
-    ties = find_ties(values, torch.finfo(dtype).eps) if row["lambda_min"] > 0 else Ties(0.0, None)
+    ties = find_ties(values, eps) if row["lambda_min"] > 0 else Ties(0.0, None)
     return PowerLawFit(
         k=k,
         d_critical=fits.d_critical,
@@ -284,7 +284,7 @@ def _of_truncated(chosen: TailValues, x_max: float, alpha: float) -> dict[str, A
     if alpha * (1 + _TRUNCATED_SAMPLES) < 1:
         raise InputError(f"with x_max alpha must be at least 0.001, got {alpha}; see fit_truncated_power_law")
     chosen.refuse_degenerate()
-    width = math.log(x_max) - chosen.log_min
+    width = log_width(float(x_max), chosen.lambda_min)
     fit = bootstrapped_fit(chosen.log_ratio, width, chosen.pinned, _TRUNCATED_SAMPLES, seed=0)
     d_critical = float(np.quantile(fit.synthetic, 1 - alpha, method="higher"))
     return {

@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +41,14 @@ def one_side(sample: Tensor, tail: str) -> Tensor:
     if tail == "both":
         return sample.abs()
     return (sample if tail == "right" else -sample).clamp_min(0)
+
+
+def precision(values: Array) -> float:
+    """The relative step of the floats that the values came in; that of float64 for integers."""
+    dtype = values.dtype if isinstance(values, Tensor) else np.asarray(values).dtype
+    if isinstance(dtype, torch.dtype):
+        return float(torch.finfo(dtype).eps) if dtype.is_floating_point else float(np.finfo(np.float64).eps)
+    return float(np.finfo(dtype if np.issubdtype(dtype, np.floating) else np.float64).eps)
 
 
 def positive(value: float, name: str) -> float:

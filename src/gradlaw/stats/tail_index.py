@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float, as_matrix, like, refuse_non_finite
+from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan, without_nan
 
 _BLOCK_BYTES = 2**22  # of float64 values; up to a dozen such arrays live at a time
 
@@ -38,12 +39,13 @@ class TailIndices:
     degenerate: Array
 
 
-def hill_rows(matrix: Array, k: int) -> TailIndices:
+def hill_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """Hill's tail index alpha of every row: 1 / mean of ln(x_i / x_(k+1)), i = 1..k, of its magnitudes (Hill 1975).
 
     Args:
         matrix: array of shape (m, L), L > k.
         k: how many log excesses to average, at least 1; the (k+1)-th largest magnitude is the threshold.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out; more than k values of each row have to be left.
 
     Returns:
         Arrays of shape (m,), of the kind of ``matrix``; the standard error is alpha / sqrt(k).
@@ -57,10 +59,10 @@ def hill_rows(matrix: Array, k: int) -> TailIndices:
         >>> round(float(hill.index[0]), 1), round(float(hill.standard_error[0]), 2)
         (1.5, 0.01)
     """
-    return _hill(_rows_at(matrix, k, smallest=1), k, matrix)
+    return _hill(_rows_at(matrix, k, 1, nan_policy), k, matrix)
 
 
-def moment_rows(matrix: Array, k: int) -> TailIndices:
+def moment_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """The moment estimator of the extreme value index gamma of every row (Dekkers, Einmahl, de Haan 1989).
 
     gamma = M1 + 1 - 1 / (2 (1 - M1^2 / M2)), M1 and M2 being the means of ln(x_i / x_(k+1)) and of its square over
@@ -69,6 +71,7 @@ def moment_rows(matrix: Array, k: int) -> TailIndices:
     Args:
         matrix: array of shape (m, L), L > k.
         k: how many log excesses to use, at least 2; the (k+1)-th largest magnitude is the threshold.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out; more than k values of each row have to be left.
 
     Returns:
         Arrays of shape (m,), of the kind of ``matrix``; the variance behind the standard error is (1 + gamma^2) / k, or
@@ -78,15 +81,16 @@ def moment_rows(matrix: Array, k: int) -> TailIndices:
     Raises:
         InputError: k < 2, k >= L, or a value that is not finite.
     """
-    return _moment(_rows_at(matrix, k, smallest=2), k, matrix)
+    return _moment(_rows_at(matrix, k, 2, nan_policy), k, matrix)
 
 
-def hill_curve(values: Array, ks: Array | Sequence[int]) -> TailIndices:
+def hill_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """:func:`hill_rows` of one sample at every k of ``ks``, for a Hill plot: one sort and cumulative sums.
 
     Args:
         values: array of shape (L,).
         ks: integers from 1 to L - 1, in any order.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out.
 
     Returns:
         Arrays of the length of ``ks``, of the kind of ``values``.
@@ -94,13 +98,13 @@ def hill_curve(values: Array, ks: Array | Sequence[int]) -> TailIndices:
     Raises:
         InputError: a k that does not fit, or a value that is not finite.
     """
-    sample, counts = _checked_curve(values, ks, smallest=1)
+    sample, counts = _checked_curve(values, ks, 1, nan_policy)
     return _hill(_curve_at(sample, counts), counts, values)
 
 
-def moment_curve(values: Array, ks: Array | Sequence[int]) -> TailIndices:
+def moment_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """:func:`moment_rows` of one sample at every k of ``ks``, integers from 2 to L - 1; see :func:`hill_curve`."""
-    sample, counts = _checked_curve(values, ks, smallest=2)
+    sample, counts = _checked_curve(values, ks, 2, nan_policy)
     return _moment(_curve_at(sample, counts), counts, values)
 
 
@@ -144,8 +148,8 @@ def _indices(
     )
 
 
-def _rows_at(matrix: Array, k: int, smallest: int) -> _Excesses:
-    rows = as_matrix(matrix)
+def _rows_at(matrix: Array, k: int, smallest: int, nan_policy: str) -> _Excesses:
+    rows = rows_without_nan(as_matrix(matrix), k + 1, nan_policy)
     _check_ks(k, k, rows.shape[1], smallest)
     parts = []
     for part in rows.split(max(1, _BLOCK_BYTES // (8 * rows.shape[1]))):
@@ -184,10 +188,11 @@ def _log_ratios(upper: Tensor, lower: Tensor) -> Tensor:
     return torch.where(excess.isinf(), upper.log() - lower.log(), excess.log1p())
 
 
-def _checked_curve(values: Array, ks: Array | Sequence[int], smallest: int) -> tuple[Tensor, Tensor]:
+def _checked_curve(values: Array, ks: Array | Sequence[int], smallest: int, nan_policy: str) -> tuple[Tensor, Tensor]:
     sample = as_float(values)
     if sample.ndim != 1:
         raise InputError(f"values must have one dimension, got shape {tuple(sample.shape)}; see hill_rows, moment_rows")
+    sample = without_nan(sample, nan_policy)
     counts = torch.as_tensor(ks if isinstance(ks, Tensor) else np.asarray(ks), device=sample.device)
     if counts.ndim != 1 or len(counts) == 0 or counts.is_floating_point() or counts.dtype == torch.bool:
         raise InputError(f"ks must be a list of integers, got {counts.dtype} of shape {tuple(counts.shape)}")

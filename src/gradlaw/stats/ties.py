@@ -8,7 +8,7 @@ _LARGEST_COUNT = 2.0**53  # beyond it floats are no consecutive integers
 _DIVISORS = range(1, 9)  # the smallest gap of a sample may be a few steps of its lattice
 _NOTABLE_TIES = 0.01  # share of a tail; a tie of two shifts the empirical distribution by 1 / k
 _NOTABLE_STEP = 1e-3  # of lambda_min; a step of the distribution function is about (beta - 1) times that
-_SURE = 1e-3  # of a step: no sample without a lattice comes so close with all its values
+_SURE, _SURE_OF_MANY, _MANY = 1e-3, 0.05, 12  # of a step: without a lattice so many values do not come so close
 
 
 class Ties(NamedTuple):
@@ -33,14 +33,14 @@ def find_ties(values: np.ndarray, eps: float = float(np.finfo(np.float64).eps)) 
 
 def _step(distinct: np.ndarray, eps: float) -> float | None:
     """The largest step of which all ascending values are multiples, up to their precision."""
-    gap = float(np.diff(distinct).min())
+    gap, sure = float(np.diff(distinct).min()), _SURE if len(distinct) < _MANY else _SURE_OF_MANY
     for divisor in _DIVISORS:
         step = gap / divisor
         multiples = np.rint(distinct / step)
-        if multiples[-1] > _SURE / (4 * eps):  # all values of this precision are multiples of so small a step
+        if multiples[-1] > sure / (4 * eps):  # all values of this precision are multiples of so small a step
             return None
         step = float(distinct @ multiples / (multiples @ multiples))  # the gap has the rounding of two values
-        if multiples[0] >= 1 and np.abs(distinct / step - multiples).max() <= min(_SURE, 4 * eps * multiples[-1]):
+        if multiples[0] >= 1 and np.abs(distinct / step - multiples).max() <= min(sure, 4 * eps * multiples[-1]):
             return step
     return None
 
