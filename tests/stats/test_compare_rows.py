@@ -34,7 +34,8 @@ def _agree(rows, matrix, k):
             assert many.at_limit[i] == (one.status == "power law limit")
             assert many.converged[i] == (one.status != "not converged")
             assert many.ratio[i] == pytest.approx(one.ratio, abs=2e-7)
-            assert many.p_value[i] == pytest.approx(one.p_value, abs=1e-3)
+            if abs(one.ratio) > 1e-6:  # otherwise Vuong's is the quotient of two rounding errors
+                assert many.p_value[i] == pytest.approx(one.p_value, abs=1e-3)
             if one.nested_p_value is None:
                 assert many.nested_p_value is None
             else:
@@ -46,7 +47,7 @@ def _agree(rows, matrix, k):
 
 
 @given(st.sampled_from(sorted(DRAWS)), st.integers(2, 60), st.integers(-30, 30), st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_rows_equal_single_comparisons(family, k, exponent, seed):
     rng = np.random.default_rng(seed)
     matrix = DRAWS[family](rng, (2, k + int(rng.integers(100)))) * 10.0**exponent

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float
@@ -16,6 +16,7 @@ FitStatus = Literal["converged", "power law limit", "not converged"]
 
 LARGEST_LOG_RATIO = 600.0  # of a tail, so that sums over it do not overflow
 SAME_AS_LIMIT = 1e-10  # curvature of the tail below which family and power law agree to K * 1e-20 in log-likelihood
+_FEW = 300
 _SERIES = np.array([2 / math.factorial(n + 2) for n in range(14)])  # of (e^t - 1 - t) / (t^2 / 2)
 
 
@@ -68,10 +69,20 @@ def power_law_log_density(tail: Tail, beta: float) -> np.ndarray:
 
 
 def growth(t: np.ndarray) -> np.ndarray:
-    """e^t - 1 - t."""
+    """e^t - 1 - t, by its series where the difference would cancel."""
+    result: np.ndarray = np.expm1(t)
+    result -= t
     small = np.abs(t) < 0.5
-    series = t**2 / 2 * np.polynomial.polynomial.polyval(np.where(small, t, 0.0), _SERIES)
-    return np.where(small, series, np.expm1(t) - t)
+    near = t[small]
+    if near.size < _FEW:  # one call costs less than the steps of the series
+        result[small] = near * near / 2 * special.hyp1f1(1, 3, near)
+        return result
+    series = np.full_like(near, _SERIES[-1])
+    for coefficient in _SERIES[-2::-1]:
+        series *= near
+        series += coefficient
+    result[small] = near * near / 2 * series
+    return result
 
 
 @dataclass(frozen=True)
