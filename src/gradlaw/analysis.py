@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from gradlaw.depth import Depth, look_deeper
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, significance
 from gradlaw.history import GradientHistory
 from gradlaw.history.reopen import collect_or_reopen
 from gradlaw.history.transforms import Transform
@@ -20,7 +20,6 @@ from gradlaw.progress import Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
 from gradlaw.stats import GradientTests, gradient_tests
-from gradlaw.stats.arrays import check_alpha
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.series import AXES
 from gradlaw.structure import measure_structure
@@ -262,7 +261,7 @@ class _Sizes:
 
 
 def _check_settings(k: int, gaussian_k: int, alpha: float) -> None:
-    check_alpha(alpha)
+    significance(alpha)
     if k < 2:
         raise InputError(f"k must be at least 2, got {k}")
     if gaussian_k < SHORTEST:

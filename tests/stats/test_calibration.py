@@ -1,3 +1,6 @@
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -5,9 +8,19 @@ from statsmodels.stats._lilliefors import get_lilliefors_table
 
 import gradlaw as gl
 from gradlaw.stats import calibrated_critical_distance, critical_distance, fit_power_law_rows, gaussian_pass_rate
-from gradlaw.stats.calibration import NullDistribution, _tables, ks_null
+from gradlaw.stats.calibration import _tables, ks_null
 
-LEVELS = _tables()["levels"]
+LEVELS = _tables()["ks_power_law_levels"]
+
+
+@pytest.fixture(scope="module")
+def exact_null():
+    """The module of the tools by which the table was made."""
+    path = Path(__file__).parents[2] / "tools/exact_null.py"
+    spec = importlib.util.spec_from_file_location("exact_null", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _pareto_distances(k: int, samples: int, s: float, seed: int) -> np.ndarray:
@@ -21,7 +34,7 @@ def _pareto_distances(k: int, samples: int, s: float, seed: int) -> np.ndarray:
 def test_the_table_is_the_null_distribution_of_the_fit(k, s):
     samples = 40_000 if k < 300 else 8_000
     distances = _pareto_distances(k, samples, s, seed=k)
-    for alpha in (0.01, 0.05, 0.1, 0.5, 0.9) if k > 10 else (0.01, 0.05, 0.1):  # tiny tails have atoms
+    for alpha in (0.01, 0.05, 0.1, 0.5, 0.9) if k > 10 else (0.01, 0.05, 0.1):  # tiny tails have an atom below
         rate = (distances > calibrated_critical_distance(k, alpha)).mean()
         assert abs(rate - alpha) < 4 * np.sqrt(alpha * (1 - alpha) / samples)
 
@@ -67,7 +80,10 @@ def test_quantiles_between_the_tabulated_sizes_are_smooth():
 def test_interpolation_between_sizes_costs_less_than_two_in_a_thousand():
     # Twice as coarse a grid moves the 5% quantile by less than 0.2%, and the error of the grid itself is a quarter.
     tables = _tables()
-    sizes, five_percent = tables["ks_power_law_sizes"], tables["ks_power_law_quantiles"][:, list(LEVELS).index(0.05)]
+    sizes, five_percent = (
+        tables["ks_power_law_sizes"],
+        tables["ks_power_law_quantiles"][:, np.argmin(abs(LEVELS - 0.05))],
+    )
     root = sizes**-0.5
     inside = np.flatnonzero(sizes > 12)[:-1]
     for i in inside:
@@ -83,6 +99,82 @@ def test_gaussian_pass_rate_is_that_of_normal_samples(k):
     assert abs((p_values > 0.05).mean() - gaussian_pass_rate(k)) < 4 * np.sqrt(0.05 / samples)
 
 
-def test_alpha_outside_the_table_is_refused():
-    with pytest.raises(gl.InputError, match="tabulated range"):
-        NullDistribution("ks_power_law", 100).isf(1e-9)
+def _exact_three(d: float) -> float:
+    """P(D <= d) of three values: with u_1 uniform on (0, 1/2), u_2 = 1 - u_1 and F(u) = 1 - exp(-3 u), four steps."""
+    u = (np.arange(2_000_000) + 0.5) / 4_000_000
+    low, high = -np.expm1(-3 * u), -np.expm1(-3 * (1 - u))
+    steps = [np.full(len(u), 1 / 3), 2 / 3 - low, low - 1 / 3, 1 - high, high - 2 / 3]
+    return float((np.max(steps, axis=0) <= d + 1e-12).mean())
+
+
+def test_three_values_have_the_closed_distribution_with_its_atom():
+    null = ks_null(3)
+    assert null.sf(np.sqrt(3) / 3) == 1  # P(D >= 1/3), although 46% of all samples are there
+    atom = 2 * (np.log(3) - np.log(3 / 2)) / 3
+    assert _exact_three(1 / 3) == pytest.approx(atom, abs=1e-6)
+    assert null.sf(np.sqrt(3) * (1 / 3 + 1e-9)) == pytest.approx(1 - atom, abs=1e-6)
+    for d in (0.34, 0.4, 0.5, 0.6, 0.66):
+        assert null.sf(np.sqrt(3) * d) == pytest.approx(1 - _exact_three(d), rel=2e-3, abs=1e-5)
+    for left in (1e-6, 1e-12):  # near the largest distance p falls in proportion
+        assert null.sf(np.sqrt(3) * (2 / 3 - left)) == pytest.approx(2 / 3 * left, rel=0.02)
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 6])
+def test_small_samples_hold_their_level_with_the_atom_counted(k):
+    samples = 40_000
+    fits = fit_power_law_rows(np.random.default_rng(k).pareto(1.5, (samples, k)) + 1, k)
+    smallest = fits.d_ks == 1 / k
+    assert smallest.mean() == pytest.approx(1 - _tables()["ks_power_law_above_smallest"][k - 2], abs=0.01)
+    assert (fits.p_value[smallest] == 1).all()
+    assert fits.is_power_law_calibrated[smallest].all()
+    assert ((fits.p_value >= 0.05) == fits.is_power_law_calibrated).all()
+    for alpha in (0.01, 0.05, 0.3):  # P(p <= alpha) = alpha, or none where the atom is in the way
+        reached = alpha if alpha < 1 - smallest.mean() else 0.0
+        assert (fits.p_value <= alpha).mean() == pytest.approx(reached, abs=4 * np.sqrt(alpha / samples))
+
+
+@pytest.mark.parametrize("k", [4, 12, 60])
+def test_tails_beyond_the_reach_of_simulation_are_exact(k, exact_null):
+    null = ks_null(k)
+    for alpha in (1e-3, 1e-5, 1e-7, 1e-9):
+        d = null.isf(alpha) / np.sqrt(k)
+        assert 1 - exact_null.distance_cdf(k, d) == pytest.approx(alpha, rel=0.02)
+
+
+@pytest.mark.parametrize("k", [3, 5, 25, 700])
+def test_the_exact_distribution_is_that_of_simulated_tails(k, exact_null):
+    samples = 40_000 if k < 100 else 4_000
+    distances = _pareto_distances(k, samples, 1.0, seed=100 + k)
+    for quantile in (0.6, 0.95, 0.995):
+        d = float(np.quantile(distances, quantile))
+        share = (distances <= d).mean()
+        assert exact_null.distance_cdf(k, d) == pytest.approx(
+            share, abs=4 * np.sqrt(share * (1 - share) / samples) + 1e-4
+        )
+
+
+@pytest.mark.parametrize("k", [2, 3, 10, 1000, 10**6])
+def test_any_alpha_inside_the_unit_interval_is_answered(k):
+    alphas = [1 - 1e-9, 0.5, 1e-4, 1e-6, 1e-10, 1e-15, 1e-100, 1e-300]
+    distances = [calibrated_critical_distance(k, alpha) for alpha in alphas]
+    assert distances == sorted(distances)
+    assert distances[-1] <= 1 - 1 / k
+    for alpha, distance in zip(alphas, distances, strict=True):
+        if 1 / k * (1 + 1e-9) < distance < (1 - 1 / k) * (1 - 1e-6):
+            assert np.log(ks_null(k).sf(np.sqrt(k) * distance)) == pytest.approx(np.log(alpha), rel=1e-6)
+    few = fit_power_law_rows(np.random.default_rng(0).exponential(size=(1, 5000)), min(k, 1000), alpha=0.05 / 20_000)
+    assert few.d_critical_calibrated > calibrated_critical_distance(min(k, 1000)) or k == 2
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -1, 2, np.nan, "0.05", None])
+def test_levels_that_are_none_are_refused_everywhere(alpha):
+    for function in (calibrated_critical_distance, critical_distance, gaussian_pass_rate):
+        with pytest.raises(gl.InputError, match="alpha must lie between 0 and 1"):
+            function(20, alpha)
+
+
+@pytest.mark.parametrize("k", [1, 0, -3, 2.5, 20.0, "20", True])
+def test_sizes_that_are_none_are_refused_everywhere(k):
+    for function in (calibrated_critical_distance, critical_distance, gaussian_pass_rate):
+        with pytest.raises(gl.InputError, match="k must be"):
+            function(k)

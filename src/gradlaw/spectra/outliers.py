@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, significance
+from gradlaw.errors import count as check_count
 from gradlaw.spectra.gradient import Spectrum
-from gradlaw.stats.arrays import check_alpha
+from gradlaw.stats.arrays import as_sample
 
 _FEWEST_SPACINGS = 20  # that determine the slope
 
@@ -69,7 +70,7 @@ def count_outliers(spectrum: Any, k: int = 1000, most: int = 50, alpha: float = 
         >>> count_outliers(line).count, count_outliers(np.where(np.arange(1000) < 9, 10 * line, line)).count
         (0, 9)
     """
-    check_alpha(alpha)
+    k, most, alpha = check_count(k, "k", 0), check_count(most, "most", 0), significance(alpha)
     if not 1 <= most <= k - 1 - _FEWEST_SPACINGS:
         raise InputError(
             f"most={most} outliers of k={k} eigenvalues: between 1 and k - {_FEWEST_SPACINGS + 1} are possible, for "
@@ -114,8 +115,8 @@ def _leading(spectrum: Any, k: int) -> np.ndarray:
         if k > spectrum.rank:
             raise InputError(f"k={k} but the {spectrum.matrix} spectrum has numerical rank {spectrum.rank}")
         return spectrum.eigenvalues[:k]
-    values = np.asarray(spectrum, dtype=np.float64)
-    if values.ndim != 1 or len(values) < k:
+    values = as_sample(spectrum).double().cpu().numpy()
+    if len(values) < k:
         raise InputError(f"k={k} eigenvalues were asked for, got an array of shape {values.shape}")
     leading = values[:k]
     if not (np.isfinite(leading).all() and leading[-1] > 0 and (np.diff(leading) <= 0).all()):

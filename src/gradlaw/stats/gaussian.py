@@ -9,10 +9,14 @@ from torch import Tensor
 
 from gradlaw import streams
 from gradlaw.errors import InputError
-from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
+from gradlaw.errors import count as check_count
+from gradlaw.errors import seed as check_seed
+from gradlaw.stats.arrays import Array, as_matrix, like, near_one, refuse_non_finite
 
 SHORTEST = 8  # the skewness test's approximation needs as many
 _BLOCK = 4096  # series whose draws come from one generator
+_LARGEST_KEPT_K = 1000  # draws of a block, 33 MB of them, that are kept for the next rows of the same block
+_ROWS_AT_ONCE = 512  # of draws that are made distinct
 
 
 def gaussian_test_rows(matrix: Array, k: int = 100, seed: int = 0, first: int = 0) -> Array:
@@ -29,29 +33,47 @@ def gaussian_test_rows(matrix: Array, k: int = 100, seed: int = 0, first: int = 
 
     Returns:
         p, shape (m,), of the kind of ``matrix``; equal to ``scipy.stats.normaltest`` of the values drawn (paper Eq. 9,
-        where the sum of the squared scores is called p).
+        where the sum of the squared scores is called p), but where their skewness is exactly zero: SciPy takes a
+        skewness of 1 in the scores then (``skewtest`` replaces y = 0), so that p is up to 0.6 for symmetric values that
+        are as Gaussian as can be; here the score of zero is zero.
 
     Raises:
-        InputError: k < 8, k > L, or a drawn value that is not finite.
+        InputError: k < 8, k > L, a negative ``seed`` or ``first``, or a drawn value that is not finite.
     """
     rows = as_matrix(matrix)
     length = rows.shape[1]
+    k, seed, first = check_count(k, "gaussian_k"), check_seed(seed), check_count(first, "first", 0)
     if not SHORTEST <= k <= length:
         raise InputError(
             f"gaussian_k={k} values were asked for; a series of {length} values allows {SHORTEST} to {length}"
         )
-    if k < length:
-        drawn = torch.from_numpy(_draws(length, k, seed, first, rows.shape[0]))
-        rows = rows.gather(1, drawn.to(rows.device))
-    return like(torch.cat([_normal_test(part.double()) for part in rows.split(_BLOCK)]), matrix)
+    parts = []
+    for start, stop in _seeded_parts(first, rows.shape[0]):
+        part = rows[start:stop]
+        if k < length:
+            drawn = torch.from_numpy(_draws(length, k, seed, first + start, stop - start))
+            part = part.gather(1, drawn.to(rows.device))
+        if not torch.isfinite(part).all():
+            refuse_non_finite(rows, first)
+        parts.append(_normal_test(part))
+    return like(torch.cat(parts), matrix)
+
+
+def _seeded_parts(first: int, rows: int) -> list[tuple[int, int]]:
+    """The rows cut where their numbers in the larger matrix are multiples of _BLOCK; one empty part of none."""
+    ends = [*range(_BLOCK - first % _BLOCK, rows, _BLOCK), rows]
+    return list(zip([0, *ends], ends, strict=False))
 
 
 def _draws(length: int, k: int, seed: int, first: int, count: int) -> np.ndarray:
     """The positions drawn for series first, ..., first + count - 1, whatever the parts in which they are asked for."""
     parts = []
     for block in range(first // _BLOCK, (first + count - 1) // _BLOCK + 1):
-        drawn = _draw_block(length, k, seed, block)
-        parts.append(drawn[max(0, first - block * _BLOCK) : first + count - block * _BLOCK])
+        wanted = slice(max(0, first - block * _BLOCK), min(_BLOCK, first + count - block * _BLOCK))
+        if k <= _LARGEST_KEPT_K:
+            parts.append(_draw_block(length, k, seed, block)[wanted])
+        else:
+            parts.append(draw_without_replacement(length, k, _BLOCK, [streams.GAUSSIAN, seed, block], wanted))
     return np.concatenate(parts) if parts else np.empty((0, k), dtype=np.int64)
 
 
@@ -60,20 +82,59 @@ def _draw_block(length: int, k: int, seed: int, block: int) -> np.ndarray:
     return draw_without_replacement(length, k, _BLOCK, [streams.GAUSSIAN, seed, block])
 
 
-def draw_without_replacement(length: int, k: int, rows: int, seed: list[int]) -> np.ndarray:
-    """Draw k distinct positions out of ``length`` for each row, all subsets equally likely (Floyd 1987); (rows, k)."""
+def draw_without_replacement(
+    length: int, k: int, rows: int, seed: list[int], wanted: slice = slice(None)
+) -> np.ndarray:
+    """Draw k distinct positions out of ``length`` for each row, all subsets equally likely (Floyd 1987).
+
+    Step i draws one of the first length - k + i + 1 positions, and takes the last of these where that was taken before.
+    In time and memory of rows k, whatever the length, but for a sort.
+
+    Args:
+        length: positions to draw from.
+        k: how many of them.
+        rows: how many rows share the generator.
+        seed: of the generator.
+        wanted: which of the rows to return; they are the same whatever is wanted.
+
+    Returns:
+        Positions, of shape (rows wanted, k).
+    """
     rng = np.random.default_rng(seed)
-    chosen = np.empty((k, rows), dtype=np.int64)
-    for i, last in enumerate(range(length - k, length)):
-        candidate = rng.integers(last + 1, size=rows)
-        taken = (chosen[:i] == candidate).any(axis=0)
-        chosen[i] = np.where(taken, last, candidate)
-    return np.ascontiguousarray(chosen.T)
+    start, stop, _ = wanted.indices(rows)
+    steps = np.empty((k, stop - start), dtype=np.int64)
+    for i in range(k):
+        steps[i] = rng.integers(length - k + i + 1, size=rows)[start:stop]
+    chosen = np.empty((stop - start, k), dtype=np.int64)
+    for first in range(0, len(chosen), _ROWS_AT_ONCE):
+        part = slice(first, first + _ROWS_AT_ONCE)
+        chosen[part] = steps[:, part].T
+        _replace_taken(chosen[part], length - k)
+    return chosen
+
+
+def _replace_taken(candidates: np.ndarray, first_last: int) -> None:
+    """Floyd's rule on the candidates (rows, k) of all steps, in place; step i falls back on ``first_last`` + i."""
+    rows, k = candidates.shape
+    # A name below 2k for every position that occurs, so that what is taken fits a table: fall-backs by their step.
+    order = candidates.argsort(axis=1)
+    ascending = np.take_along_axis(candidates, order, axis=1)
+    ranks = np.full((rows, k), k, dtype=np.int32)
+    ranks[:, 1:] += (ascending[:, 1:] != ascending[:, :-1]).cumsum(axis=1, dtype=np.int32)
+    names = np.empty((k, rows), dtype=np.int32)
+    np.put_along_axis(names.T, order, ranks, axis=1)
+    np.copyto(names, (candidates - first_last).T, where=(candidates >= first_last).T)
+    taken = np.zeros((2 * k, rows), dtype=bool)
+    row = np.arange(rows)
+    for i, name in enumerate(names):
+        again = taken[name, row]
+        candidates[again, i] = first_last + i
+        name[again] = i
+        taken[name, row] = True
 
 
 def _normal_test(sample: Tensor) -> Tensor:
-    if not torch.isfinite(sample).all():
-        refuse_non_finite(sample)
+    sample = near_one(sample)
     shifted = sample - sample[:, :1]  # exact for close values, so that a mean far from zero costs no digits
     scale = shifted.abs().amax(dim=1, keepdim=True)
     constant = scale[:, 0] == 0
@@ -105,5 +166,6 @@ def _kurtosis_score(kurtosis: Tensor, k: int) -> Tensor:
     )
     a = 6 + 8 / root_beta1 * (2 / root_beta1 + math.sqrt(1 + 4 / root_beta1**2))
     denominator = 1 + x * math.sqrt(2 / (a - 4))
-    cube = denominator.sign() * ((1 - 2 / a) / denominator.abs()).pow(1 / 3)
+    sign = torch.where(denominator < 0, -1.0, 1.0)  # at zero the score is infinite, not undefined
+    cube = sign * ((1 - 2 / a) / denominator.abs()).pow(1 / 3)
     return (1 - 2 / (9 * a) - cube) / math.sqrt(2 / (9 * a))

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw.errors import InputError
-from gradlaw.stats.arrays import Array, as_matrix, check_alpha, like, refuse_non_finite
+from gradlaw.errors import InputError, choice, count, significance
+from gradlaw.errors import seed as check_seed
+from gradlaw.stats.arrays import Array, as_matrix, like, near_one, refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST, _kurtosis_score, _skewness_score
 
 TESTS = ("jarque_bera", "anderson_darling", "dagostino")
@@ -88,14 +89,10 @@ def passing_ceiling(test: str, length: int, alpha: float = 0.05, samples: int = 
         seed: of the draws.
 
     Raises:
-        InputError: a test of another name, length < 8, samples < 1, or alpha outside (0, 1).
+        InputError: a test of another name, length < 8, samples < 1, a negative seed, or alpha outside (0, 1).
     """
-    if test not in TESTS:
-        raise InputError(f"test must be one of {', '.join(TESTS)}, got {test!r}")
-    if length < SHORTEST or samples < 1:
-        raise InputError(f"length must be at least {SHORTEST} and samples at least 1, got {length} and {samples}")
-    check_alpha(alpha)
-    rng = np.random.default_rng(seed)
+    test, length, samples = choice(test, "test", TESTS), count(length, "length", SHORTEST), count(samples, "samples")
+    alpha, rng = significance(alpha), np.random.default_rng(check_seed(seed))
     step = max(1, _BLOCK_BYTES // (8 * length))
     passed = 0
     for start in range(0, samples, step):
@@ -130,7 +127,7 @@ def _gaussianity(rows: Tensor) -> Gaussianity:
 
 def _centred(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The rows less their means, of a scale near one, in float64; and which of them are constant."""
-    values = rows.double() / 2  # so that the next difference is finite
+    values = near_one(rows)  # so that the next difference is finite
     values -= values[:, :1].clone()  # exact for close values, so that a mean far from zero costs no digits
     largest = values.abs().amax(dim=1, keepdim=True)
     values /= largest.where(largest > 0, 1.0)

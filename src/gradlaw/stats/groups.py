@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gradlaw.errors import InputError, count
+from gradlaw.stats.arrays import refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.rates import GradientTests, SeriesTester, as_source
 
@@ -39,8 +41,14 @@ def rates_by_group(
 
     Returns:
         One row a group, named by the index; columns as :meth:`GradientTests.scalars` has them, and ``dimensions``.
+
+    Raises:
+        InputError: no groups, a group that is no list of slices, a slice that is empty, has a step or leaves the
+            dimensions of the history; or as :func:`~gradlaw.stats.rates.gradient_tests`.
     """
     source = as_source(history)
+    groups, k = checked_groups(groups, source.shape[1]), count(k, "k", 2)
+    gaussian_k = None if gaussian_k is None else count(gaussian_k, "gaussian_k", SHORTEST)
     if axis == "iteration":
         tester = SeriesTester(axis, source.shape[0], k, gaussian_k, alpha, seed)
         for first, block in source.blocks(axis):
@@ -49,17 +57,48 @@ def rates_by_group(
     testers = {name: _tester(size, k, gaussian_k, alpha, seed) for name, size in _sizes(groups).items() if size > 1}
     for first, block in source.blocks(axis):
         for name, group_tester in testers.items():
-            group_tester.add(first, _columns(block, groups[name]))
+            columns = _columns(block, groups[name])
+            if not torch.isfinite(columns).all():
+                refuse_non_finite(block, first)  # with the column of the history, not of the group
+            group_tester.add(first, columns)
     return _frame({name: group_tester.result() for name, group_tester in testers.items()}, groups)
 
 
 def group_rates(tests: GradientTests, groups: Groups) -> pd.DataFrame:
     """The rates of iteration-wise tests by groups of dimensions; see :func:`rates_by_group`."""
+    groups = checked_groups(groups, tests.series)
     parts = {
         name: tests.part(np.concatenate([np.arange(ranges.start, ranges.stop) for ranges in group]))
         for name, group in groups.items()
     }
     return _frame(parts, groups)
+
+
+def checked_groups(groups: Groups, dimensions: int) -> dict[Any, list[slice]]:
+    """The groups, every slice with its start and stop.
+
+    Raises:
+        InputError: as :func:`rates_by_group`.
+    """
+    if not groups:
+        raise InputError("no groups of dimensions were given: pass at least one, a name and its list of slices")
+    return {name: _checked_ranges(name, ranges, dimensions) for name, ranges in groups.items()}
+
+
+def _checked_ranges(name: Any, ranges: Sequence[slice], dimensions: int) -> list[slice]:
+    if not isinstance(ranges, Sequence) or not ranges or not all(isinstance(r, slice) for r in ranges):
+        raise InputError(f"group {name!r} must be a list of at least one slice of dimensions, got {ranges!r}")
+    checked = []
+    for r in ranges:
+        if r.step not in (None, 1):
+            raise InputError(f"group {name!r}: {r} has a step; list the ranges of neighbouring dimensions one by one")
+        start = 0 if r.start is None else count(r.start, f"start of group {name!r}", 0)
+        stop = dimensions if r.stop is None else count(r.stop, f"stop of group {name!r}", 0)
+        if not start < stop <= dimensions:
+            what = "is empty" if start >= stop else "ends behind the last dimension"
+            raise InputError(f"group {name!r}: {r} {what}; dimensions are numbered 0 to {dimensions - 1}")
+        checked.append(slice(start, stop))
+    return checked
 
 
 def _tester(size: int, k: int, gaussian_k: int | None, alpha: float, seed: int) -> SeriesTester:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError, significance
-from gradlaw.stats.arrays import Array, as_matrix, check_alpha, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
 from gradlaw.stats.exponent import corrected_exponent, exponent_interval
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TRUNCATED_SAMPLES = 1000
+_ROUNDING = 1e-12  # relative, of a distance
 FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated", "degenerate")
 
 
@@ -34,7 +35,10 @@ class PowerLawFit:
 
     ``s`` is the exponent of the same law by rank, lambda_r ~ r^(-s). The two verdicts differ in the critical distance:
     ``is_power_law`` takes the published one, which is for a law known beforehand, ``is_power_law_calibrated`` the one
-    for an exponent fitted to the same data. ``p_value`` is under that fitted null. A ``degenerate`` sample has fewer
+    for an exponent fitted to the same data: it passes up to and with that distance. ``p_value`` is the probability of
+    this distance or a larger one under that fitted null, 1 at the smallest distance 1/k, which every sample of two
+    has. Below 1e-10 it continues the exact distribution (see
+    :class:`~gradlaw.stats.calibration.NullDistribution`). A ``degenerate`` sample has fewer
     than k nonzero magnitudes, or k equal ones: no law can be fitted, and it passes neither.
 
     ``tail`` is the side that was fitted, ``threshold`` the lambda_min that was chosen beforehand, if one was, and
@@ -275,7 +279,7 @@ def _of_threshold(chosen: TailValues, alpha: float) -> dict[str, Any]:
         "beta": 1 + k / total,
         "d_ks": d_ks,
         "p_value": p_value,
-        "is_power_law_calibrated": d_ks < d_critical,
+        "is_power_law_calibrated": d_ks <= d_critical * (1 + _ROUNDING),
     }
 
 
@@ -292,7 +296,7 @@ def _of_truncated(chosen: TailValues, x_max: float, alpha: float) -> dict[str, A
         "d_ks": fit.d_ks,
         "d_critical_calibrated": d_critical,
         "p_value": fit.p_value,
-        "is_power_law_calibrated": fit.d_ks < d_critical,
+        "is_power_law_calibrated": fit.p_value > alpha,
         "degenerate": False,
     }
 
@@ -306,7 +310,8 @@ def fit_power_law_rows(
     those of :func:`fit_power_law`; with "omit" no row may have fewer than k values that are not NaN. Ties are not
     looked for.
     """
-    rows = rows_without_nan(as_matrix(matrix), k, nan_policy)
+    rows = as_matrix(matrix)
+    rows = rows_without_nan(rows, check_k(k, rows.shape[1]), nan_policy)
     return fit_series(rows if tail == "both" else _one_side_of_rows(rows, tail), k, alpha, matrix)
 
 
@@ -324,8 +329,7 @@ def fit_series(
     ``rows`` are the rows ``first`` onwards of that matrix, or its columns if ``transposed``; ``kind`` is an array of
     the kind to return.
     """
-    check_k(k, rows.shape[1])
-    check_alpha(alpha)
+    k, alpha = check_k(k, rows.shape[1]), significance(alpha)
     tails = _on_host(rows, k) if rows.device.type == "cpu" else _on_device(rows, k)
     if not tails.finite.all():
         refuse_non_finite(rows, first, transposed)
@@ -335,7 +339,8 @@ def fit_series(
     p_value = torch.from_numpy(ks_null(k).sf(math.sqrt(k) * d_ks.cpu().numpy())).to(d_ks.device)
     columns["p_value"] = p_value.where(~degenerate, 0.0)
     columns["is_power_law"] = (d_ks < d_critical) & ~degenerate
-    columns["is_power_law_calibrated"] = (d_ks < d_calibrated) & ~degenerate
+    # At d_calibrated itself the p-value is alpha, or more where the distribution has its atom: that is no rejection.
+    columns["is_power_law_calibrated"] = (d_ks <= d_calibrated * (1 + _ROUNDING)) & ~degenerate
     return PowerLawFits(
         k=k,
         alpha=alpha,
@@ -345,9 +350,9 @@ def fit_series(
     )
 
 
-def check_k(k: int, length: int) -> None:
-    if not 2 <= k <= length:
-        raise InputError(f"k={k} values were asked for; a series of {length} values allows k from 2 to {length}")
+def check_k(k: int, length: int) -> int:
+    """K as a Python integer that fits series of ``length`` values."""
+    return check_size(k, length)
 
 
 class _Tails(NamedTuple):

@@ -10,6 +10,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from gradlaw.errors import InputError, count, significance
+from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_matrix
 from gradlaw.stats.calibration import gaussian_pass_rate
 from gradlaw.stats.gaussian import gaussian_test_rows
@@ -200,7 +202,8 @@ class SeriesTester:
     """Both tests of series that come in blocks."""
 
     def __init__(self, axis: str, length: int, k: int, gaussian_k: int | None, alpha: float, seed: int):
-        check_k(k, length)
+        k, alpha, seed = check_k(k, length), significance(alpha), check_seed(seed)
+        gaussian_k = None if gaussian_k is None else count(gaussian_k, "gaussian_k")
         self.axis, self.length, self.k, self.gaussian_k, self.alpha, self.seed = (
             axis,
             length,
@@ -238,8 +241,17 @@ class SeriesTester:
 
 
 def as_source(history: SeriesSource | Any) -> SeriesSource:
-    """The history itself, or a (T, n) array that streams its series likewise."""
-    return history if isinstance(history, SeriesSource) else _ArraySource(as_matrix(history, "history"))
+    """The history itself, or a (T, n) array that streams its series likewise.
+
+    Raises:
+        InputError: an array that is refused as any other is, or no series at all.
+    """
+    # Arrays of zarr and dask have ``blocks`` too, of another kind: nothing that is called.
+    streams_series = isinstance(history, SeriesSource) and callable(history.blocks)
+    source = history if streams_series else _ArraySource(as_matrix(history, "history"))
+    if 0 in source.shape:
+        raise InputError(f"history is empty: its shape is {tuple(source.shape)}, iterations by dimensions")
+    return source
 
 
 def _joined(parts: Sequence[Array]) -> np.ndarray:

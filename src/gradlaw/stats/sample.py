@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError, choice
-from gradlaw.stats.arrays import Array, as_float, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_sample, refuse_non_finite
 from gradlaw.stats.nan_policy import without_nan
 
 Side = Literal["both", "right", "left"]
@@ -23,9 +23,7 @@ def magnitudes(values: Array, tail: str = "both", nan_policy: str = "raise", x_m
     Raises:
         InputError: another shape, side or policy, a value that is not finite, or an x_max that is no positive number.
     """
-    sample = as_float(values)
-    if sample.ndim != 1:
-        raise InputError(f"values must have one dimension, got shape {tuple(sample.shape)}")
+    sample = as_sample(values, see="fit_power_law_rows")
     kept = without_nan(sample, nan_policy)
     if not torch.isfinite(kept).all():
         refuse_non_finite(sample.where(~sample.isnan(), 0.0)[None] if nan_policy == "omit" else sample[None])
@@ -48,7 +46,8 @@ def precision(values: Array) -> float:
     dtype = values.dtype if isinstance(values, Tensor) else np.asarray(values).dtype
     if isinstance(dtype, torch.dtype):
         return float(torch.finfo(dtype).eps) if dtype.is_floating_point else float(np.finfo(np.float64).eps)
-    return float(np.finfo(dtype if np.issubdtype(dtype, np.floating) else np.float64).eps)
+    floats = np.issubdtype(dtype, np.floating) and dtype.itemsize <= 8  # longer ones are narrowed
+    return float(np.finfo(dtype if floats else np.float64).eps)
 
 
 def positive(value: float, name: str) -> float:

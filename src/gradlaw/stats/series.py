@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlaw.errors import InputError
+from gradlaw.errors import choice
 from gradlaw.stats.arrays import as_float
 
 AXES = ("dimension", "iteration")
@@ -14,8 +14,7 @@ _COLUMNS = 4096  # the unit in which the Gaussian test seeds its draws
 
 
 def check_axis(axis: str) -> None:
-    if axis not in AXES:
-        raise InputError(f"axis must be one of {', '.join(AXES)}, got {axis!r}")
+    choice(axis, "axis", AXES)
 
 
 def series_shape(shape: tuple[int, int], axis: str) -> tuple[int, int]:

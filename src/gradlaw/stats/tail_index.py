@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw.errors import InputError
-from gradlaw.stats.arrays import Array, as_float, as_matrix, like, refuse_non_finite
+from gradlaw.errors import InputError, count
+from gradlaw.stats.arrays import Array, as_matrix, as_sample, like, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan, without_nan
 
 _BLOCK_BYTES = 2**22  # of float64 values; up to a dozen such arrays live at a time
@@ -59,6 +59,7 @@ def hill_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> Tail
         >>> round(float(hill.index[0]), 1), round(float(hill.standard_error[0]), 2)
         (1.5, 0.01)
     """
+    k = count(k, "k", 0)
     return _hill(_rows_at(matrix, k, 1, nan_policy), k, matrix)
 
 
@@ -81,6 +82,7 @@ def moment_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> Ta
     Raises:
         InputError: k < 2, k >= L, or a value that is not finite.
     """
+    k = count(k, "k", 0)
     return _moment(_rows_at(matrix, k, 2, nan_policy), k, matrix)
 
 
@@ -189,12 +191,20 @@ def _log_ratios(upper: Tensor, lower: Tensor) -> Tensor:
 
 
 def _checked_curve(values: Array, ks: Array | Sequence[int], smallest: int, nan_policy: str) -> tuple[Tensor, Tensor]:
-    sample = as_float(values)
-    if sample.ndim != 1:
-        raise InputError(f"values must have one dimension, got shape {tuple(sample.shape)}; see hill_rows, moment_rows")
-    sample = without_nan(sample, nan_policy)
-    counts = torch.as_tensor(ks if isinstance(ks, Tensor) else np.asarray(ks), device=sample.device)
-    if counts.ndim != 1 or len(counts) == 0 or counts.is_floating_point() or counts.dtype == torch.bool:
+    sample = without_nan(as_sample(values, see="hill_rows, moment_rows"), nan_policy)
+    listed = ks if isinstance(ks, Tensor) else np.asarray(ks)
+    if isinstance(listed, np.ndarray) and listed.dtype.kind not in "iu":
+        raise InputError(f"ks must be a list of integers, got {listed.dtype} of shape {listed.shape}")
+    if isinstance(listed, np.ndarray):
+        listed = listed.astype(np.int64)  # of any byte order
+    counts = torch.as_tensor(listed, device=sample.device)
+    if (
+        counts.ndim != 1
+        or len(counts) == 0
+        or counts.is_floating_point()
+        or counts.is_complex()
+        or counts.dtype == torch.bool
+    ):
         raise InputError(f"ks must be a list of integers, got {counts.dtype} of shape {tuple(counts.shape)}")
     _check_ks(int(counts.min()), int(counts.max()), len(sample), smallest)
     return sample, counts.long()

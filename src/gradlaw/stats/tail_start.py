@@ -1,5 +1,6 @@
 """Where does the power law begin? The scan over lambda_min of Clauset, Shalizi, Newman 2009, and its bootstrap test."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,11 +9,15 @@ import torch
 from torch import Tensor
 
 from gradlaw import streams
-from gradlaw.errors import InputError
-from gradlaw.stats.arrays import Array, as_float, refuse_non_finite
+from gradlaw.errors import InputError, count
+from gradlaw.errors import seed as check_seed
+from gradlaw.stats.arrays import Array, as_sample, refuse_non_finite
 from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_power_law_rows
 
 _BLOCK = 2**19  # values that are worked on at once
+_COLUMNS = 2**16  # of them, of one tail
+_SMALLEST_QUOTIENT = 1e-290  # that still has all of its digits, with room
+_MOST_REDRAWN = 20  # synthetic samples without a tail to try, to each one with
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ def scan_tail_start(
     """Choose the number of values k in the tail, and with it lambda_min, that minimises d_ks.
 
     Only tails that hold all values equal to their lambda_min are tried: a k that would divide a group of ties is moved
-    to its end. The values are sorted once, the exponents come from one cumulative sum.
+    to its end. The values are sorted once, the exponents come from one cumulative sum. The memory is that of up to
+    eight copies of the values in float64, and 30 MB.
 
     Args:
         values: array of shape (L,).
@@ -60,8 +66,9 @@ def scan_tail_start(
         >>> 500 < scan.best.k < 1100
         True
     """
-    magnitudes = _descending(values)
-    sizes, distances, exponents = _scan(magnitudes, smallest, _checked_largest(magnitudes, smallest, largest), points)
+    logs = _log_magnitudes(values)
+    smallest, largest = _checked_range(logs, smallest, largest)
+    sizes, distances, exponents = _scan(logs, smallest, largest, _checked_points(points))
     if len(sizes) == 0:
         raise InputError(
             f"no tail of {smallest} values or more holds two different magnitudes and whole groups of ties"
@@ -98,21 +105,30 @@ def bootstrap_p_value(
         any tail to try are drawn anew.
 
     Raises:
-        InputError: as :func:`scan_tail_start`, or samples < 1.
+        InputError: as :func:`scan_tail_start`, samples < 1, a negative seed, or values of which synthetic samples
+            hardly ever have a tail to try.
     """
-    _check_samples(samples)
+    samples, seed = count(samples, "samples"), check_seed(seed)
     scan = scan_tail_start(values, smallest, largest, points)
     observed = float(scan.d_ks.min())
-    magnitudes = _descending(values)
+    logs = _log_magnitudes(values)
+    smallest, most = _checked_range(logs, smallest, largest)
     rng = np.random.default_rng([streams.SCAN_BOOTSTRAP, seed])
-    count = larger = 0
-    while count < samples:
-        synthetic = _semiparametric_sample(magnitudes, scan.best, rng)
-        nonzero = int(np.count_nonzero(synthetic))
-        _, distances, _ = _scan(synthetic, smallest, min(nonzero, largest or nonzero), points)
+    scanned = redrawn = larger = 0
+    while scanned < samples:
+        synthetic = _semiparametric_sample(logs, scan.best, rng)
+        nonzero = _nonzero(synthetic)
+        _, distances, _ = _scan(synthetic, smallest, nonzero if largest is None else min(nonzero, most), points)
         if len(distances):
-            count += 1
+            scanned += 1
             larger += bool(distances.min() >= observed)
+        else:
+            redrawn += 1
+        if redrawn > _MOST_REDRAWN * (scanned + 1):
+            raise InputError(
+                f"of {scanned + redrawn} synthetic samples {redrawn} have no tail of {smallest} values to try: too few "
+                "different magnitudes; take a smaller ``smallest``, or values that are less rounded"
+            )
     return float((1 + larger) / (1 + samples))
 
 
@@ -126,10 +142,12 @@ def fixed_k_bootstrap_p_value(k: int, d_ks: float, samples: int = 1000, seed: in
         (1 + number of synthetic distances >= d_ks) / (1 + samples).
 
     Raises:
-        InputError: k < 2 or samples < 1.
+        InputError: k < 2, a distance that is not finite, samples < 1 or a negative seed.
     """
+    k, samples, seed = count(k, "k", 0), count(samples, "samples"), check_seed(seed)
     check_k(k, max(k, 2))
-    _check_samples(samples)
+    if not math.isfinite(d_ks):
+        raise InputError(f"d_ks must be a finite distance, got {d_ks}")
     rng = np.random.default_rng([streams.TAIL_BOOTSTRAP, seed])
     rows = max(1, _BLOCK // k)
     larger = 0
@@ -140,60 +158,76 @@ def fixed_k_bootstrap_p_value(k: int, d_ks: float, samples: int = 1000, seed: in
     return (1 + larger) / (1 + samples)
 
 
-def _check_samples(samples: int) -> None:
-    if samples < 1:
-        raise InputError(f"samples must be at least 1, got {samples}")
-
-
-def _descending(values: Array) -> np.ndarray:
-    sample = as_float(values)
-    if sample.ndim != 1:
-        raise InputError(f"values must have one dimension, got shape {tuple(sample.shape)}")
+def _log_magnitudes(values: Array) -> np.ndarray:
+    """ln(x / largest) of the magnitudes, descending, -inf for zeros."""
+    sample = as_sample(values)
     refuse_non_finite(sample[None])
     magnitudes: np.ndarray = sample.abs().double().cpu().numpy()
-    return -np.sort(-magnitudes)
+    magnitudes.sort()
+    magnitudes = magnitudes[::-1]
+    if magnitudes[0] == 0:
+        return np.full(len(magnitudes), -np.inf)
+    # A quotient, since a difference of logarithms loses the digits of close values; but it may vanish, or lose its own.
+    logs = magnitudes / magnitudes[0]
+    with np.errstate(divide="ignore"):
+        far = slice(np.searchsorted(-logs, -_SMALLEST_QUOTIENT), None)
+        np.log(logs, out=logs)
+        logs[far] = np.log(magnitudes[far]) - np.log(magnitudes[0])
+    return logs
+
+
+def _nonzero(logs: np.ndarray) -> int:
+    return int(np.searchsorted(-logs, np.inf))
 
 
 def _alike(column: np.ndarray, values: Array) -> Array:
     return torch.from_numpy(column).to(values.device) if isinstance(values, Tensor) else column
 
 
-def _checked_largest(magnitudes: np.ndarray, smallest: int, largest: int | None) -> int:
-    nonzero = int(np.count_nonzero(magnitudes))
-    end = nonzero if largest is None else largest
+def _checked_range(logs: np.ndarray, smallest: int, largest: int | None) -> tuple[int, int]:
+    nonzero = _nonzero(logs)
+    smallest = count(smallest, "smallest", 0)
+    end = nonzero if largest is None else count(largest, "largest", 0)
     if not 2 <= smallest <= end <= nonzero:
         raise InputError(
             f"tails of smallest={smallest} to largest={end} values were asked for; "
             f"a series with {nonzero} nonzero values allows 2 to {nonzero}"
         )
-    return end
+    return smallest, end
+
+
+def _checked_points(points: int | None) -> int | None:
+    if points is None:
+        return None
+    points = count(points, "points", 0)
+    if points < 2:
+        raise InputError(f"points must be at least 2, got {points}; None tries every k")
+    return points
 
 
 def _scan(
-    magnitudes: np.ndarray, smallest: int, largest: int, points: int | None
+    logs: np.ndarray, smallest: int, largest: int, points: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The sizes tried, their distances and exponents s; ``magnitudes`` descending."""
-    sizes = _sizes(magnitudes, smallest, largest, points)
+    """The sizes tried, their distances and exponents s; ``logs`` of the magnitudes, descending, in any unit."""
+    sizes = _sizes(logs, smallest, largest, points)
     if len(sizes) == 0:
         return sizes, np.empty(0), np.empty(0)
-    logs = np.log(magnitudes[: sizes[-1]] / magnitudes[0])
+    logs = logs[: sizes[-1]]
     exponents = np.cumsum(logs)[sizes - 1] / sizes - logs[sizes - 1]
     parts = [_distances(logs, sizes[start:stop], exponents[start:stop]) for start, stop in _blocks(sizes)]
     return sizes, np.concatenate(parts), exponents
 
 
-def _sizes(magnitudes: np.ndarray, smallest: int, largest: int, points: int | None) -> np.ndarray:
+def _sizes(logs: np.ndarray, smallest: int, largest: int, points: int | None) -> np.ndarray:
     """The k to try: a geometric grid, or all, moved to the ends of groups of ties."""
-    if points is not None and points < 2:
-        raise InputError(f"points must be at least 2, got {points}; None tries every k")
     if smallest > largest:
         return np.empty(0, dtype=np.int64)
     wanted = np.arange(smallest, largest + 1)
     if points is not None:
         wanted = np.unique(np.geomspace(smallest, largest, points).round().astype(np.int64))
-    ends = np.append(np.flatnonzero(magnitudes[1:] < magnitudes[:-1]) + 1, len(magnitudes))
+    ends = np.append(np.flatnonzero(logs[1:] < logs[:-1]) + 1, len(logs))
     moved = np.unique(ends[np.searchsorted(ends, wanted)])
-    return moved[(moved <= largest) & (magnitudes[moved - 1] < magnitudes[0])]
+    return moved[(moved <= largest) & (logs[moved - 1] < logs[0])]
 
 
 def _blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -201,26 +235,33 @@ def _blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
     start = 0
     while start < len(sizes):
         stop = int(np.searchsorted(sizes, 2 * sizes[start], side="right"))
-        stop = min(stop, start + max(1, _BLOCK // int(sizes[stop - 1])))
+        stop = min(stop, start + max(1, _BLOCK // min(_COLUMNS, int(sizes[stop - 1]))))
         yield start, stop
         start = stop
 
 
 def _distances(logs: np.ndarray, sizes: np.ndarray, exponents: np.ndarray) -> np.ndarray:
     """The distances d_ks of the tails of these sizes: one row a tail, one column a value, descending."""
-    rank = np.arange(1, sizes[-1] + 1)
-    survival = np.exp((logs[sizes - 1, None] - logs[None, : sizes[-1]]).clip(max=0) / exponents[:, None])
-    empirical = rank / sizes[:, None]
-    # The share of values >= x falls from rank/k to (rank-1)/k behind x: the supremum sees both.
-    distance = np.maximum(empirical - survival, survival - empirical + 1 / sizes[:, None])
-    return np.where(rank <= sizes[:, None], distance, 0.0).max(axis=1)
+    worst = np.zeros(len(sizes))
+    for first in range(0, int(sizes[-1]), _COLUMNS):
+        part = logs[first : min(first + _COLUMNS, sizes[-1])]
+        rank = np.arange(first + 1, first + 1 + len(part))
+        survival = np.exp((logs[sizes - 1, None] - part[None]).clip(max=0) / exponents[:, None])
+        empirical = rank / sizes[:, None]
+        # The share of values >= x falls from rank/k to (rank-1)/k behind x: the supremum sees both.
+        distance = np.maximum(empirical - survival, survival - empirical + 1 / sizes[:, None])
+        np.maximum(worst, np.where(rank <= sizes[:, None], distance, 0.0).max(axis=1), out=worst)
+    return worst
 
 
-def _semiparametric_sample(magnitudes: np.ndarray, fit: PowerLawFit, rng: np.random.Generator) -> np.ndarray:
-    """As many values, descending: each from the power law with the probability k / L, else from those below it."""
-    length = len(magnitudes)
-    body = magnitudes[fit.k :]
+def _semiparametric_sample(logs: np.ndarray, fit: PowerLawFit, rng: np.random.Generator) -> np.ndarray:
+    """As many values, descending: each from the power law with the probability k / L, else from those below it.
+
+    As ln(x / lambda_min), so that neither the scale nor the steepness of the law can cost a digit.
+    """
+    length = len(logs)
+    body = logs[fit.k :] - logs[fit.k - 1]
     in_tail = int(rng.binomial(length, fit.k / length))
-    tail = fit.lambda_min * np.exp(fit.s * rng.standard_exponential(in_tail))
+    tail = fit.s * rng.standard_exponential(in_tail)
     drawn = np.concatenate([tail, body[rng.integers(len(body), size=length - in_tail)] if len(body) else body])
     return -np.sort(-drawn)

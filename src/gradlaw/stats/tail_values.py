@@ -70,8 +70,10 @@ def tail_values(sample: Tensor, k: int | None, threshold: float | None) -> TailV
 
 
 def check_size(k: int | None, length: int) -> int:
-    """k, 1000 by default, if a sample of this length has as many values."""
-    size = DEFAULT_K if k is None else count(k, "k")
+    """k, 1000 by default, as a Python integer if a sample of this length has as many values."""
+    if length < 2:
+        raise InputError(f"a series of {length} values is too short for a power law: it needs at least 2")
+    size = DEFAULT_K if k is None else count(k, "k", 0)
     if not 2 <= size <= length:
         raise InputError(f"k={size} values were asked for; a series of {length} values allows k from 2 to {length}")
     return size

@@ -7,7 +7,8 @@ import numpy as np
 from scipy import special
 
 from gradlaw import streams
-from gradlaw.errors import InputError
+from gradlaw.errors import count, significance
+from gradlaw.errors import seed as check_seed
 from gradlaw.stats.alternatives import fitted_tail
 from gradlaw.stats.arrays import Array
 
@@ -65,11 +66,9 @@ def exponent_uncertainty(
         >>> result.beta_interval[0] < 2.5 < result.beta_interval[1]
         True
     """
-    if not 0 < level < 1:
-        raise InputError(f"level must lie between 0 and 1, got {level}")
-    if samples < 1:
-        raise InputError(f"samples must be at least 1, got {samples}")
+    level, samples, seed = significance(level, "level"), count(samples, "samples"), check_seed(seed)
     fit, tail = fitted_tail(values, k)
+    k = fit.k
     probabilities = np.array([(1 + level) / 2, (1 - level) / 2])
     low, high = (float(end) for end in k * fit.s / special.gammaincinv(k - 1, probabilities))
     means = _bootstrap_means(np.log(tail / tail[-1]), samples, seed)

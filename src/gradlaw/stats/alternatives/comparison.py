@@ -118,7 +118,7 @@ def compare_tails(values: Array, k: int = 1000, *, nan_policy: NanPolicy = "rais
     power_law = power_law_log_density(sample, fit.beta)
     alternatives = {name: _compare(name, power_law, family.fit(sample)) for name, family in FAMILIES.items()}
     return TailComparison(
-        k=k, lambda_min=fit.lambda_min, power_law=fit, log_likelihood=float(power_law.sum()), **alternatives
+        k=fit.k, lambda_min=fit.lambda_min, power_law=fit, log_likelihood=float(power_law.sum()), **alternatives
     )
 
 

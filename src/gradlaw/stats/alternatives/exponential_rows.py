@@ -12,7 +12,7 @@ from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
 from gradlaw.stats.powerlaw import check_k, fit_power_law_rows
 
-_BLOCK = 2**18  # values of tails that are worked on at once
+_BLOCK = 2**19  # values that are worked on at once, float64; about a dozen such arrays live at a time
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,17 @@ def compare_exponential_rows(
     """:func:`compare_tails` with the exponential alone, for every row of a matrix of shape (m, L), in one go.
 
     Both maximum-likelihood fits are closed forms, beta = 1 + K / sum ln y and rate = K / sum (y - 1). Arrays of the
-    result are float64, of the kind of ``matrix`` and, for a tensor, on its device. ``nan_policy`` is "raise", or
+    result are float64, of the kind of ``matrix`` and, for a tensor, on its device. Rows are worked on in blocks: some
+    50 MB live at a time, or a dozen copies of one tail in float64 where that is more. ``nan_policy`` is "raise", or
     "omit" to leave NaN out.
 
     Raises:
         InputError: k < 2, k > L, a value that is not finite, or k values that span more than 260 decades.
     """
-    rows = rows_without_nan(as_matrix(matrix), k, nan_policy)
-    check_k(k, rows.shape[1])
-    step = max(1, _BLOCK // k)
+    rows = as_matrix(matrix)
+    k = check_k(k, rows.shape[1])
+    rows = rows_without_nan(rows, k, nan_policy)
+    step = max(1, _BLOCK // rows.shape[1])
     blocks = [_block(rows, start, start + step, k) for start in range(0, max(len(rows), 1), step)]
     columns = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
     return ExponentialComparisons(k=k, **{name: like(column, matrix) for name, column in columns.items()})

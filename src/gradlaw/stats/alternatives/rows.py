@@ -21,6 +21,7 @@ from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
 from gradlaw.stats.powerlaw import check_k
 
 _BLOCK = 2**18  # values of tails that are worked on at once
+_BLOCK_OF_ROWS = 2**22  # values that are searched for them
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,10 @@ def compare_tails_rows(matrix: Array, k: int = 1000, *, nan_policy: NanPolicy = 
         >>> bool((rows.exponential.ratio < 0).all())
         True
     """
-    rows = rows_without_nan(as_matrix(matrix), k, nan_policy)
-    check_k(k, rows.shape[1])
-    step = max(1, _BLOCK // k)
+    rows = as_matrix(matrix)
+    k = check_k(k, rows.shape[1])
+    rows = rows_without_nan(rows, k, nan_policy)
+    step = max(1, min(_BLOCK // k, _BLOCK_OF_ROWS // rows.shape[1]))
     blocks = [_block(rows, start, min(start + step, len(rows)), k) for start in range(0, len(rows), step)]
     if not blocks:
         blocks = [_compare_block(np.empty((0, k)))]

@@ -23,6 +23,7 @@ _SERIES = np.array([2 / math.factorial(n + 2) for n in range(14)])  # of (e^t - 
 def fitted_tail(values: Array, k: int) -> tuple[PowerLawFit, np.ndarray]:
     """The power law of a sample and the k magnitudes it was fitted to, descending, float64; degenerate ones refused."""
     fit = fit_power_law(values, k)
+    k = fit.k
     tail: np.ndarray = as_float(values).abs().topk(k).values.double().cpu().numpy()
     if fit.lambda_min == 0:
         raise InputError(f"k={k}, but only {np.count_nonzero(tail)} magnitudes are nonzero: take a smaller k")
