@@ -14,7 +14,17 @@ from scipy import stats
 from statsmodels.stats.diagnostic import lilliefors
 
 import gradlaw as gl
-from gradlaw.stats import compare_exponential_rows, compare_tails, hill_curve, hill_rows, moment_curve, moment_rows
+from gradlaw.stats import (
+    bootstrap_p_value,
+    compare_exponential_rows,
+    compare_tails,
+    exponent_uncertainty,
+    hill_curve,
+    hill_rows,
+    moment_curve,
+    moment_rows,
+    scan_tail_start,
+)
 from gradlaw.stats.exponent import corrected_exponent
 from gradlaw.stats.threshold_null import threshold_critical_distance, threshold_p_value
 from gradlaw.stats.ties import find_ties
@@ -119,6 +129,11 @@ def test_omitted_nan_are_as_if_they_had_not_been_there(missing):
         expected = one(left[None], 20).index[0]
         assert one(values[None], 20, nan_policy="omit").index[0] == expected
         assert curve(values, [20], nan_policy="omit").index[0] == curve(left, [20]).index[0]
+    one, other = scan_tail_start(values, 5, nan_policy="omit"), scan_tail_start(left, 5)
+    assert one.best == other.best
+    np.testing.assert_array_equal(one.d_ks, other.d_ks)
+    assert bootstrap_p_value(values, 5, samples=3, nan_policy="omit") == bootstrap_p_value(left, 5, samples=3)
+    assert exponent_uncertainty(values, 20, nan_policy="omit") == exponent_uncertainty(left, 20)
     exponential = compare_exponential_rows(values[None], 20, nan_policy="omit")
     assert exponential.ratio[0] == compare_exponential_rows(left[None], 20).ratio[0]
 

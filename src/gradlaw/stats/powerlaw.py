@@ -267,7 +267,7 @@ def _of_threshold(chosen: TailValues, alpha: float) -> dict[str, Any]:
     logs = chosen.log_ratio
     k, total = len(logs), float(logs.sum())
     d_critical = threshold_critical_distance(k, alpha)
-    numbers: dict[str, Any] = {"d_critical_calibrated": d_critical, "degenerate": logs[0] == logs[-1]}
+    numbers: dict[str, Any] = {"d_critical_calibrated": d_critical, "degenerate": bool(logs[0] == logs[-1])}
     if numbers["degenerate"]:
         beta = math.inf if total == 0 else 1 + k / total
         return numbers | {"beta": beta, "d_ks": 1.0, "p_value": 0.0, "is_power_law_calibrated": False}

@@ -10,7 +10,8 @@ from gradlaw import streams
 from gradlaw.errors import count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.alternatives import fitted_tail
-from gradlaw.stats.arrays import Array
+from gradlaw.stats.arrays import Array, as_sample
+from gradlaw.stats.nan_policy import NanPolicy, without_nan
 
 _BLOCK = 2**20  # values that are resampled at once
 
@@ -36,7 +37,13 @@ class ExponentUncertainty:
 
 
 def exponent_uncertainty(
-    values: Array, k: int = 1000, level: float = 0.95, samples: int = 1000, seed: int = 0
+    values: Array,
+    k: int = 1000,
+    level: float = 0.95,
+    samples: int = 1000,
+    seed: int = 0,
+    *,
+    nan_policy: NanPolicy = "raise",
 ) -> ExponentUncertainty:
     """Standard errors and confidence intervals of the exponents that :func:`fit_power_law` finds.
 
@@ -55,6 +62,7 @@ def exponent_uncertainty(
         level: confidence level of the two-sided, equal-tailed intervals.
         samples: how many bootstrap samples.
         seed: of the bootstrap.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out.
 
     Raises:
         InputError: k < 2, k > L, level outside (0, 1), samples < 1, a value that is not finite, fewer than k nonzero
@@ -67,7 +75,7 @@ def exponent_uncertainty(
         True
     """
     level, samples, seed = significance(level, "level"), count(samples, "samples"), check_seed(seed)
-    fit, tail = fitted_tail(values, k)
+    fit, tail = fitted_tail(without_nan(as_sample(values), nan_policy), k)
     k = fit.k
     probabilities = np.array([(1 + level) / 2, (1 - level) / 2])
     low, high = (float(end) for end in k * fit.s / special.gammaincinv(k - 1, probabilities))
