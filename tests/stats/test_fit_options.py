@@ -281,6 +281,15 @@ def test_the_plot_shows_the_sample_the_law_and_where_it_begins(agg):
     assert gl.fit_power_law(np.ones(9), 3).plot().figure is not ax.figure
 
 
+@pytest.mark.parametrize(
+    "options", [{"threshold": 9.0}, {"k": 50, "x_max": 30.0}, {"threshold": 99.0, "tail": "right"}]
+)
+def test_every_fit_goes_through_json(options):
+    values = np.r_[np.random.default_rng(0).pareto(1.5, 2000).clip(max=50) + 1, 99.0, 99.0]
+    fit = gl.fit_power_law(values, **options)
+    assert gl.PowerLawFit(**json.loads(json.dumps(dataclasses.asdict(fit)))) == fit
+
+
 def test_a_fit_stays_small_and_is_a_plain_value():
     fit = gl.fit_power_law(np.random.default_rng(0).pareto(1.5, 200_000) + 1, 1000)
     assert len(pickle.dumps(fit)) < 10_000
