@@ -24,7 +24,7 @@ import torch
 from scipy import optimize, special
 
 from gradlaw.errors import InputError
-from gradlaw.stats.arrays import Array, as_float, as_matrix, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_float, as_matrix, by_parts, like, refuse_non_finite
 from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_power_law_rows
 
 FitStatus = Literal["converged", "power law limit", "not converged"]
@@ -52,7 +52,7 @@ class TailAlternative:
     ``nested_p_value`` is the probability of so small an R under a true power law. For the lognormal and the stretched
     exponential that too lies on the boundary (R = 0 half of the time), so it is 1/2 P(chi^2_1 > 2 abs(R)), or 1 where
     R = 0 (Self and Liang 1987). Vuong's test assumes families that are apart: simulated under a power law, it
-    rejects 0.1% at a nominal 5%, this one 5%. For the cut-off it is ``p_value``: that rejects 3 to 4%, and its half,
+    rejects 0.1% at a nominal 5%, this one 5%. For the cut-off it is ``p_value``: that rejects 2 to 5%, and its half,
     which is right for beta > 3, 9% at beta = 1.7. For the exponential it is None.
 
     ``status`` is "power law limit" where no member of the family fits better than the power law, R = 0. Parameters are
@@ -171,14 +171,14 @@ def compare_exponential_rows(matrix: Array, k: int = 1000) -> ExponentialCompari
     """
     rows = as_matrix(matrix)
     k = check_k(k, rows.shape[1])
-    step = max(1, _BLOCK_BYTES // (8 * rows.shape[1]))
-    parts = []
-    for first in range(0, max(1, len(rows)), step):
-        largest = rows[first : first + step].abs().topk(k, dim=1).values
+
+    def describe(part: torch.Tensor, first: int) -> dict[str, torch.Tensor]:
+        largest = part.abs().topk(k, dim=1).values
         if not torch.isfinite(largest[:, 0]).all():
             refuse_non_finite(rows)
-        parts.append(_against_exponential(largest, k, first))
-    columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return _against_exponential(largest, k, first)
+
+    columns = by_parts(rows, _BLOCK_BYTES, describe)
     return ExponentialComparisons(k=k, **{name: like(column, matrix) for name, column in columns.items()})
 
 
