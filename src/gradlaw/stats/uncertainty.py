@@ -21,8 +21,10 @@ class ExponentUncertainty:
     """The exponents of a tail of k values, their standard errors, and intervals of confidence ``level``.
 
     ``s_interval`` and ``beta_interval`` are exact under a true power law, and are the same statement in both exponents.
-    ``s_bootstrap_interval`` does not assume one: where the two disagree the tail is not a power law, and s describes it
-    only on average.
+    ``s_bootstrap_interval`` does not assume one: where the two disagree in a long tail, that is not a power law, and s
+    describes it only on average. In a short tail the bootstrap interval is too narrow, and lies too low: simulated, it
+    covers the s of a true power law in 38% of tails of 2 values at a level of 95%, 71% of 5, 82% of 10, 89% of 20, 90%
+    of 37, 92% of 50 and 200, 94% of 500. Below a few hundred values take ``s_interval``.
     """
 
     k: int

@@ -40,7 +40,7 @@ class TailAlternative:
     ``nested_p_value`` is the probability of so small an R under a true power law. For the lognormal and the stretched
     exponential that too lies on the boundary (R = 0 half of the time), so it is 1/2 P(chi^2_1 > 2 abs(R)), or 1 where
     R = 0 (Self and Liang 1987). Vuong's test assumes families that are apart: simulated under a power law, it
-    rejects 0.1% at a nominal 5%, this one 5%. For the cut-off it is ``p_value``: that rejects 3 to 4%, and its half,
+    rejects 0.1% at a nominal 5%, this one 5%. For the cut-off it is ``p_value``: that rejects 2 to 5%, and its half,
     which is right for beta > 3, 9% at beta = 1.7. For the exponential it is None.
 
     ``status`` is "power law limit" where no member of the family fits better than the power law, R = 0. Parameters are

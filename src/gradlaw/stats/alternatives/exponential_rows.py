@@ -8,11 +8,11 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.stats.alternatives.tail import LARGEST_LOG_RATIO
-from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, by_parts, like, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
 from gradlaw.stats.powerlaw import check_k, fit_power_law_rows
 
-_BLOCK = 2**19  # values that are worked on at once, float64; about a dozen such arrays live at a time
+_BLOCK_BYTES = 2**22  # of float64 values; about a dozen such arrays live at a time
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,25 @@ def compare_exponential_rows(
     rows = as_matrix(matrix)
     k = check_k(k, rows.shape[1])
     rows = rows_without_nan(rows, k, nan_policy)
-    step = max(1, _BLOCK // rows.shape[1])
-    blocks = [_block(rows, start, start + step, k) for start in range(0, max(len(rows), 1), step)]
-    columns = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+
+    def describe(part: Tensor, first: int) -> dict[str, Tensor]:
+        largest = part.abs().topk(k, dim=1).values
+        if not torch.isfinite(largest[:, 0]).all():
+            refuse_non_finite(rows)
+        return _against_exponential(largest, k, first)
+
+    columns = by_parts(rows, _BLOCK_BYTES, describe)
     return ExponentialComparisons(k=k, **{name: like(column, matrix) for name, column in columns.items()})
 
 
-def _block(rows: Tensor, start: int, stop: int, k: int) -> dict[str, Tensor]:
-    largest = rows[start:stop].abs().topk(k, dim=1).values
-    if not torch.isfinite(largest[:, 0]).all():
-        refuse_non_finite(rows)
+def _against_exponential(largest: Tensor, k: int, first: int) -> dict[str, Tensor]:
+    """The columns of :class:`ExponentialComparisons` for the tails of rows ``first`` onwards, shape (m, k)."""
     fits = fit_power_law_rows(largest, k)
     beta, lambda_min, degenerate = (torch.as_tensor(a) for a in (fits.beta, fits.lambda_min, fits.degenerate))
     scale = lambda_min.where(~degenerate, 1.0)[:, None]
     ratios = largest.double().where(~degenerate[:, None], 1.0) / scale
     if (ratios[:, 0] > math.exp(LARGEST_LOG_RATIO)).any():
-        row = start + int(ratios[:, 0].argmax())
+        row = first + int(ratios[:, 0].argmax())
         raise InputError(f"the k={k} largest magnitudes of row {row} span more than 260 decades: they would overflow")
     rate = k / (ratios - 1).sum(dim=1).where(~degenerate, 1.0)
     slope = (beta - 1).where(~degenerate, 1.0)
