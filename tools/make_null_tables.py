@@ -9,7 +9,7 @@ normaltest    the D'Agostino-Pearson K^2 of k independent normal values: simulat
               smoothed over K by a weighted cubic in K^(-1/2), for the simulation noise of one size is larger than what
               the distribution moves between neighbouring sizes.
 
-    python tools/make_null_tables.py                      # about fifteen minutes on two cores
+    python tools/make_null_tables.py                      # about ten minutes on two cores
     python tools/make_null_tables.py --only ks_power_law  # keeps the other table
 """
 
@@ -26,7 +26,8 @@ TABLE = Path(__file__).parents[1] / "src/gradlaw/stats/null_tables.npz"
 KS_SIZES = [*range(2, 21), 25, 30, 40, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000,
             5000, 10_000, 20_000, 50_000, 100_000]  # fmt: skip
 NORMAL_SIZES = [*range(8, 21), 25, 30, 40, 50, 60, 70, 80, 90, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10_000]
-EXACT_UP_TO = 1500
+EXACT_UP_TO = 1000
+SMOOTH_CURVE_FROM = 12
 SMOOTH_FROM = 100  # sizes from here on are smoothed over
 VALUES_PER_SIZE = 1_200_000_000
 MOST_SAMPLES = 4_000_000
@@ -44,23 +45,34 @@ def ks_quantiles(k: int) -> tuple[np.ndarray, float]:
     above = 1 - distance_cdf(k, atom)
     if k == 2:
         return np.full(len(KS_LEVELS), k**-0.5), 0.0
-    points = _grid(k)
-    survival = np.array([1 - distance_cdf(k, d) for d in points])
-    seen = survival > KS_LEVELS[0] / 10
-    log_survival = np.log(survival[seen])
-    falls = np.append(True, np.diff(np.minimum.accumulate(log_survival)) < 0)  # rounding may repeat a value, not more
-    curve = interpolate.PchipInterpolator(-log_survival[falls], points[seen][falls])
     inside = above > KS_LEVELS
     quantiles = np.full(len(KS_LEVELS), atom)
-    quantiles[inside] = curve(-np.log(KS_LEVELS[inside]))
+    quantiles[inside] = (_short if k < SMOOTH_CURVE_FROM else _long)(k, -np.log(KS_LEVELS[inside]))
     return np.sqrt(k) * quantiles, above
 
 
-def _grid(k: int) -> np.ndarray:
-    if k < 12:  # piecewise polynomials that end at 1 - 1/k, to which they come as a power of the distance
-        near = 1 - 1 / k - (1 - 2 / k) * np.geomspace(1e-11, 0.5, 500)
-        return np.unique(np.concatenate([np.linspace(1 / k, 1 - 1 / k, 700)[:-1], near]))
-    return np.linspace(max(1 / k, 0.28 / np.sqrt(k)), min(2.75 / np.sqrt(k), 1 - 1.001 / k), 800 if k < 100 else 160)
+def _short(k: int, wanted: np.ndarray) -> np.ndarray:
+    """The distances of these negative log survivals, from a piecewise polynomial that ends at 1 - 1/k."""
+    near = 1 - 1 / k - (1 - 2 / k) * np.geomspace(1e-11, 0.5, 150)
+    points = np.unique(np.concatenate([np.linspace(1 / k, 1 - 1 / k, 200)[:-1], near]))
+    log_survival, points = _seen(k, points)
+    falls = np.append(True, np.diff(np.minimum.accumulate(log_survival)) < 0)  # rounding may repeat a value, not more
+    return interpolate.PchipInterpolator(-log_survival[falls], points[falls])(wanted)
+
+
+def _long(k: int, wanted: np.ndarray) -> np.ndarray:
+    """The same where the logarithm of the survival is smooth, nearly a parabola in the distance."""
+    points = np.linspace(max(1 / k, 0.2 / np.sqrt(k)), min(2.75 / np.sqrt(k), 1 - 1.001 / k), 64)
+    log_survival, points = _seen(k, points)
+    dense = np.linspace(points[0], points[-1], 40_001)
+    return np.interp(wanted, np.maximum.accumulate(-interpolate.CubicSpline(points, log_survival)(dense)), dense)
+
+
+def _seen(k: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log survival at the distances where it is not lost in rounding, and these."""
+    survival = np.array([1 - distance_cdf(k, d) for d in points])
+    seen = survival > KS_LEVELS[0] / 10
+    return np.log(survival[seen]), points[seen]
 
 
 def extend(sizes: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
@@ -98,7 +110,7 @@ def smooth(sizes: np.ndarray, quantiles: np.ndarray, samples: np.ndarray, limit:
 
 def ks_table(pool: ProcessPoolExecutor) -> dict[str, np.ndarray]:
     exact = [k for k in KS_SIZES if k <= EXACT_UP_TO]
-    quantiles, above = zip(*pool.map(ks_quantiles, exact), strict=True)
+    quantiles, above = zip(*reversed(list(pool.map(ks_quantiles, exact[::-1]))), strict=True)  # the longest first
     sizes = np.array(KS_SIZES, dtype=float)
     rows = extend(sizes, np.array(quantiles))
     above = np.concatenate([above, np.ones(len(rows) - len(above))])

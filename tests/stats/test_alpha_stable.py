@@ -179,3 +179,62 @@ def test_the_largest_values_do_not_overflow():
 def test_bad_input_is_refused(matrix, block, message):
     with pytest.raises(gl.InputError, match=message):
         stable_index_rows(matrix, block)
+
+
+def test_integers_give_the_same_index_in_any_unit_of_measure():
+    values = np.round(np.random.default_rng(8).standard_t(2, (3, 20_000)) * 3)
+    plain = stable_index_rows(values, 10)
+    for unit in (2.0**-30, 0.1, 1 / 3, 7.0, 2.0**40, 1e-300):
+        np.testing.assert_allclose(stable_index_rows(values * unit, 10).alpha, plain.alpha, rtol=1e-9)
+    np.testing.assert_allclose(stable_index_rows(values.astype(np.float32) / 10, 10).alpha, plain.alpha, rtol=1e-4)
+    np.testing.assert_array_equal(stable_index_rows(values.astype(np.int32), 10).alpha, plain.alpha)
+    largest = values.copy()
+    largest[:, 0] = 2.0 ** np.ceil(np.log2(np.abs(values).max()))  # one value of 20,000
+    np.testing.assert_allclose(stable_index_rows(largest, 10).alpha, plain.alpha, atol=0.02)
+
+
+def test_sums_that_vanish_are_found_as_fractions_find_them():
+    tenths = np.random.default_rng(9).integers(-9, 10, (4, 600))
+    result = stable_index_rows(tenths / 10, 6)  # 0.1 + 0.2 - 0.3 is not zero in binary
+    sums = tenths.reshape(4, -1, 6).sum(axis=2)
+    counts = np.count_nonzero(tenths.reshape(4, -1, 6), axis=2)
+    np.testing.assert_allclose(result.zero_sums, [((s == 0) & (c > 1)).sum() / (c > 1).sum()
+                                                  for s, c in zip(sums, counts, strict=True)])  # fmt: skip
+    for i in range(4):
+        used = sums[i] != 0
+        expected = np.log(abs(sums[i][used])).mean() - np.log(abs(tenths[i][tenths[i] != 0])).mean()
+        assert result.inverse[i] == pytest.approx(expected / np.log(counts[i][used]).mean(), rel=1e-9)
+
+
+def test_a_lattice_is_told_and_continuous_values_are_not_suspected():
+    rng = np.random.default_rng(10)
+    values = rng.standard_t(2, (5, 20_000))
+    values[:, ::3] = 0  # dead units are no lattice
+    continuous, rounded = stable_index_rows(values, 10), stable_index_rows(np.round(values, 1), 10)
+    assert (continuous.zero_sums == 0).all()
+    assert (continuous.tied == 0).all()
+    assert (rounded.zero_sums > 0.002).all()
+    assert (rounded.tied > 0.9).all()
+    dice = stable_index_rows(rng.integers(1, 7, (5, 20_000)) - 3.5, 10)
+    assert (dice.tied == 1).all()
+    assert (dice.zero_sums > 0.05).all()
+    assert ((dice.alpha > 1.9) & (dice.alpha < 2.4)).all()
+    half = stable_index_rows(torch.from_numpy(values).bfloat16(), 10)
+    assert (half.tied > 0.5).all()
+    np.testing.assert_allclose(half.alpha, continuous.alpha, rtol=0.02)
+
+
+def test_values_of_every_magnitude_are_counted():
+    values = 10.0 ** np.random.default_rng(11).uniform(-300, 300, (3, 1000))
+    expected = [_published(row, 5) for row in values]
+    np.testing.assert_allclose(stable_index_rows(values, 5).inverse, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "block", "share"), [(0.5, 2, 0.53), (0.5, 20, 0.88), (1.0, 100, 0.97), (2.0, 7, 1.0)]
+)
+def test_the_scatter_is_the_stated_share_of_the_formula(alpha, block, share):
+    rng = np.random.default_rng(int(10 * alpha + block))
+    rows, length = 600, 1000
+    inverse = stable_index_rows(stats.levy_stable.rvs(alpha, 0, size=(rows, length), random_state=rng), block).inverse
+    assert inverse.std() / _deviation(alpha, block, length) == pytest.approx(share, rel=4 / math.sqrt(2 * rows) + 0.01)

@@ -8,14 +8,9 @@ import torch
 from scipy import integrate, optimize, special, stats
 
 import gradlaw as gl
-from gradlaw.stats.alternatives import (
-    TailAlternative,
-    TailComparison,
-    _CutoffTail,
-    _normal_tail,
-    compare_exponential_rows,
-    compare_tails,
-)
+from gradlaw.stats.alternatives import TailAlternative, TailComparison, compare_exponential_rows, compare_tails
+from gradlaw.stats.alternatives.cutoff import CutoffTail
+from gradlaw.stats.alternatives.lognormal import normal_tail
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -105,7 +100,7 @@ def test_no_general_optimiser_finds_a_better_fit(name):
         return -(p[0] + p[1] + (shape - 1) * log - np.exp(p[1]) * np.expm1(shape * log)).sum()
 
     def cutoff(p):
-        return -(-p[0] * log - np.exp(p[1]) * (y - 1) - _CutoffTail.of(p[0] - 1 + np.exp(p[1]), np.exp(p[1]))
+        return -(-p[0] * log - np.exp(p[1]) * (y - 1) - CutoffTail.of(p[0] - 1 + np.exp(p[1]), np.exp(p[1]))
                  .log_integral).sum()  # fmt: skip
 
     starts = {lognormal: [0.0, 0.0], stretched: [-0.5, 0.0], cutoff: [comparison.power_law.beta, -2.0]}
@@ -205,7 +200,7 @@ def test_cutoff_integral_and_means_agree_with_the_exponential_integral():
             log_integral = mpmath.log(integral(beta))
             mean_log = -(mpmath.log(integral(beta + step)) - mpmath.log(integral(beta - step))) / (2 * step)
             mean_growth = integral(beta - 1) / integral(beta) - 1 - mean_log
-        ours = _CutoffTail.of(slope + rate, rate)
+        ours = CutoffTail.of(slope + rate, rate)
         assert ours.log_integral == pytest.approx(float(log_integral), rel=1e-13, abs=1e-13)
         assert ours.mean_log == pytest.approx(float(mean_log), rel=1e-12)
         assert ours.mean_growth == pytest.approx(float(mean_growth), rel=1e-11)
@@ -219,7 +214,7 @@ def test_cutoff_integral_agrees_with_plain_quadrature(beta, rate):
         integrate.quad(lambda y: y**-beta * np.exp(-rate * (y - 1)), low, high, epsabs=0, epsrel=1e-12)[0]
         for low, high in pairwise(edges)
     ]
-    ours = _CutoffTail.of(beta - 1 + rate, rate).log_integral
+    ours = CutoffTail.of(beta - 1 + rate, rate).log_integral
     assert ours == pytest.approx(np.log(sum(pieces)), abs=1e-10)
     if beta > 0 and beta == round(beta):
         assert ours == pytest.approx(np.log(special.expn(int(beta), rate)) + rate, abs=1e-12)
@@ -234,7 +229,7 @@ def test_truncated_normal_moments_agree_with_quadrature(start):
             mpmath.quad(lambda u, j=j: u**j * mpmath.exp(-u * start - u * u / 2), sorted(edges)) for j in (0, 1, 2)
         ]
         mean, curvature = moments[1] / moments[0], 1 - moments[2] * moments[0] / (2 * moments[1] ** 2)
-    ours = _normal_tail(start)
+    ours = normal_tail(start)
     assert ours[0] == pytest.approx(float(mean), rel=1e-12)
     assert ours[1] == pytest.approx(float(curvature), rel=1e-11)
 

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from scipy import stats
 
 import gradlaw as gl
 from awkward_rows import matrices
+from gradlaw.stats import gaussian
 from gradlaw.stats.gaussian import draw_without_replacement
 
 
@@ -66,3 +69,58 @@ def test_sizes_that_do_not_fit_are_refused(length, k):
 def test_drawn_infinities_are_refused():
     with pytest.raises(gl.InputError, match="row 1, column 3 is inf"):
         gl.gaussian_test_rows(np.array([[1.0] * 8, [1, 2, 3, np.inf, 5, 6, 7, 8]]), 8)
+
+
+@pytest.mark.parametrize("scale", [2.0**1023, 2.0**-900, 1.0])
+def test_values_at_the_ends_of_the_range_have_the_p_values_of_the_middle(scale):
+    rng = np.random.default_rng(3)
+    matrix = np.vstack([rng.uniform(-1.9, 1.9, (3, 100)), [[1.9, -1.9] * 50], rng.standard_t(3, (2, 100)) / 99])
+    p_values = gl.gaussian_test_rows(matrix * scale)
+    np.testing.assert_array_equal(p_values, gl.gaussian_test_rows(matrix))
+    tests = gl.gradient_tests(matrix * scale, k=20)
+    assert tests.scalars()["gaussian_rate"] == gl.gradient_tests(matrix, k=20).gaussian_rate
+    assert np.isfinite(tests.mean_p_value)
+
+
+def test_symmetric_values_have_no_skewness_score():
+    """SciPy's takes a skewness of exactly zero for one."""
+    half = np.random.default_rng(4).integers(1, 50, 30) / 8  # sums of cubes cancel exactly
+    values = np.concatenate([half, -half])
+    assert stats.skew(values) == 0
+    kurtosis_alone = stats.chi2(2).sf(stats.kurtosistest(values).statistic ** 2)
+    assert gl.gaussian_test_rows(values[None], 60)[0] == pytest.approx(kurtosis_alone, rel=1e-12)
+    assert stats.normaltest(values).pvalue != pytest.approx(kurtosis_alone, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("length", "k", "rows"), [(8, 8, 700), (12, 5, 700), (100, 99, 60), (3000, 200, 30), (9, 1, 40)]
+)
+def test_draws_are_those_of_floyds_algorithm_step_by_step(length, k, rows):
+    rng = np.random.default_rng([1, 2])
+    sets = [[] for _ in range(rows)]
+    for last in range(length - k, length):
+        for chosen, candidate in zip(sets, rng.integers(last + 1, size=rows), strict=True):
+            chosen.append(last if candidate in chosen else candidate)
+    np.testing.assert_array_equal(draw_without_replacement(length, k, rows, [1, 2]), sets)
+    some = draw_without_replacement(length, k, rows, [1, 2], slice(7, 11))
+    np.testing.assert_array_equal(some, sets[7:11])
+
+
+def test_draws_of_many_values_take_time_in_proportion():
+    matrix = np.random.default_rng(5).standard_normal((1, 30_000))
+
+    def seconds(k: int) -> float:
+        start = time.process_time()
+        gl.gaussian_test_rows(matrix, k)
+        return time.process_time() - start
+
+    seconds(1500)
+    assert seconds(12_000) < 4 * 8 * seconds(1500)  # quadratic: 64 times
+
+
+def test_kept_and_fresh_draws_agree(monkeypatch):
+    matrix = np.random.default_rng(6).standard_normal((5000, 60))
+    kept = gl.gaussian_test_rows(matrix, 30)
+    monkeypatch.setattr(gaussian, "_LARGEST_KEPT_K", 0)
+    np.testing.assert_array_equal(gl.gaussian_test_rows(matrix, 30), kept)
+    np.testing.assert_array_equal(gl.gaussian_test_rows(matrix[4090:4100], 30, first=4090), kept[4090:4100])

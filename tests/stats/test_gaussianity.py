@@ -156,7 +156,7 @@ def test_ceilings_of_true_gaussian_series():
         (lambda: gaussianity_rows(np.array([[1.0] * 8, [1, 2, 3, np.inf, 5, 6, 7, 8]])), "row 1, column 3 is inf"),
         (lambda: passing_ceiling("shapiro", 100), "jarque_bera, anderson_darling, dagostino, got 'shapiro'"),
         (lambda: passing_ceiling("dagostino", 7), "length must be at least 8"),
-        (lambda: passing_ceiling("dagostino", 8, samples=0), "samples at least 1"),
+        (lambda: passing_ceiling("dagostino", 8, samples=0), "samples must be at least 1"),
         (lambda: passing_ceiling("dagostino", 8, alpha=1.0), "alpha"),
     ],
 )

@@ -1,3 +1,4 @@
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -163,3 +164,48 @@ def test_bad_samples_are_refused():
         fixed_k_bootstrap_p_value(10, 0.1, samples=0)
     with pytest.raises(gl.InputError, match="k=1"):
         fixed_k_bootstrap_p_value(1, 0.1)
+
+
+@pytest.mark.parametrize("exponent", [1000, -1000, 350])
+def test_the_ends_of_the_range_scan_like_the_middle(exponent):
+    values = _kinked(300, 150, 1.2, seed=10)
+    plain, scaled = scan_tail_start(values, points=30), scan_tail_start(values * 2.0**exponent, points=30)
+    np.testing.assert_array_equal(scaled.d_ks, plain.d_ks)
+    np.testing.assert_array_equal(scaled.s, plain.s)
+    assert scaled.best.lambda_min == plain.best.lambda_min * 2.0**exponent
+    p_values = [bootstrap_p_value(v, points=20, samples=20) for v in (values, values * 2.0**exponent)]
+    assert p_values[0] == p_values[1]
+
+
+def test_values_farther_apart_than_a_quotient_reaches():
+    values = np.geomspace(1e-308, 1e308, 60)
+    scan = scan_tail_start(values, smallest=5, points=None)
+    logs = np.log(values[::-1])
+    for k, s, d_ks in zip(scan.k, scan.s, scan.d_ks, strict=True):
+        excess = logs[:k] - logs[k - 1]
+        assert s == pytest.approx(excess.mean(), rel=1e-12)
+        assert d_ks == pytest.approx(stats.kstest(excess, stats.expon(scale=excess.mean()).cdf).statistic, abs=1e-12)
+    assert scan.best == gl.fit_power_law(values, int(scan.k[scan.d_ks.argmin()]))
+    assert 0 < bootstrap_p_value(values, smallest=5, samples=10) <= 1
+
+
+def test_the_bootstrap_of_nearly_constant_values_returns():
+    nearly = 1 + 2.0**-52 * np.random.default_rng(11).integers(0, 200, 60)
+    assert 0 < bootstrap_p_value(nearly, samples=20) <= 1
+    assert bootstrap_p_value(nearly, samples=20) == bootstrap_p_value(nearly * 2.0**900, samples=20)
+
+
+def test_a_bootstrap_that_finds_no_tails_says_so():
+    values = np.concatenate([np.ones(400), [2.0]])  # the one tail holds all values, and synthetic ones have no second
+    with pytest.raises(gl.InputError, match="different magnitudes"):
+        bootstrap_p_value(values, smallest=10, largest=10, samples=5)
+
+
+def test_a_long_series_is_scanned_in_little_memory():
+    values = np.random.default_rng(12).pareto(1.5, 2_000_000)
+    tracemalloc.start()
+    scan = scan_tail_start(values, points=8)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * values.nbytes + 30 * 2**20
+    assert scan.d_ks[-1] == pytest.approx(gl.fit_power_law(values, int(scan.k[-1])).d_ks, abs=1e-12)

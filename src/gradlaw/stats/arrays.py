@@ -1,6 +1,7 @@
 """Arrays in, arrays out: NumPy and torch at the border of the statistics, through one door for every function."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -177,6 +178,24 @@ def near_one(rows: Tensor) -> Tensor:
     values = rows.double()
     exponent = values.abs().amax(dim=1, keepdim=True).frexp().exponent.clamp(-1000, 1000)
     return values * torch.exp2(-exponent.double())
+
+
+def by_parts(
+    rows: Tensor, block_bytes: int, describe: Callable[[Tensor, int], Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """The columns, of one entry a row, of ``describe(part, number of its first row)`` for parts of the rows.
+
+    A part takes at most ``block_bytes`` in float64, or is one row. The columns are written where they stay: kept one
+    by one between the large arrays of each part, they would split the free memory until the parts no longer fit in it.
+    """
+    step = max(1, block_bytes // (8 * rows.shape[1]))
+    columns: dict[str, Tensor] = {}
+    for first in range(0, max(1, len(rows)), step):
+        for name, column in describe(rows[first : first + step], first).items():
+            if name not in columns:
+                columns[name] = column.new_empty(len(rows))
+            columns[name][first : first + step] = column
+    return columns
 
 
 def check_alpha(alpha: float) -> None:

@@ -1,9 +1,10 @@
 """The null distributions by which verdicts are calibrated, tabulated by sample size.
 
-Both statistics are free of the parameters of their null, so one table each serves every series: ``tools/
-make_null_tables.py`` computes that of the power-law fit exactly and simulates that of the Gaussian test. Between sizes
-they are interpolated linearly in size^(-1/2), between probabilities linearly in the logarithm of the survival
-probability. Beyond the last tabulated probability (1e-10 and 1e-4) they continue as :class:`NullDistribution` says.
+Both statistics are free of the parameters of their null, so one table each serves every series:
+``tools/make_null_tables.py`` computes that of the power-law fit exactly and simulates that of the Gaussian test.
+Between sizes they are interpolated linearly in size^(-1/2), between probabilities linearly in the logarithm of the
+survival probability. Beyond the last tabulated probability (1e-10 and 1e-4) they continue as
+:class:`NullDistribution` says.
 """
 
 import math

@@ -5,7 +5,7 @@ counts. A test on tens of thousands of values rejects departures too small to ma
 skewness and the excess kurtosis, which do not grow with the length.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, choice, count, significance
 from gradlaw.errors import seed as check_seed
-from gradlaw.stats.arrays import Array, as_matrix, like, near_one, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, by_parts, like, near_one, refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST, _kurtosis_score, _skewness_score
 
 TESTS = ("jarque_bera", "anderson_darling", "dagostino")
@@ -52,7 +52,7 @@ def gaussianity_rows(matrix: Array) -> Gaussianity:
     - Anderson-Darling, mean and variance estimated: p-value by D'Agostino and Stephens 1986, Table 4.9.
     - D'Agostino-Pearson 1973: the sum of the squared normal scores of skewness and kurtosis.
 
-    Rows are worked on in blocks: arrays of some 40 MB live at a time, or ten copies of one row in float64
+    Rows are worked on in blocks: arrays of some 30 MB live at a time, or ten copies of one row in float64
     where that is more.
 
     Args:
@@ -67,13 +67,14 @@ def gaussianity_rows(matrix: Array) -> Gaussianity:
     rows = as_matrix(matrix)
     if rows.shape[1] < SHORTEST:
         raise InputError(f"a series of {rows.shape[1]} values is too short: the tests need at least {SHORTEST}")
-    parts = []
-    for part in rows.split(max(1, _BLOCK_BYTES // (8 * rows.shape[1]))):
+
+    def describe(part: Tensor, first: int) -> dict[str, Tensor]:
         if not torch.isfinite(part).all():
             refuse_non_finite(rows)
-        parts.append(_gaussianity(part))
-    names = [field.name for field in fields(Gaussianity)]
-    return Gaussianity(**{name: like(torch.cat([getattr(part, name) for part in parts]), matrix) for name in names})
+        return _gaussianity(part)
+
+    columns = by_parts(rows, _BLOCK_BYTES, describe)
+    return Gaussianity(**{name: like(column, matrix) for name, column in columns.items()})
 
 
 def passing_ceiling(test: str, length: int, alpha: float = 0.05, samples: int = 10_000, seed: int = 0) -> float:
@@ -102,7 +103,8 @@ def passing_ceiling(test: str, length: int, alpha: float = 0.05, samples: int = 
     return passed / samples
 
 
-def _gaussianity(rows: Tensor) -> Gaussianity:
+def _gaussianity(rows: Tensor) -> dict[str, Tensor]:
+    """The fields of :class:`Gaussianity`."""
     centred, constant = _centred(rows)
     length = rows.shape[1]
     squared = centred.square()
@@ -113,17 +115,17 @@ def _gaussianity(rows: Tensor) -> Gaussianity:
     jarque_bera = length / 6 * (skewness.square() + (kurtosis - 3).square() / 4)
     dagostino = _skewness_score(skewness, length).square() + _kurtosis_score(kurtosis, length).square()
     anderson_darling = _anderson_darling(centred / (m2 * (length / (length - 1))).sqrt()[:, None])
-    return Gaussianity(
-        skewness=skewness,  # of a constant row 0 / 1
-        excess_kurtosis=(kurtosis - 3).where(~constant, torch.inf),
-        jarque_bera=jarque_bera.where(~constant, torch.inf),
-        jarque_bera_p_value=_chi2_survival(jarque_bera).where(~constant, 0.0),
-        anderson_darling=anderson_darling.where(~constant, torch.inf),
-        anderson_darling_p_value=_anderson_darling_p_value(anderson_darling, length).where(~constant, 0.0),
-        dagostino=dagostino.where(~constant, torch.inf),
-        dagostino_p_value=_chi2_survival(dagostino).where(~constant, 0.0),
-        degenerate=constant,
-    )
+    return {
+        "skewness": skewness,  # of a constant row 0 / 1
+        "excess_kurtosis": (kurtosis - 3).where(~constant, torch.inf),
+        "jarque_bera": jarque_bera.where(~constant, torch.inf),
+        "jarque_bera_p_value": _chi2_survival(jarque_bera).where(~constant, 0.0),
+        "anderson_darling": anderson_darling.where(~constant, torch.inf),
+        "anderson_darling_p_value": _anderson_darling_p_value(anderson_darling, length).where(~constant, 0.0),
+        "dagostino": dagostino.where(~constant, torch.inf),
+        "dagostino_p_value": _chi2_survival(dagostino).where(~constant, 0.0),
+        "degenerate": constant,
+    }
 
 
 def _centred(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count
 from gradlaw.stats.arrays import Array, as_matrix, as_sample, like, refuse_non_finite
+from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan, without_nan
 
 _BLOCK_BYTES = 2**22  # of float64 values; up to a dozen such arrays live at a time
 
@@ -39,12 +40,13 @@ class TailIndices(ByValue):
     degenerate: Array
 
 
-def hill_rows(matrix: Array, k: int) -> TailIndices:
+def hill_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """Hill's tail index alpha of every row: 1 / mean of ln(x_i / x_(k+1)), i = 1..k, of its magnitudes (Hill 1975).
 
     Args:
         matrix: array of shape (m, L), L > k.
         k: how many log excesses to average, at least 1; the (k+1)-th largest magnitude is the threshold.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out; more than k values of each row have to be left.
 
     Returns:
         Arrays of shape (m,), of the kind of ``matrix``; the standard error is alpha / sqrt(k).
@@ -59,10 +61,10 @@ def hill_rows(matrix: Array, k: int) -> TailIndices:
         (1.5, 0.01)
     """
     k = count(k, "k", 0)
-    return _hill(_rows_at(matrix, k, smallest=1), k, matrix)
+    return _hill(_rows_at(matrix, k, 1, nan_policy), k, matrix)
 
 
-def moment_rows(matrix: Array, k: int) -> TailIndices:
+def moment_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """The moment estimator of the extreme value index gamma of every row (Dekkers, Einmahl, de Haan 1989).
 
     gamma = M1 + 1 - 1 / (2 (1 - M1^2 / M2)), M1 and M2 being the means of ln(x_i / x_(k+1)) and of its square over
@@ -71,6 +73,7 @@ def moment_rows(matrix: Array, k: int) -> TailIndices:
     Args:
         matrix: array of shape (m, L), L > k.
         k: how many log excesses to use, at least 2; the (k+1)-th largest magnitude is the threshold.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out; more than k values of each row have to be left.
 
     Returns:
         Arrays of shape (m,), of the kind of ``matrix``; the variance behind the standard error is (1 + gamma^2) / k, or
@@ -81,15 +84,16 @@ def moment_rows(matrix: Array, k: int) -> TailIndices:
         InputError: k < 2, k >= L, or a value that is not finite.
     """
     k = count(k, "k", 0)
-    return _moment(_rows_at(matrix, k, smallest=2), k, matrix)
+    return _moment(_rows_at(matrix, k, 2, nan_policy), k, matrix)
 
 
-def hill_curve(values: Array, ks: Array | Sequence[int]) -> TailIndices:
+def hill_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """:func:`hill_rows` of one sample at every k of ``ks``, for a Hill plot: one sort and cumulative sums.
 
     Args:
         values: array of shape (L,).
         ks: integers from 1 to L - 1, in any order.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out.
 
     Returns:
         Arrays of the length of ``ks``, of the kind of ``values``.
@@ -97,13 +101,13 @@ def hill_curve(values: Array, ks: Array | Sequence[int]) -> TailIndices:
     Raises:
         InputError: a k that does not fit, or a value that is not finite.
     """
-    sample, counts = _checked_curve(values, ks, smallest=1)
+    sample, counts = _checked_curve(values, ks, 1, nan_policy)
     return _hill(_curve_at(sample, counts), counts, values)
 
 
-def moment_curve(values: Array, ks: Array | Sequence[int]) -> TailIndices:
+def moment_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolicy = "raise") -> TailIndices:
     """:func:`moment_rows` of one sample at every k of ``ks``, integers from 2 to L - 1; see :func:`hill_curve`."""
-    sample, counts = _checked_curve(values, ks, smallest=2)
+    sample, counts = _checked_curve(values, ks, 2, nan_policy)
     return _moment(_curve_at(sample, counts), counts, values)
 
 
@@ -147,8 +151,8 @@ def _indices(
     )
 
 
-def _rows_at(matrix: Array, k: int, smallest: int) -> _Excesses:
-    rows = as_matrix(matrix)
+def _rows_at(matrix: Array, k: int, smallest: int, nan_policy: str) -> _Excesses:
+    rows = rows_without_nan(as_matrix(matrix), k + 1, nan_policy)
     _check_ks(k, k, rows.shape[1], smallest)
     parts = []
     for part in rows.split(max(1, _BLOCK_BYTES // (8 * rows.shape[1]))):
@@ -187,8 +191,8 @@ def _log_ratios(upper: Tensor, lower: Tensor) -> Tensor:
     return torch.where(excess.isinf(), upper.log() - lower.log(), excess.log1p())
 
 
-def _checked_curve(values: Array, ks: Array | Sequence[int], smallest: int) -> tuple[Tensor, Tensor]:
-    sample = as_sample(values, see="hill_rows, moment_rows")
+def _checked_curve(values: Array, ks: Array | Sequence[int], smallest: int, nan_policy: str) -> tuple[Tensor, Tensor]:
+    sample = without_nan(as_sample(values, see="hill_rows, moment_rows"), nan_policy)
     listed = ks if isinstance(ks, Tensor) else np.asarray(ks)
     if isinstance(listed, np.ndarray) and listed.dtype.kind not in "iu":
         raise InputError(f"ks must be a list of integers, got {listed.dtype} of shape {listed.shape}")

@@ -13,6 +13,7 @@ from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_sample, refuse_non_finite
+from gradlaw.stats.nan_policy import NanPolicy, without_nan
 from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_power_law_rows
 
 _BLOCK = 2**19  # values that are worked on at once
@@ -38,7 +39,12 @@ class TailStartScan(ByValue):
 
 
 def scan_tail_start(
-    values: Array, smallest: int = 10, largest: int | None = None, points: int | None = 200
+    values: Array,
+    smallest: int = 10,
+    largest: int | None = None,
+    points: int | None = 200,
+    *,
+    nan_policy: NanPolicy = "raise",
 ) -> TailStartScan:
     """Choose the number of values k in the tail, and with it lambda_min, that minimises d_ks.
 
@@ -51,6 +57,7 @@ def scan_tail_start(
         smallest: the smallest k, at least 2. Distances of very small tails are erratic.
         largest: the largest k, by default all nonzero magnitudes.
         points: how many k to try, in geometric progression; None tries them all, in time O(largest^2).
+        nan_policy: "raise" refuses NaN, "omit" leaves them out.
 
     Returns:
         The scan (Clauset, Shalizi, Newman 2009, section 3.3). The verdicts of its ``best`` fit do not allow for the
@@ -67,14 +74,15 @@ def scan_tail_start(
         >>> 500 < scan.best.k < 1100
         True
     """
-    logs = _log_magnitudes(values)
+    sample = without_nan(as_sample(values), nan_policy)
+    logs = _log_magnitudes(sample)
     smallest, largest = _checked_range(logs, smallest, largest)
     sizes, distances, exponents = _scan(logs, smallest, largest, _checked_points(points))
     if len(sizes) == 0:
         raise InputError(
             f"no tail of {smallest} values or more holds two different magnitudes and whole groups of ties"
         )
-    best = fit_power_law(values, int(sizes[distances.argmin()]))
+    best = fit_power_law(sample, int(sizes[distances.argmin()]))
     return TailStartScan(best, *(_alike(column, values) for column in (sizes, distances, exponents)))
 
 
@@ -85,6 +93,8 @@ def bootstrap_p_value(
     points: int | None = 200,
     samples: int = 1000,
     seed: int = 0,
+    *,
+    nan_policy: NanPolicy = "raise",
 ) -> float:
     """The probability that a power-law tail gives the smallest distance of a scan, or a larger one.
 
@@ -99,6 +109,7 @@ def bootstrap_p_value(
         points: how many k to try, as in :func:`scan_tail_start`.
         samples: how many synthetic samples; the standard error of p is at most 1 / (2 sqrt(samples)).
         seed: of the draws.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out.
 
     Returns:
         (1 + number of synthetic distances >= the observed one) / (1 + samples), never zero; Clauset et al. leave out
@@ -110,9 +121,10 @@ def bootstrap_p_value(
             hardly ever have a tail to try.
     """
     samples, seed = count(samples, "samples"), check_seed(seed)
-    scan = scan_tail_start(values, smallest, largest, points)
+    sample = without_nan(as_sample(values), nan_policy)
+    scan = scan_tail_start(sample.cpu().numpy(), smallest, largest, points)
     observed = float(scan.d_ks.min())
-    logs = _log_magnitudes(values)
+    logs = _log_magnitudes(sample)
     smallest, most = _checked_range(logs, smallest, largest)
     rng = np.random.default_rng([streams.SCAN_BOOTSTRAP, seed])
     scanned = redrawn = larger = 0

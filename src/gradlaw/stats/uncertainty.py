@@ -10,7 +10,8 @@ from gradlaw import streams
 from gradlaw.errors import count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.alternatives import fitted_tail
-from gradlaw.stats.arrays import Array
+from gradlaw.stats.arrays import Array, as_sample
+from gradlaw.stats.nan_policy import NanPolicy, without_nan
 
 _BLOCK = 2**20  # values that are resampled at once
 
@@ -20,8 +21,10 @@ class ExponentUncertainty:
     """The exponents of a tail of k values, their standard errors, and intervals of confidence ``level``.
 
     ``s_interval`` and ``beta_interval`` are exact under a true power law, and are the same statement in both exponents.
-    ``s_bootstrap_interval`` does not assume one: where the two disagree the tail is not a power law, and s describes it
-    only on average.
+    ``s_bootstrap_interval`` does not assume one: where the two disagree in a long tail, that is not a power law, and s
+    describes it only on average. In a short tail the bootstrap interval is too narrow, and lies too low: simulated, it
+    covers the s of a true power law in 38% of tails of 2 values at a level of 95%, 71% of 5, 82% of 10, 89% of 20, 90%
+    of 37, 92% of 50 and 200, 94% of 500. Below a few hundred values take ``s_interval``.
     """
 
     k: int
@@ -36,7 +39,13 @@ class ExponentUncertainty:
 
 
 def exponent_uncertainty(
-    values: Array, k: int = 1000, level: float = 0.95, samples: int = 1000, seed: int = 0
+    values: Array,
+    k: int = 1000,
+    level: float = 0.95,
+    samples: int = 1000,
+    seed: int = 0,
+    *,
+    nan_policy: NanPolicy = "raise",
 ) -> ExponentUncertainty:
     """Standard errors and confidence intervals of the exponents that :func:`fit_power_law` finds.
 
@@ -55,6 +64,7 @@ def exponent_uncertainty(
         level: confidence level of the two-sided, equal-tailed intervals.
         samples: how many bootstrap samples.
         seed: of the bootstrap.
+        nan_policy: "raise" refuses NaN, "omit" leaves them out.
 
     Raises:
         InputError: k < 2, k > L, level outside (0, 1), samples < 1, a value that is not finite, fewer than k nonzero
@@ -67,7 +77,7 @@ def exponent_uncertainty(
         True
     """
     level, samples, seed = significance(level, "level"), count(samples, "samples"), check_seed(seed)
-    fit, tail = fitted_tail(values, k)
+    fit, tail = fitted_tail(without_nan(as_sample(values), nan_policy), k)
     k = fit.k
     probabilities = np.array([(1 + level) / 2, (1 - level) / 2])
     low, high = (float(end) for end in k * fit.s / special.gammaincinv(k - 1, probabilities))
