@@ -26,7 +26,7 @@ TABLE = Path(__file__).parents[1] / "src/gradlaw/stats/null_tables.npz"
 KS_SIZES = [*range(2, 21), 25, 30, 40, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000,
             5000, 10_000, 20_000, 50_000, 100_000]  # fmt: skip
 NORMAL_SIZES = [*range(8, 21), 25, 30, 40, 50, 60, 70, 80, 90, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10_000]
-EXACT_UP_TO = 1000
+EXACT_UP_TO = 700
 SMOOTH_CURVE_FROM = 12
 SMOOTH_FROM = 100  # sizes from here on are smoothed over
 VALUES_PER_SIZE = 1_200_000_000
@@ -53,26 +53,27 @@ def ks_quantiles(k: int) -> tuple[np.ndarray, float]:
 
 def _short(k: int, wanted: np.ndarray) -> np.ndarray:
     """The distances of these negative log survivals, from a piecewise polynomial that ends at 1 - 1/k."""
-    near = 1 - 1 / k - (1 - 2 / k) * np.geomspace(1e-11, 0.5, 150)
-    points = np.unique(np.concatenate([np.linspace(1 / k, 1 - 1 / k, 200)[:-1], near]))
+    near = 1 - 1 / k - (1 - 2 / k) * np.geomspace(1e-11, 0.5, 60)
+    points = np.unique(np.concatenate([np.linspace(1 / k, 1 - 1 / k, 80)[:-1], near]))
     log_survival, points = _seen(k, points)
     falls = np.append(True, np.diff(np.minimum.accumulate(log_survival)) < 0)  # rounding may repeat a value, not more
     return interpolate.PchipInterpolator(-log_survival[falls], points[falls])(wanted)
 
 
 def _long(k: int, wanted: np.ndarray) -> np.ndarray:
-    """The same where the logarithm of the survival is smooth, nearly a parabola in the distance."""
-    points = np.linspace(max(1 / k, 0.2 / np.sqrt(k)), min(2.75 / np.sqrt(k), 1 - 1.001 / k), 64)
+    """The same where the root of the negative log survival is smooth, nearly a straight line in the distance."""
+    points = np.linspace(max(1 / k, 0.2 / np.sqrt(k)), min(2.75 / np.sqrt(k), 1 - 1.001 / k), 28)
     log_survival, points = _seen(k, points)
     dense = np.linspace(points[0], points[-1], 40_001)
-    return np.interp(wanted, np.maximum.accumulate(-interpolate.CubicSpline(points, log_survival)(dense)), dense)
+    root = interpolate.CubicSpline(points, np.sqrt(-log_survival))(dense)
+    return np.interp(np.sqrt(wanted), np.maximum.accumulate(root), dense)
 
 
 def _seen(k: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log survival at the distances where it is not lost in rounding, and these."""
     survival = np.array([1 - distance_cdf(k, d) for d in points])
     seen = survival > KS_LEVELS[0] / 10
-    return np.log(survival[seen]), points[seen]
+    return np.log(np.minimum(survival[seen], 1.0)), points[seen]
 
 
 def extend(sizes: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
