@@ -26,6 +26,10 @@ INTERNAL = {
     "gradlaw.history",
     "gradlaw.spectra.factor_passes",
     "gradlaw.curvature.projection",
+    "gradlaw.curvature.reference",
+    "gradlaw.stats.alternatives.tail",
+    "gradlaw.stats.tail_values",
+    "gradlaw.stats.truncated",
     "gradlaw.paper.evidence",
     "gradlaw.training.epoch",
 }
