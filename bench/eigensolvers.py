@@ -27,8 +27,8 @@ Solve = Callable[[Work, int, Path], Pairs]
 def gradlaw(work: Work, k: int, folder: Path, measure: int | None = None) -> Pairs:
     """With the residuals of all pairs measured, or of some."""
     import gradlaw as gl
-    from gradlaw.curvature.eigenpairs import eigenpairs
-    from gradlaw.curvature.hessian import hessian
+    from gradlaw.curvature.eigensolver.eigenpairs import eigenpairs
+    from gradlaw.curvature.operators.hessian import hessian
 
     operator = hessian(gl.Problem(work.model, cross_entropy, (work.inputs, work.targets)))
     pairs = eigenpairs(operator, k, tol=TOLERANCE, measure=measure)

@@ -21,8 +21,8 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.minibatches import Minibatches
-from gradlaw.spectra.factor_gram import factor_gram
-from gradlaw.spectra.gram import gram_matrix
+from gradlaw.spectra.gram.dense import gram_matrix
+from gradlaw.spectra.gram.factored import factor_gram
 
 _WARM_UP = 8  # iterations
 

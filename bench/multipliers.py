@@ -23,7 +23,7 @@ Multiply = Callable[[Tensor], Tensor | None]
 def gradlaw(work: Work, memory: int | None = None) -> Multiply:
     """The linearised Hessian, or with no memory for it, linearised anew at each product."""
     import gradlaw as gl
-    from gradlaw.curvature.hessian import hessian
+    from gradlaw.curvature.operators.hessian import hessian
 
     operator = hessian(gl.Problem(work.model, cross_entropy, (work.inputs, work.targets)), memory=memory)
     return lambda vector: operator @ vector

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw.curvature import checkpoint
-from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
-from gradlaw.curvature.operator import CurvatureOperator
+from gradlaw.curvature.eigensolver import checkpoint
+from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
+from gradlaw.curvature.operators.base import CurvatureOperator
 from matrices import symmetric
 
 N, K = 400, 20

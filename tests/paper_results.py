@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlaw.paper.store import Result
+from gradlaw.reproduction.store import Result
 
 
 def rates(power_law: float, calibrated: float, gaussian: float) -> Result:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
-from gradlaw.cli import main
+from gradlaw.cli.main import main
 
 FILES = {
     "analysis.json", "eigenvalues.parquet", "dimension_wise.parquet", "iteration_wise.parquet", "examples.parquet",

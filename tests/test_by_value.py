@@ -24,13 +24,13 @@ from gradlaw.stats.gaussianity import gaussianity_rows
 # Hold tensors or arrays on the way from one part to another, and are handed to nobody.
 INTERNAL = {
     "gradlaw.history",
-    "gradlaw.spectra.factor_passes",
-    "gradlaw.curvature.projection",
-    "gradlaw.curvature.reference",
+    "gradlaw.spectra.gram.passes",
+    "gradlaw.curvature.eigensolver.projection",
+    "gradlaw.curvature.operators.reference",
     "gradlaw.stats.alternatives.tail",
     "gradlaw.stats.tail_values",
     "gradlaw.stats.truncated",
-    "gradlaw.paper.evidence",
+    "gradlaw.reproduction.evidence",
     "gradlaw.training.epoch",
 }
 

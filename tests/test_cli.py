@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradlaw as gl
-from gradlaw.cli import _parser, main
+from gradlaw.cli.main import _parser, main
 
 _COMMANDS = ("analyze", "report", "train", "reproduce", "plan")
 QUICK = ["--iterations", "40", "--k", "20", "--gaussian-k", "20", "--quiet"]
@@ -174,7 +174,7 @@ def test_interruption_ends_with_status_130(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gradlaw.cli.analyze", interrupted)
+    monkeypatch.setattr("gradlaw.cli.main.analyze", interrupted)
     assert main(["analyze", *QUICK]) == 130
     assert "interrupted" in capsys.readouterr().err
 

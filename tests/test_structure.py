@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
-from gradlaw.report.numbers import with_error
+from gradlaw.report.formatting import with_error
 from gradlaw.report.tables import noise_rows
 from gradlaw.spectra import control_spectrum, gradient_noise_by_layer, spectrum_over_iterations
-from gradlaw.spectra.gram import gram_matrix
+from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.spectra.layer_signals import layer_signals
 
 RANKS = ("stable_rank", "participation_ratio", "participation_ratio_corrected")

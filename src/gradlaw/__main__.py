@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from gradlaw.cli import main
+from gradlaw.cli.main import main
 
 
 def command() -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
 
@@ -39,11 +39,11 @@ class Minibatches:
         if not 0 <= t < self.iterations:
             raise IndexError(f"iteration {t} is outside 0 to {self.iterations - 1}")
         if self.replacement:
-            rng = np.random.default_rng([streams.REPLACEMENT, self.seed, t])
+            rng = np.random.default_rng([random_streams.REPLACEMENT, self.seed, t])
             return rng.integers(self.samples, size=self.batch_size)
         epoch, position = divmod(t, self.samples // self.batch_size)
         if epoch != self._epoch:
-            rng = np.random.default_rng([streams.EPOCH, self.seed, epoch])
+            rng = np.random.default_rng([random_streams.EPOCH, self.seed, epoch])
             self._epoch, self._permutation = epoch, rng.permutation(self.samples)
         return self._permutation[position * self.batch_size : (position + 1) * self.batch_size]
 

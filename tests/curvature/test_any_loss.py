@@ -14,8 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 import gradlaw as gl
 import model_grammar
-from gradlaw.curvature import eigenpairs, gauss_newton, hessian
-from gradlaw.curvature.composites import Composites
+from gradlaw.curvature import gauss_newton
+from gradlaw.curvature.eigensolver import eigenpairs
+from gradlaw.curvature.operators import hessian
+from gradlaw.curvature.operators.composites import Composites
 
 EXAMPLES = 25
 
@@ -23,7 +25,7 @@ EXAMPLES = 25
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Many chunks of few samples: what holds of each need not hold of all."""
-    monkeypatch.setitem(sys.modules["gradlaw.curvature.hessian"]._CHUNK_SAMPLES, "cpu", 8)
+    monkeypatch.setitem(sys.modules["gradlaw.curvature.operators.hessian"]._CHUNK_SAMPLES, "cpu", 8)
 
 
 def double_backward(loss, parameters, vector):
@@ -109,7 +111,7 @@ def test_a_term_that_is_flat_at_theta_is_seen():
 
 
 def test_what_does_not_fit_at_once_is_refused(monkeypatch):
-    monkeypatch.setattr(sys.modules["gradlaw.curvature.hessian"], "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(sys.modules["gradlaw.curvature.operators.hessian"], "free_memory", lambda device: 100_000)
     plain = check(gl.Problem(_mlp(), F.cross_entropy, _classes()), memory=10**9)
     assert (plain.mode, len(plain.chunks), plain.notices) == ("linearised", 3, ())
     weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0, 20.0]).double())
@@ -187,7 +189,8 @@ INTEGER_TARGETS = [
 def test_no_loss_of_integer_targets_ends_the_process():
     program = """
         import torch, gradlaw as gl
-        from gradlaw.curvature import gauss_newton, hessian
+        from gradlaw.curvature.operators import hessian
+        from gradlaw.curvature import gauss_newton
         from torch import nn
         from torch.nn import functional as F
         torch.manual_seed(0)

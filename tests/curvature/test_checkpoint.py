@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import killable
-from gradlaw.curvature import checkpoint
-from gradlaw.curvature.eigenpairs import eigenpairs
+from gradlaw.curvature.eigensolver import checkpoint
+from gradlaw.curvature.eigensolver.eigenpairs import eigenpairs
 from gradlaw.errors import InputError
 from matrices import power_law, symmetric
 

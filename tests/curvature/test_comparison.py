@@ -6,10 +6,10 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.curvature.comparison import compare_curvature, quadratic_forms, split_hessian
-from gradlaw.curvature.eigenpairs import eigenpairs
-from gradlaw.curvature.hessian import gauss_newton, hessian
-from gradlaw.curvature.operator import dense
-from gradlaw.curvature.outer_products import gradient_covariance
+from gradlaw.curvature.eigensolver.eigenpairs import eigenpairs
+from gradlaw.curvature.operators.base import dense
+from gradlaw.curvature.operators.hessian import gauss_newton, hessian
+from gradlaw.curvature.operators.outer_products import gradient_covariance
 from gradlaw.report.hessian_figures import CurvatureSpectra, draw_batch_sizes, draw_curvature_spectra
 from gradlaw.spectra import gradient_spectrum
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gradlaw.curvature.density import spectral_density
+from gradlaw.curvature.eigensolver.density import spectral_density
 from gradlaw.errors import InputError
 from matrices import power_law, symmetric
 
@@ -12,8 +12,8 @@ VALUES = power_law(N)
 def test_moments_of_a_probe_are_exact() -> None:
     matrix = symmetric(VALUES)
     density = spectral_density(matrix, probes=3, steps=6, seed=4)
-    from gradlaw.curvature.density import _signs
-    from gradlaw.curvature.operator import as_operator
+    from gradlaw.curvature.eigensolver.density import _signs
+    from gradlaw.curvature.operators.base import as_operator
 
     for probe in range(3):
         v = _signs(as_operator(matrix), 4, probe).numpy()

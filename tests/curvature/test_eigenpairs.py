@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.sparse import diags
 from scipy.sparse.linalg import aslinearoperator
 
-from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
+from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from matrices import power_law, preferred, symmetric

@@ -6,9 +6,9 @@ import torch
 
 import gradlaw as gl
 import problems
-from gradlaw.curvature import checkpoint
-from gradlaw.curvature.hessian import hessian
-from gradlaw.curvature.operator import dense
+from gradlaw.curvature.eigensolver import checkpoint
+from gradlaw.curvature.operators.base import dense
+from gradlaw.curvature.operators.hessian import hessian
 from gradlaw.curvature.spectrum import hessian_spectrum
 from gradlaw.errors import InputError
 

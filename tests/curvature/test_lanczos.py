@@ -3,9 +3,9 @@ import pytest
 import torch
 from scipy.linalg import block_diag
 
-from gradlaw.curvature.basis import Basis
-from gradlaw.curvature.lanczos import Lanczos
-from gradlaw.curvature.operator import as_operator
+from gradlaw.curvature.eigensolver.basis import Basis
+from gradlaw.curvature.eigensolver.lanczos import Lanczos
+from gradlaw.curvature.operators.base import as_operator
 from matrices import power_law, symmetric
 
 N = 150

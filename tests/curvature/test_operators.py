@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import gradlaw as gl
 import problems
-from gradlaw.curvature.hessian import gauss_newton, hessian
-from gradlaw.curvature.operator import as_operator, dense
+from gradlaw.curvature.operators.base import as_operator, dense
+from gradlaw.curvature.operators.hessian import gauss_newton, hessian
 from gradlaw.minibatches import Minibatches
 from gradlaw.zoo.resnet import BasicBlock
 

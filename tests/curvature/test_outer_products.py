@@ -6,9 +6,9 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import gradlaw as gl
 import problems
-from gradlaw.curvature.hessian import gauss_newton
-from gradlaw.curvature.operator import dense
-from gradlaw.curvature.outer_products import empirical_fisher, gradient_covariance, monte_carlo_fisher
+from gradlaw.curvature.operators.base import dense
+from gradlaw.curvature.operators.hessian import gauss_newton
+from gradlaw.curvature.operators.outer_products import empirical_fisher, gradient_covariance, monte_carlo_fisher
 
 
 def _sample_gradients(problem: gl.Problem) -> torch.Tensor:

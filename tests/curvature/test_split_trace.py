@@ -1,7 +1,7 @@
 import torch
 from torch.func import jvp
 
-from gradlaw.curvature.split_trace import SplitTrace
+from gradlaw.curvature.operators.split_trace import SplitTrace
 
 
 def _along(data, tangent):

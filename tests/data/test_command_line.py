@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gradlaw as gl
-from gradlaw.cli import main
+from gradlaw.cli.main import main
 
 QUICK = ["analyze", "--iterations", "40", "--k", "20", "--gaussian-k", "20", "--quiet"]
 

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import gradlaw as gl
 import problems
-from gradlaw.history import samplewise
+from gradlaw.history.engines import samplewise
 from gradlaw.minibatches import Minibatches
 
 FAST = ("vmap", "layerwise", "samplewise")

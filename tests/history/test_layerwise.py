@@ -12,8 +12,8 @@ from torch.nn.utils import parametrizations
 import gradlaw as gl
 import problems
 from gradlaw.errors import InputError
-from gradlaw.history.layerwise import LayerwiseEngine
-from gradlaw.history.loop import LoopEngine
+from gradlaw.history.engines.layerwise import LayerwiseEngine
+from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.minibatches import Minibatches
 
 SAMPLES = 24

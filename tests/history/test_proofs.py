@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import gradlaw as gl
-from gradlaw.history.cost import count_pass
-from gradlaw.history.layerwise import LayerwiseEngine
-from gradlaw.history.loop import LoopEngine
-from gradlaw.history.verify import Disagreement, Verification
+from gradlaw.history.engines.cost import count_pass
+from gradlaw.history.engines.layerwise import LayerwiseEngine
+from gradlaw.history.engines.loop import LoopEngine
+from gradlaw.history.engines.verify import Disagreement, Verification
 from gradlaw.minibatches import Minibatches
 
 SAMPLES = 300

@@ -7,15 +7,15 @@ import torch
 
 import gradlaw as gl
 from gradlaw import spectra
-from gradlaw.history import disk, placement
-from gradlaw.history.storage import DTYPES
+from gradlaw.history.stores import placement, zarr_store
+from gradlaw.history.stores.precision import DTYPES
 from gradlaw.spectra.controls import CONTROLS
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks so small that 40 iterations of 99 dimensions make several in each direction."""
-    monkeypatch.setattr(disk, "_BAND_BYTES", 4 * 99 * 7)
+    monkeypatch.setattr(zarr_store, "_BAND_BYTES", 4 * 99 * 7)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_large_histories_go_to_disk_by_themselves_and_are_announced(small_proble
 def test_half_precision_needs_half_the_memory(small_problem, monkeypatch):
     monkeypatch.setattr(placement, "free_memory", lambda device: 20_000)
     assert isinstance(gl.collect(small_problem, 40, 4, dtype="bfloat16").gradients, torch.Tensor)
-    assert isinstance(gl.collect(small_problem, 40, 4).gradients, disk.DiskGradients)
+    assert isinstance(gl.collect(small_problem, 40, 4).gradients, zarr_store.DiskGradients)
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
@@ -217,7 +217,7 @@ def test_stores_that_cannot_be_used(small_problem, tmp_path):
         gl.collect(small_problem, 4, 4, store=tmp_path)
     with pytest.raises(gl.InputError, match="holds no gradient history"):
         gl.GradientHistory.open(tmp_path)
-    disk.create(tmp_path / "begun", (4, 5), torch.float32)
+    zarr_store.create(tmp_path / "begun", (4, 5), torch.float32)
     with pytest.raises(gl.InputError, match="did not finish"):
         gl.GradientHistory.open(tmp_path / "begun")
     with pytest.raises(gl.InputError, match=r"dtype must be one of float64, .* got 'int8'"):

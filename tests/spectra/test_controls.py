@@ -3,7 +3,7 @@ import pytest
 import torch
 
 import gradlaw as gl
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.spectra.controls import (
     CONTROLS,
     control_spectrum,
@@ -117,7 +117,7 @@ def test_spectra_over_iterations_are_those_of_the_subsamples(center):
     assert result.sizes == (10, 40, 100)
     whole = gl.gradient_spectrum(history, center)
     np.testing.assert_allclose(result.spectra[-1].eigenvalues, whole.eigenvalues, rtol=1e-10, atol=1e-12 * whole.trace)
-    order = np.random.default_rng([streams.SUBSAMPLE, 0]).permutation(100)
+    order = np.random.default_rng([random_streams.SUBSAMPLE, 0]).permutation(100)
     part = gl.gradient_spectrum(history[order[:40]], center)
     np.testing.assert_allclose(result.spectra[1].eigenvalues, part.eigenvalues, rtol=1e-10, atol=1e-12 * part.trace)
     frame = result.to_frame(12)

@@ -8,7 +8,7 @@ import torch
 import gradlaw as gl
 from gradlaw.spectra.eigenvectors import gradient_eigenvectors, gram_eigenpairs
 from gradlaw.spectra.gradient import spectrum_of_gram
-from gradlaw.spectra.gram import gram_matrix
+from gradlaw.spectra.gram.dense import gram_matrix
 
 
 def _gradients(shape, seed=0):

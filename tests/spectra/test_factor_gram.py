@@ -10,13 +10,13 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import gradlaw as gl
 import problems
-from gradlaw.history.factors import ConvolutionCall, call_type
+from gradlaw.history.layers.factors import ConvolutionCall, call_type
 from gradlaw.minibatches import Minibatches
-from gradlaw.spectra import factor_passes, factor_products
-from gradlaw.spectra.factor_gram import factor_gram
-from gradlaw.spectra.factor_plan import DENSE, FORMS, OUTER
-from gradlaw.spectra.factor_products import InputRows, WindowRows
-from gradlaw.spectra.gram import gram_matrix
+from gradlaw.spectra.gram import passes, products
+from gradlaw.spectra.gram.dense import gram_matrix
+from gradlaw.spectra.gram.factored import factor_gram
+from gradlaw.spectra.gram.plan import DENSE, FORMS, OUTER
+from gradlaw.spectra.gram.products import InputRows, WindowRows
 
 SAMPLES, ITERATIONS = 24, 9
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-7}  # of the norm; float32 gradients carry their own rounding
@@ -165,8 +165,8 @@ def test_awkward_cases_equal_collected_gradients(name, batch_size, form):
 @pytest.mark.parametrize("name", CASES)
 def test_small_tiles_and_blocks_give_the_same(name, form, monkeypatch):
     for limit, value in {"_TALL": 7, "_WIDE": 10, "_BLOCK_BYTES": 8 * ITERATIONS * 20, "_CHUNK_BYTES": 500}.items():
-        monkeypatch.setattr(factor_products, limit, value)
-    monkeypatch.setattr(factor_passes, "_CHUNK_SAMPLES", 4)
+        monkeypatch.setattr(products, limit, value)
+    monkeypatch.setattr(passes, "_CHUNK_SAMPLES", 4)
     assert _error(_problem(*CASES[name]()), 2, form=form) < 1e-12
 
 

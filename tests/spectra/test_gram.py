@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlaw.history import disk
-from gradlaw.spectra.gram import column_blocks, cross_gram, even_edges, gram_matrix
+from gradlaw.history.stores import zarr_store
+from gradlaw.spectra.gram.dense import column_blocks, cross_gram, even_edges, gram_matrix
 
 
 class _Chunked:
@@ -36,13 +36,13 @@ def test_blocks_are_the_columns_between_edges_each_read_once(dimensions, width, 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 def test_products_of_matrices_in_memory_and_on_disk(tmp_path, monkeypatch, dtype):
-    monkeypatch.setattr("gradlaw.spectra.gram._BLOCK_BYTES", 8 * 30 * 11)
-    monkeypatch.setattr("gradlaw.spectra.gram._ROWS", 8)
-    monkeypatch.setattr(disk, "_BAND_BYTES", 30 * 7 * 8)
+    monkeypatch.setattr("gradlaw.spectra.gram.dense._BLOCK_BYTES", 8 * 30 * 11)
+    monkeypatch.setattr("gradlaw.spectra.gram.dense._ROWS", 8)
+    monkeypatch.setattr(zarr_store, "_BAND_BYTES", 30 * 7 * 8)
     a, b = torch.randn(30, 100).to(dtype), torch.randn(12, 100).to(dtype)
     stored = []
     for name, matrix in (("a", a), ("b", b)):
-        stored.append(disk.create(tmp_path / name, tuple(matrix.shape), dtype))
+        stored.append(zarr_store.create(tmp_path / name, tuple(matrix.shape), dtype))
         stored[-1].write(0, matrix)
     assert stored[0].chunks != stored[1].chunks
     wide_a, wide_b = a.double().numpy(), b.double().numpy()
@@ -52,6 +52,6 @@ def test_products_of_matrices_in_memory_and_on_disk(tmp_path, monkeypatch, dtype
 
 
 def test_edges_bound_the_blocks(monkeypatch):
-    monkeypatch.setattr("gradlaw.spectra.gram._BLOCK_BYTES", 8 * 10 * 4)
+    monkeypatch.setattr("gradlaw.spectra.gram.dense._BLOCK_BYTES", 8 * 10 * 4)
     assert even_edges(10, 3, 12) == [3, 7, 11, 12]
     assert even_edges(1000, 0, 2) == [0, 1, 2]

@@ -4,9 +4,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
-from gradlaw.spectra import history_gram as routes
-from gradlaw.spectra.gram import gram_matrix
-from gradlaw.spectra.history_gram import history_gram
+from gradlaw.spectra.gram import history_gram as routes
+from gradlaw.spectra.gram.dense import gram_matrix
+from gradlaw.spectra.gram.history_gram import history_gram
 
 
 @pytest.fixture(scope="module")

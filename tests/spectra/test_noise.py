@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import gradlaw as gl
-from gradlaw.spectra.gram import gram_matrix
+from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.spectra.noise import gradient_noise, gradient_noise_by_layer, noise_of_gram
 
 ESTIMATES = (

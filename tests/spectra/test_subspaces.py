@@ -60,7 +60,7 @@ def test_eigenvectors_of_one_history_and_of_its_halves():
 
 
 def test_float32_vectors_and_tensors_in_blocks(monkeypatch):
-    monkeypatch.setattr("gradlaw.spectra.gram._BLOCK_BYTES", 8 * 8 * 5)
+    monkeypatch.setattr("gradlaw.spectra.gram.dense._BLOCK_BYTES", 8 * 8 * 5)
     rng = np.random.default_rng(4)
     a, b = _orthonormal(4, 33, rng), _orthonormal(4, 33, rng)
     expected = subspace_overlap(a, b).overlaps

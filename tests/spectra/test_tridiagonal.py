@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlaw.spectra.gradient import spectra_of_gram, spectrum_of_gram
-from gradlaw.spectra.tridiagonal import both_eigenvalues
+from gradlaw.spectra.gram.tridiagonal import both_eigenvalues
 
 EPS = float(np.finfo(np.float64).eps)
 

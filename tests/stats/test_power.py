@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradlaw as gl
-from gradlaw.report.numbers import chance
+from gradlaw.report.formatting import chance
 from gradlaw.stats.power import false_alarm_rates, lowered_k, no_verdict, shortest_length, smallest_k
 
 

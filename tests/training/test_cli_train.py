@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gradlaw as gl
-from gradlaw.cli import main
+from gradlaw.cli.main import main
 from gradlaw.training import load_checkpoint
 
 QUICK = ["--iterations", "40", "--k", "20", "--gaussian-k", "20", "--quiet"]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
-from gradlaw.cli import main
+from gradlaw.cli.main import main
 from gradlaw.training import OPTIMISERS, Recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import latest
 

@@ -7,11 +7,11 @@ from gradlaw.curvature.comparison import (
     quadratic_forms,
     split_hessian,
 )
-from gradlaw.curvature.density import SpectralDensity, spectral_density
-from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
-from gradlaw.curvature.hessian import LossCurvature, gauss_newton, hessian
-from gradlaw.curvature.operator import CurvatureOperator, as_operator, dense
-from gradlaw.curvature.outer_products import (
+from gradlaw.curvature.eigensolver.density import SpectralDensity, spectral_density
+from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
+from gradlaw.curvature.operators.base import CurvatureOperator, as_operator, dense
+from gradlaw.curvature.operators.hessian import LossCurvature, gauss_newton, hessian
+from gradlaw.curvature.operators.outer_products import (
     OuterProducts,
     empirical_fisher,
     gradient_covariance,

@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.by_value import ByValue
-from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
-from gradlaw.curvature.operator import CurvatureOperator
+from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
+from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
 from gradlaw.spectra.gradient import Spectrum
@@ -162,7 +162,7 @@ def split_hessian(
         pairs: eigenpairs of H, with vectors.
         k: how many extreme eigenvalues of the residual to compute at either end.
         probes: random vectors for the traces, at least 2.
-        tol: of those eigenvalues; see :func:`~gradlaw.curvature.eigenpairs.eigenpairs`.
+        tol: of those eigenvalues; see :func:`~gradlaw.curvature.eigensolver.eigenpairs.eigenpairs`.
         seed: of the probes and of the solver.
         progress: where to show it.
 
@@ -206,7 +206,7 @@ def _forms(vectors: Tensor, operator: CurvatureOperator) -> np.ndarray:
 
 def _trace_samples(operators: Sequence[CurvatureOperator], probes: int, seed: int) -> np.ndarray:
     """z^T A z of each operator and random sign vector z; shape (operators, probes)."""
-    rng = np.random.default_rng([streams.TRACE_PROBES, seed])
+    rng = np.random.default_rng([random_streams.TRACE_PROBES, seed])
     signs = torch.from_numpy(rng.choice(np.array([-1.0, 1.0]), size=(probes, operators[0].dimensions)))
     return np.stack([_forms(signs, operator) for operator in operators])
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from gradlaw.curvature.eigenpairs import Eigenpairs, eigenpairs
-from gradlaw.curvature.hessian import hessian
+from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
+from gradlaw.curvature.operators.hessian import hessian
 from gradlaw.errors import InputError
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -15,7 +15,7 @@ from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 @dataclass(frozen=True, eq=False)
 class HessianSpectrum(Eigenpairs):
-    """The :class:`~gradlaw.curvature.eigenpairs.Eigenpairs` of a Hessian; made by :func:`hessian_spectrum`."""
+    """The :class:`~gradlaw.curvature.eigensolver.eigenpairs.Eigenpairs` of a Hessian; made by :func:`hessian_spectrum`."""
 
     def power_law(self, k: int = 1000, alpha: float = 0.05) -> PowerLawFit:
         """The power-law fit of the k largest eigenvalues, all of which have to be positive.
@@ -56,12 +56,12 @@ def hessian_spectrum(
         problem: model, loss and data at fixed parameters.
         k: how many eigenvalues; all n if k is larger.
         which: ``"LA"`` the largest, ``"SA"`` the smallest, ``"LM"`` the largest in magnitude.
-        samples: over how many samples. Default: all N. See :func:`~gradlaw.curvature.hessian.hessian`, also for
+        samples: over how many samples. Default: all N. See :func:`~gradlaw.curvature.operators.hessian.hessian`, also for
             ``batch_size`` and ``dtype``.
         batch_size: for losses that couple the samples of a minibatch (batch norm in training mode).
         dtype: of the products.
         tol: largest residual of a converged pair, relative to the norm of the Hessian. See
-            :func:`~gradlaw.curvature.eigenpairs.eigenpairs`, also for the arguments that follow.
+            :func:`~gradlaw.curvature.eigensolver.eigenpairs.eigenpairs`, also for the arguments that follow.
         measure: how many residuals are measured by a product with the finished eigenvector. Default: all.
         keep_vectors: return the eigenvectors too.
         memory: bytes that the Krylov basis may take; beyond, it is on disk.

@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
-from gradlaw.data.broken import text_in_numbers
+from gradlaw.data.locate_error import text_in_numbers
 from gradlaw.data.source import Rows
 from gradlaw.errors import InputError
 from gradlaw.progress import Advance

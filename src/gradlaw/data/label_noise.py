@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.data.labelled import LabelledTensors, LabelNoise
 from gradlaw.errors import InputError
 
@@ -33,7 +33,7 @@ def corrupt_labels(data: LabelledTensors, kind: str, rate: float, seed: int) -> 
     """
     _check(data, kind, rate, seed)
     clean = data.targets.numpy()
-    rng = np.random.default_rng([streams.LABEL_NOISE, seed])
+    rng = np.random.default_rng([random_streams.LABEL_NOISE, seed])
     if kind == "random":
         noisy = rng.permutation(clean)
     else:

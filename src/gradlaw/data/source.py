@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-from gradlaw.data.broken import csv_rows, find_broken
+from gradlaw.data.locate_error import csv_rows, find_broken
 from gradlaw.data.location import Location
 from gradlaw.errors import InputError
 

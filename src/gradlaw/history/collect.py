@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
-from gradlaw.history import disk
-from gradlaw.history.engines import ENGINES, EngineChoice, choose_engine
-from gradlaw.history.finite import check_finite
+from gradlaw.history.engines.choose import ENGINES, EngineChoice, choose_engine
+from gradlaw.history.engines.finite import check_finite
+from gradlaw.history.engines.loop import LoopEngine
+from gradlaw.history.engines.preflight import check_unchanged, inspect_problem
+from gradlaw.history.engines.rounding_alone import rounding_alone
+from gradlaw.history.engines.verify import Disagreement
 from gradlaw.history.gradient_history import GradientHistory
-from gradlaw.history.loop import LoopEngine
-from gradlaw.history.placement import MEMORY, Placement, place
-from gradlaw.history.preflight import check_unchanged, inspect_problem
 from gradlaw.history.reopen import reopen
-from gradlaw.history.rounding_alone import rounding_alone
-from gradlaw.history.storage import Storage, dtype_name, storage_dtype
+from gradlaw.history.stores import zarr_store
+from gradlaw.history.stores.placement import MEMORY, Placement, place
+from gradlaw.history.stores.precision import Storage, dtype_name, storage_dtype
 from gradlaw.history.transforms import (
     Adam,
     Apply,
@@ -30,7 +31,6 @@ from gradlaw.history.transforms import (
     describe,
     start_transforms,
 )
-from gradlaw.history.verify import Disagreement
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
@@ -76,7 +76,7 @@ def collect(
 
     Raises:
         InputError: settings that do not fit the data, whatever the first minibatch shows (see
-            :func:`~gradlaw.history.preflight.inspect_problem`), a history that does not fit in memory, a folder that
+            :func:`~gradlaw.history.engines.preflight.inspect_problem`), a history that does not fit in memory, a folder that
             holds another history or something else, an engine that disagrees with the reference, or a loss or gradient
             in any iteration that is not finite, or beyond the range of ``dtype``.
     """
@@ -86,7 +86,7 @@ def collect(
     check_order(transforms)
     minibatches = Minibatches(problem.samples, batch_size, iterations, seed, replacement)
     iterations, batch_size, seed = minibatches.iterations, minibatches.batch_size, minibatches.seed
-    if store is not None and store != MEMORY and disk.holds_store(Path(store)):
+    if store is not None and store != MEMORY and zarr_store.holds_store(Path(store)):
         history = reopen(Path(store), problem, minibatches, engine, transforms, dtype)
         progress.say(f"read the gradient history that {store} holds: same problem, same settings")
         return history
@@ -130,21 +130,21 @@ def collect(
         ],
     )
     if folder is not None:
-        disk.finish(folder, losses, history.record() | {"problem": problem.describe()})
+        zarr_store.finish(folder, losses, history.record() | {"problem": problem.describe()})
     return history
 
 
 def _target(
     placement: Placement, problem: Problem, iterations: int, dtype: torch.dtype
-) -> tuple[Tensor | disk.DiskGradients, Path | None]:
+) -> tuple[Tensor | zarr_store.DiskGradients, Path | None]:
     """An empty matrix, and its folder if it is on disk."""
     shape = iterations, problem.dimensions
     if placement.folder is None:
         return torch.empty(shape, dtype=dtype, device=problem.device), None
     if not placement.temporary:
-        return disk.create(placement.folder, shape, dtype), placement.folder
+        return zarr_store.create(placement.folder, shape, dtype), placement.folder
     folder = Path(tempfile.mkdtemp(prefix="gradlaw-", dir=placement.folder))
-    gradients = disk.create(folder, shape, dtype)
+    gradients = zarr_store.create(folder, shape, dtype)
     weakref.finalize(gradients, shutil.rmtree, folder)
     return gradients, folder
 
@@ -186,7 +186,7 @@ class _Collection:
 
     def __init__(
         self,
-        target: Tensor | disk.DiskGradients,
+        target: Tensor | zarr_store.DiskGradients,
         choice: EngineChoice,
         stored: torch.dtype,
         transforms: Sequence[Transform],
@@ -213,7 +213,7 @@ class _Collection:
         problem, dtype = self.problem, self.storage.dtype
         iterations = len(self.minibatches)
         losses = torch.empty(iterations, dtype=problem.dtype, device=problem.device)
-        on_disk = self.target if isinstance(self.target, disk.DiskGradients) else None
+        on_disk = self.target if isinstance(self.target, zarr_store.DiskGradients) else None
         height = iterations if on_disk is None else on_disk.chunks[0]
         buffer = (
             self.target

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
-from gradlaw.history.disk import DiskGradients, open_store
+from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.problem import ParameterSlice
 from gradlaw.stats.arrays import as_float
 from gradlaw.stats.series import series_blocks

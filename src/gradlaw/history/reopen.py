@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from gradlaw.errors import InputError
-from gradlaw.history import disk
+from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.gradient_history import GradientHistory
-from gradlaw.history.loop import LoopEngine
-from gradlaw.history.storage import dtype_name, storage_dtype
+from gradlaw.history.stores import zarr_store
+from gradlaw.history.stores.precision import dtype_name, storage_dtype
 from gradlaw.history.transforms import Transform, describe
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -50,7 +50,7 @@ def _reopened(folder: Path, problem: Problem, asked: dict[str, Any]) -> Gradient
     found = history.settings | {"stored as": history.settings["storage"]["dtype"]}
     if asked["engine"] == "auto":
         asked = asked | {"engine": found["engine"]}
-    described, recorded = problem.describe(), disk.open_store(folder)[2]["problem"]
+    described, recorded = problem.describe(), zarr_store.open_store(folder)[2]["problem"]
     pairs = {name: (found[name], value) for name, value in asked.items()}
     pairs |= {name: (recorded[name], described[name]) for name in _OF_PROBLEM}
     pairs |= {f"{name} of the data": (recorded["data"][name], described["data"][name]) for name in _OF_DATA}

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
-from gradlaw.history.loop import flatten
+from gradlaw.history.engines.loop import flatten
 from gradlaw.problem import Problem
 
 Apply = Callable[[Tensor], None]  # works in place on the next rows (C, n), which follow on those of the last call

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator, StrMethodFormatter
 from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, STYLE, finish, fitted_line, scatter
 
 if TYPE_CHECKING:
-    from gradlaw.analysis import Analysis
+    from gradlaw.analysis.result import Analysis
 
 _DRAWN_EIGENVALUES = (1, 2, 5, 10)
 

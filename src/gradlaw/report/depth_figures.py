@@ -13,7 +13,7 @@ from gradlaw.report.drawing import BLUE, GREY, PALE, RED, STYLE, mark_k
 from gradlaw.stats.tail_index import hill_curve
 
 if TYPE_CHECKING:
-    from gradlaw.analysis import Analysis
+    from gradlaw.analysis.result import Analysis
 
 SHARES = ("Gaussian", "not Gaussian", "degenerate")
 

@@ -14,7 +14,7 @@ from gradlaw.report.drawing import BLUE, GREEN, RED, STYLE, finish, fitted_line,
 from gradlaw.stats import fit_power_law
 
 if TYPE_CHECKING:
-    from gradlaw.analysis import Analysis
+    from gradlaw.analysis.result import Analysis
 
 KINDS = ("png", "svg")
 _DECADES_SHOWN = 1e-5

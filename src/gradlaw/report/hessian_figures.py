@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradlaw.curvature.eigenpairs import Eigenpairs
+from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs
 from gradlaw.report.drawing import BLUE, GREEN, RED, STYLE, finish, fitted_line, scatter
 from gradlaw.spectra import Spectrum
 from gradlaw.stats import fit_power_law

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
 
-from gradlaw.report import tables, words
+from gradlaw.report import sentences, tables
 
 if TYPE_CHECKING:
-    from gradlaw.analysis import Analysis
+    from gradlaw.analysis.result import Analysis
 
 _SHOWN_CLASSES = 12
 
@@ -23,8 +23,8 @@ def render_page(analysis: Analysis, figures: Mapping[str, bytes]) -> str:
     environment = Environment(loader=PackageLoader("gradlaw.report"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
     return environment.get_template("report.html").render(
-        title=words.title(analysis),
-        verdicts=words.verdicts(analysis),
+        title=sentences.title(analysis),
+        verdicts=sentences.verdicts(analysis),
         tables=[
             ("Tests of the gradients", tables.TESTS_HEADER, tables.tests_rows(analysis)),
             ("Power-law fits of the spectra", tables.SPECTRA_HEADER, tables.spectra_rows(analysis.spectral_verdicts())),
@@ -50,7 +50,7 @@ def render_page(analysis: Analysis, figures: Mapping[str, bytes]) -> str:
             ),
             ("Layer by layer", tables.LAYERS_HEADER, tables.layers_rows(depth)),
         ],
-        thresholds=words.thresholds(analysis),
+        thresholds=sentences.thresholds(analysis),
         notices=analysis.notices,
         figures={name: _embedded(svg) for name, svg in figures.items()},
         examples=analysis.examples,
@@ -75,7 +75,7 @@ def _sizes_of_tails(analysis: Analysis) -> str:
 
 
 def _settings(analysis: Analysis) -> list[tuple[str, str]]:
-    """The settings that a reader asks for first, in words."""
+    """The settings that a reader asks for first, in sentences."""
     s, problem, machine = analysis.settings, analysis.provenance["problem"], analysis.provenance["machine"]
     data, used = problem["data"], analysis.provenance["versions"]
     classes = data.get("classes", [])

@@ -13,7 +13,7 @@ from gradlaw.report.figures import KINDS, figures_of
 from gradlaw.report.page import render_page
 
 if TYPE_CHECKING:
-    from gradlaw.analysis import Analysis
+    from gradlaw.analysis.result import Analysis
 
 
 class Renderer:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gradlaw.report.numbers import chance, number, percent, with_error, yes
+from gradlaw.report.formatting import chance, number, percent, with_error, yes
 
 if TYPE_CHECKING:
-    from gradlaw.analysis import Analysis
-    from gradlaw.depth import Depth
-    from gradlaw.verdicts import SpectralVerdict
+    from gradlaw.analysis.extended import Depth
+    from gradlaw.analysis.result import Analysis
+    from gradlaw.analysis.verdicts import SpectralVerdict
 
 Rows = list[tuple[str, ...]]
 

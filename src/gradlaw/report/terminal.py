@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from gradlaw.report.sentences import thresholds, title, verdicts
 from gradlaw.report.tables import (
     RATES_HEADER,
     SPECTRA_HEADER,
@@ -17,10 +18,9 @@ from gradlaw.report.tables import (
     spectra_rows,
     tests_rows,
 )
-from gradlaw.report.words import thresholds, title, verdicts
 
 if TYPE_CHECKING:
-    from gradlaw.analysis import Analysis
+    from gradlaw.analysis.result import Analysis
 
 WIDTH = 100
 

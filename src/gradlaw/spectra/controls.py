@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectra_of_gram, spectrum_of_gram
-from gradlaw.spectra.gram import column_blocks, gram_matrix, gram_of_blocks
+from gradlaw.spectra.gram.dense import column_blocks, gram_matrix, gram_of_blocks
 
 _COLUMNS = 4096  # the unit in which draws are seeded: part of what a seed means
 
@@ -31,7 +31,7 @@ def isotropic_noise(shape: tuple[int, int], seed: int = 0, dtype: torch.dtype = 
     noise = torch.empty(*shape, dtype=dtype)
     for start in range(0, shape[1], _COLUMNS):
         block = noise[:, start : start + _COLUMNS]
-        block.copy_(_gaussian(streams.ISOTROPIC, seed, start, block))
+        block.copy_(_gaussian(random_streams.ISOTROPIC, seed, start, block))
     return noise
 
 
@@ -153,7 +153,7 @@ def spectrum_over_iterations(
         center: take the mean over the subsample off first.
         k: how many eigenvalues to fit s to. An s is comparable between sizes well above k.
         seed: of the draw.
-        gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.gram_matrix` makes it, if at hand.
+        gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.dense.gram_matrix` makes it, if at hand.
 
     Raises:
         InputError: fewer than two iterations, a value that is not finite, no size, or one that does not fit.
@@ -164,7 +164,7 @@ def spectrum_over_iterations(
     if not ascending or not 2 <= ascending[0] <= ascending[-1] <= iterations:
         raise InputError(f"sizes must lie between 2 and the {iterations} iterations of the history, got {list(sizes)}")
     gram = gram_matrix(gradients) if gram is None else gram
-    order = np.random.default_rng([streams.SUBSAMPLE, seed]).permutation(iterations)
+    order = np.random.default_rng([random_streams.SUBSAMPLE, seed]).permutation(iterations)
     spectra = []
     for size in ascending:
         chosen = torch.from_numpy(np.sort(order[:size])).to(gram.device)
@@ -191,12 +191,12 @@ def _controlled(history: Any, control: str, seed: int) -> Tensor:
 def _permuted(block: Tensor, seed: int, first: int) -> Tensor:
     wide = block.to(torch.promote_types(block.dtype, torch.float32))  # NumPy has no bfloat16
     series = np.array(wide.T.cpu().numpy(), order="C", copy=True)
-    np.random.default_rng([streams.PERMUTED, seed, first]).permuted(series, axis=1, out=series)
+    np.random.default_rng([random_streams.PERMUTED, seed, first]).permuted(series, axis=1, out=series)
     return torch.from_numpy(series).T.to(block.device)
 
 
 def _diagonal(block: Tensor, seed: int, first: int) -> Tensor:
-    return _gaussian(streams.DIAGONAL, seed, first, block) * _variances(block).sqrt()
+    return _gaussian(random_streams.DIAGONAL, seed, first, block) * _variances(block).sqrt()
 
 
 def _gaussian(stream: int, seed: int, first: int, block: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ def _variances(block: Tensor) -> Tensor:
 
 
 _FILL = {
-    "isotropic": lambda block, seed, first: _gaussian(streams.ISOTROPIC, seed, first, block),
+    "isotropic": lambda block, seed, first: _gaussian(random_streams.ISOTROPIC, seed, first, block),
     "permuted": _permuted,
     "diagonal": _diagonal,
 }

@@ -13,7 +13,7 @@ from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import GramEigenpairs, gram_eigenpairs
 from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectrum_of_gram
-from gradlaw.spectra.gram import centre, cross_gram, gram_matrix
+from gradlaw.spectra.gram.dense import centre, cross_gram, gram_matrix
 from gradlaw.stats.powerlaw import PowerLawFit
 
 _FIT_K = 1000

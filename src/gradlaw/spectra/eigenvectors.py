@@ -11,7 +11,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.gradient import MATRICES, Origin, gradients_of, rounding_floor, rounding_of
-from gradlaw.spectra.gram import centre, gram_matrix
+from gradlaw.spectra.gram.dense import centre, gram_matrix
 from gradlaw.stats.rates import as_source
 
 
@@ -61,7 +61,7 @@ def gradient_eigenvectors(history: Any, k: int, center: bool = True, *, gram: Te
         history: a GradientHistory, in memory or on disk, or a (T, n) array or tensor of gradients.
         k: how many.
         center: take the mean over the iterations off first.
-        gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.gram_matrix` makes it, if at hand.
+        gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.dense.gram_matrix` makes it, if at hand.
 
     Raises:
         InputError: fewer than two iterations, a value that is not finite, k < 1, or k above the numerical rank.

@@ -13,9 +13,9 @@ from gradlaw.errors import InputError
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
-from gradlaw.spectra.factor_gram import factor_gram
-from gradlaw.spectra.gram import centre, gram_matrix
-from gradlaw.spectra.tridiagonal import both_eigenvalues
+from gradlaw.spectra.gram.dense import centre, gram_matrix
+from gradlaw.spectra.gram.factored import factor_gram
+from gradlaw.spectra.gram.tridiagonal import both_eigenvalues
 from gradlaw.stats.arrays import as_matrix, refuse_non_finite
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 from gradlaw.stats.rates import SeriesSource, as_source
@@ -151,7 +151,7 @@ def gradient_spectrum(
     """The spectrum of the gradient covariance, or of the second moment with ``center=False``.
 
     The n x n matrix is never formed: its nonzero eigenvalues are those of the T x T Gram matrix, summed in float64. For
-    a Problem the (T, n) matrix is not formed either, see :func:`~gradlaw.spectra.factor_gram.factor_gram`.
+    a Problem the (T, n) matrix is not formed either, see :func:`~gradlaw.spectra.gram.factored.factor_gram`.
 
     Args:
         history: a GradientHistory, a (T, n) array or tensor of gradients, or a Problem.

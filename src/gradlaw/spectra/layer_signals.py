@@ -23,7 +23,7 @@ def layer_signals(history: Any, gram: Tensor) -> pd.DataFrame:
 
     Args:
         history: a GradientHistory, in memory or on disk.
-        gram: G G^T of its uncentred gradients as :func:`~gradlaw.spectra.gram.gram_matrix` makes it.
+        gram: G G^T of its uncentred gradients as :func:`~gradlaw.spectra.gram.dense.gram_matrix` makes it.
 
     Raises:
         InputError: as :func:`~gradlaw.spectra.gradient_noise`, or an array, which has no layout.

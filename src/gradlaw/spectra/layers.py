@@ -11,7 +11,7 @@ from torch import Tensor
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
 from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_floor, rounding_of, spectrum_of_gram
-from gradlaw.spectra.gram import column_blocks, even_edges, gram_of_blocks
+from gradlaw.spectra.gram.dense import column_blocks, even_edges, gram_of_blocks
 
 _BLOCK_BYTES = 64 * 2**20  # of float64 gradients
 

@@ -35,7 +35,7 @@ from torch import Tensor
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import check_gram
 from gradlaw.spectra.gradient import gradients_of, rounding_of
-from gradlaw.spectra.gram import centre, gram_matrix, gram_of_blocks
+from gradlaw.spectra.gram.dense import centre, gram_matrix, gram_of_blocks
 from gradlaw.spectra.layers import layer_blocks, layout_of
 
 FEWEST_ITERATIONS = 5  # one more than the distinct iterations in the unbiased tr Sigma^2, to leave one out
@@ -107,7 +107,7 @@ def gradient_noise(
         batch_size: B. Default: the one of the history.
         samples: N, if minibatches were drawn from epochs without replacement. Default: that of the history; of an
             array, or with replacement, draws are taken for independent.
-        gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.gram_matrix` makes it, if at hand.
+        gram: G G^T of the uncentred gradients as :func:`~gradlaw.spectra.gram.dense.gram_matrix` makes it, if at hand.
 
     Raises:
         InputError: fewer than 5 iterations, a value that is not finite, no batch size, one below 1, or, without

@@ -10,7 +10,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.eigenvectors import Eigenvectors
-from gradlaw.spectra.gram import cross_gram
+from gradlaw.spectra.gram.dense import cross_gram
 from gradlaw.stats.arrays import as_matrix
 
 _ORTHONORMAL = 1e-2  # largest entry of V V^T - I; eigenvectors next to the rounding floor are off by 1/T

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count, seed
 from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
@@ -130,7 +130,7 @@ def _checked_block(block: int | None, length: int) -> int:
 
 
 def _permutation(length: int, seed: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng([streams.SHUFFLE, seed]).permutation(length))
+    return torch.from_numpy(np.random.default_rng([random_streams.SHUFFLE, seed]).permutation(length))
 
 
 def _values(rows: Tensor, center: bool) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.stats.arrays import Array
@@ -200,7 +200,7 @@ def _distances(x: np.ndarray, beta: np.ndarray, start: int) -> np.ndarray:
 
 
 def _synthetic_distances(beta: float, start: int, k: int, samples: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng([streams.DISCRETE_BOOTSTRAP, seed])
+    rng = np.random.default_rng([random_streams.DISCRETE_BOOTSTRAP, seed])
     draws = _Zeta(beta, start)
     rows = max(1, _BLOCK // k)
     parts = []

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import InputError
 from gradlaw.errors import count as check_count
 from gradlaw.errors import seed as check_seed
@@ -73,13 +73,13 @@ def _draws(length: int, k: int, seed: int, first: int, count: int) -> np.ndarray
         if k <= _LARGEST_KEPT_K:
             parts.append(_draw_block(length, k, seed, block)[wanted])
         else:
-            parts.append(draw_without_replacement(length, k, _BLOCK, [streams.GAUSSIAN, seed, block], wanted))
+            parts.append(draw_without_replacement(length, k, _BLOCK, [random_streams.GAUSSIAN, seed, block], wanted))
     return np.concatenate(parts) if parts else np.empty((0, k), dtype=np.int64)
 
 
 @lru_cache(maxsize=1)
 def _draw_block(length: int, k: int, seed: int, block: int) -> np.ndarray:
-    return draw_without_replacement(length, k, _BLOCK, [streams.GAUSSIAN, seed, block])
+    return draw_without_replacement(length, k, _BLOCK, [random_streams.GAUSSIAN, seed, block])
 
 
 def draw_without_replacement(

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import InputError, choice, count
 from gradlaw.errors import seed as checked_seed
 from gradlaw.stats.alternatives.families import FAMILIES, LIMITS, Family
@@ -94,7 +94,7 @@ def goodness_of_fit(
     if family in ("power_law", "exponential"):
         p_value, samples = float(ks_null(size).sf(np.array(np.sqrt(size) * d_ks))), 0
     else:
-        rng = np.random.default_rng([streams.FAMILY_BOOTSTRAP, seed])
+        rng = np.random.default_rng([random_streams.FAMILY_BOOTSTRAP, seed])
         larger = sum(int((part >= d_ks).sum()) for part in _synthetic(family, rows, size, samples, rng))
         p_value = (1 + larger) / (1 + samples)
     return GoodnessOfFit(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.stats.arrays import Array
@@ -79,7 +79,7 @@ def tail_start_uncertainty(
         raise InputError(f"level={level} needs at least {round(2 / (1 - level))} samples, got {samples}")
     sample = magnitudes(values, tail, nan_policy).double().cpu().numpy()
     best = scan_tail_start(sample, smallest, largest, points).best
-    rng = np.random.default_rng([streams.START_BOOTSTRAP, seed])
+    rng = np.random.default_rng([random_streams.START_BOOTSTRAP, seed])
     chosen = np.empty((samples, 2))
     for i in range(samples):
         resampled = sample[rng.integers(len(sample), size=len(sample))]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as check_seed
@@ -126,7 +126,7 @@ def bootstrap_p_value(
     observed = float(scan.d_ks.min())
     logs = _log_magnitudes(sample)
     smallest, most = _checked_range(logs, smallest, largest)
-    rng = np.random.default_rng([streams.SCAN_BOOTSTRAP, seed])
+    rng = np.random.default_rng([random_streams.SCAN_BOOTSTRAP, seed])
     scanned = redrawn = larger = 0
     while scanned < samples:
         synthetic = _semiparametric_sample(logs, scan.best, rng)
@@ -161,7 +161,7 @@ def fixed_k_bootstrap_p_value(k: int, d_ks: float, samples: int = 1000, seed: in
     check_k(k, max(k, 2))
     if not math.isfinite(d_ks):
         raise InputError(f"d_ks must be a finite distance, got {d_ks}")
-    rng = np.random.default_rng([streams.TAIL_BOOTSTRAP, seed])
+    rng = np.random.default_rng([random_streams.TAIL_BOOTSTRAP, seed])
     rows = max(1, _BLOCK // k)
     larger = 0
     for done in range(0, samples, rows):

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.stats.calibration import calibrated_critical_distance, ks_null
 
 _TABULATED_FROM = 20
@@ -38,7 +38,7 @@ def threshold_critical_distance(k: int, alpha: float) -> float:
 @lru_cache(maxsize=32)
 def _simulated(k: int) -> np.ndarray:
     """Distances of exponential samples from the exponential law of their own mean, ascending."""
-    rng = np.random.default_rng([streams.THRESHOLD_NULL, k])
+    rng = np.random.default_rng([random_streams.THRESHOLD_NULL, k])
     values = np.sort(rng.standard_exponential((_SAMPLES, k)), axis=1)
     cdf = -np.expm1(-values / values.mean(axis=1, keepdims=True))
     rank = np.arange(1, k + 1)

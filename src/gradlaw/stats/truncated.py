@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.stats.arrays import Array
@@ -132,7 +132,7 @@ def fit_truncated_power_law(
 
 def _truncation_p_value(logs: np.ndarray, pinned: bool, samples: int, seed: int) -> float:
     """The share of power-law tails whose largest log ratio is as small against their mean as this one's."""
-    rng = np.random.default_rng([streams.TRUNCATION_TEST, seed])
+    rng = np.random.default_rng([random_streams.TRUNCATION_TEST, seed])
     free, observed = len(logs) - pinned, float(logs[0] / logs.mean())
     rows = max(1, _BLOCK // free)
     smaller = 0
@@ -160,7 +160,7 @@ def bootstrapped_fit(logs: np.ndarray, width: float | None, pinned: bool, sample
     """
     thetas, distances = _fit_rows(logs[None], width)
     end = float(logs[0]) if width is None else width
-    rng = np.random.default_rng([streams.TRUNCATED_BOOTSTRAP, seed])
+    rng = np.random.default_rng([random_streams.TRUNCATED_BOOTSTRAP, seed])
     rows = max(1, _BLOCK // len(logs))
     parts = []
     for done in range(0, samples, rows):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.alternatives import fitted_tail
@@ -97,7 +97,7 @@ def exponent_uncertainty(
 
 
 def _bootstrap_means(log_ratios: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng([streams.EXPONENT_BOOTSTRAP, seed])
+    rng = np.random.default_rng([random_streams.EXPONENT_BOOTSTRAP, seed])
     k = len(log_ratios)
     rows = max(1, _BLOCK // k)
     parts = [

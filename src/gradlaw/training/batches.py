@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gradlaw import streams
+from gradlaw import random_streams
 
 
 def epoch_batches(samples: int, batch_size: int, seed: int, epoch: int, least: int = 1) -> list[np.ndarray]:
@@ -20,6 +20,6 @@ def epoch_batches(samples: int, batch_size: int, seed: int, epoch: int, least: i
     Returns:
         Arrays of int64.
     """
-    order = np.random.default_rng([streams.TRAINING_ORDER, seed, epoch]).permutation(samples)
+    order = np.random.default_rng([random_streams.TRAINING_ORDER, seed, epoch]).permutation(samples)
     batches = [order[start : start + batch_size] for start in range(0, samples, batch_size)]
     return batches if len(batches[-1]) >= least else batches[:-1]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.data.augment import flip_and_crop
 from gradlaw.training.batches import epoch_batches
 from gradlaw.training.recipe import Recipe
@@ -62,7 +62,7 @@ def train_epoch(setup: Setup, epoch: int, advance: Advance) -> Score:
     _seed(setup.seed, epoch)
     for group in setup.optimizer.param_groups:
         group["lr"] = setup.recipe.learning_rate_at(epoch)
-    rng = np.random.default_rng([streams.TRAINING_AUGMENTATION, setup.seed, epoch])
+    rng = np.random.default_rng([random_streams.TRAINING_AUGMENTATION, setup.seed, epoch])
     batches = epoch_batches(len(setup.inputs), setup.recipe.batch_size, setup.seed, epoch, setup.least)
     losses = torch.zeros(len(batches), device=setup.inputs.device)
     correct = torch.zeros_like(losses, dtype=torch.int64)
@@ -139,5 +139,5 @@ def _check_losses(losses: Tensor, steps: int) -> None:
 
 def _seed(seed: int, epoch: int) -> None:
     """Seed PyTorch's global generators, which dropout draws from; the caller has set their state aside."""
-    word = np.random.SeedSequence([streams.TRAINING_FORWARD, seed, epoch]).generate_state(1, np.uint64)[0]
+    word = np.random.SeedSequence([random_streams.TRAINING_FORWARD, seed, epoch]).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(word))

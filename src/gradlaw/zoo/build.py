@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gradlaw import streams
+from gradlaw import random_streams
 from gradlaw.errors import InputError
 from gradlaw.zoo.fcn import FCN
 from gradlaw.zoo.gpt import GPT, next_token_loss
@@ -121,7 +121,7 @@ def build_model(name: str, sample_shape: Shape, classes: int, seed: int = 0, **s
     chosen: dict[str, Any] = {key: value for key, value in sizes.items() if value is not None}
     for key, value in chosen.items():
         _check_size(name, architecture, key, value)
-    word = int(np.random.SeedSequence([streams.MODEL, seed]).generate_state(1, np.uint64)[0])
+    word = int(np.random.SeedSequence([random_streams.MODEL, seed]).generate_state(1, np.uint64)[0])
     with torch.random.fork_rng([]):
         torch.manual_seed(word)
         return architecture.make(tuple(sample_shape), classes, **chosen)

@@ -1,0 +1,1 @@
+"""All statistics of one run, as data."""

@@ -1,0 +1,70 @@
+"""Checkpoints of an eigensolver: the rows of its basis and its state, in a folder.
+
+Rows are in files that are written before the state that counts them, the state under a temporary name that is then
+renamed: whenever the process dies, the folder holds a whole state and the rows that belong to it.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradlaw.curvature.eigensolver.basis import Basis
+from gradlaw.errors import InputError
+
+_STATE = "state.npz"
+_SECONDS = 180.0
+
+
+class Checkpoint:
+    """A folder that a run saves to every few minutes, and resumes from.
+
+    Args:
+        folder: made if it is not there.
+        settings: what the run was asked for, as JSON takes it; a checkpoint of other settings is refused.
+
+    Raises:
+        InputError: the folder holds a checkpoint of other settings.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]):
+        self.folder, self._settings = folder, json.dumps(settings, sort_keys=True)
+        self._saved = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.state: dict[str, Any] | None = None
+        if (folder / _STATE).exists():
+            with np.load(folder / _STATE) as arrays:
+                self.state = dict(arrays)
+            self._check(json.loads(str(self.state.pop("settings"))), settings)
+
+    def due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() - self._saved >= _SECONDS
+
+    def save(self, state: dict[str, Any], basis: Basis) -> None:
+        """Write the rows that are not yet there, then the state."""
+        basis.save(self.folder)
+        temporary = self.folder / f"{_STATE}.partial"
+        with temporary.open("wb") as file:
+            np.savez(file, settings=self._settings, **state)
+        temporary.replace(self.folder / _STATE)
+        basis.forget_old_files(self.folder)
+        self._saved = time.monotonic()
+
+    def remove(self) -> None:
+        """Delete the files of a run that is done, and the folder if nothing else is in it."""
+        for path in [*self.folder.glob(f"{_STATE}*"), *self.folder.glob("basis-*")]:
+            path.unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _check(self, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+        ours = json.loads(json.dumps(ours))
+        for name in sorted(theirs.keys() | ours.keys()):
+            if theirs.get(name) != ours.get(name):
+                raise InputError(
+                    f"the checkpoint in {self.folder} is of a run with {name} = {theirs.get(name)!r}, this one has "
+                    f"{ours.get(name)!r}; choose another folder, or delete it"
+                )

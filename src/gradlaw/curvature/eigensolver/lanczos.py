@@ -1,0 +1,156 @@
+"""Lanczos with full reorthogonalisation and thick restarts (Wu and Simon 2000): one product and one basis row a step.
+
+One vector at a time: a block would need more products for the same accuracy, and multiplying several vectors at once
+gains little on operators that are bound by arithmetic. What a single start vector cannot see, further copies of a
+multiple eigenvalue, is found by continuing from a random vector orthogonal to everything found so far.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlaw.curvature.eigensolver.basis import Basis
+from gradlaw.curvature.eigensolver.projection import Projection
+from gradlaw.curvature.operators.base import CurvatureOperator
+from gradlaw.errors import InputError
+from gradlaw.random_streams import LANCZOS
+
+NEGLIGIBLE = 100 * torch.finfo(torch.float64).eps  # a next vector so short, relative to ||A||, is rounding error
+_ENOUGH_LEFT = 0.7  # of the norm: then one Gram-Schmidt pass suffices (Daniel, Gragg, Kaufman, Stewart 1976)
+
+
+class Lanczos:
+    """The state of a run: A Q = Q P + (last beta) next e^T, for the basis rows Q and the projection P.
+
+    Attributes:
+        basis: Q.
+        projection: P.
+        next: the unit vector that comes next; None if the basis spans an invariant subspace.
+        products: how many were taken.
+        dropped: norms of the residuals that deflation left out of the relation, for each row kept at the last restart.
+        norm: a lower bound of ||A||, from the products ||A q|| and, once Ritz pairs are looked at, the Ritz values.
+        witness: q^T A q of the first random vector, by which a resumed run recognises the operator.
+    """
+
+    def __init__(self, operator: CurvatureOperator, basis: Basis, seed: int):
+        self.operator, self.basis, self.seed = operator, basis, seed
+        self.projection = Projection()
+        self.next: Tensor | None = None
+        self.products, self.draws, self.norm, self.witness = 0, 0, 0.0, 0.0
+        self.dropped = np.zeros(0)
+
+    def step(self) -> None:
+        """One product: the basis grows by one row. From an invariant subspace it continues at random."""
+        if self.next is None:
+            self.next = self._random_vector()
+        previous = self.basis.size - 1
+        row, self.next = self.next, None
+        self.basis.append(row)
+        image = self._product(row)
+        length = _norm(image)
+        if not np.isfinite(length):
+            raise InputError(
+                f"product {self.products + 1:,} with the {self.operator.name} is not finite: the loss or its "
+                "derivatives overflow at these parameters"
+            )
+        self.products += 1
+        self.norm = max(self.norm, length)
+        alpha = float(row @ image)
+        if self.products == 1:
+            self.witness = alpha
+        image.add_(row, alpha=-alpha)
+        if self.projection.alpha:
+            image.add_(self.basis[previous], alpha=-self.projection.beta[-1])
+        beta = self._orthogonalise(image)
+        if beta <= NEGLIGIBLE * self.norm or self.basis.size == self.basis.dimensions:
+            beta = 0.0
+        else:
+            self.next = image.div_(beta)
+        self.projection.alpha.append(alpha)
+        self.projection.beta.append(beta)
+
+    def ritz_pairs(self, count: int, which: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ritz values, best first, their residual norms by the relation above, and coefficients (rows, count)."""
+        self.norm = max(self.norm, self.projection.norm_bound())
+        values, coefficients = self.projection.eigenpairs(count, which)
+        return values, np.hypot(self._coupling(coefficients), self._left_out(coefficients)), coefficients
+
+    def restart(self, values: np.ndarray, coefficients: np.ndarray, deflate: bool) -> None:
+        """Keep some Ritz vectors; continue the Krylov space, or ``deflate`` them and go on from a random vector."""
+        coupling, left_out = self._coupling(coefficients), self._left_out(coefficients)
+        arrow = self.projection.beta[-1] * coefficients[-1]
+        self.basis.combine(coefficients)
+        if deflate:
+            self.dropped = np.hypot(coupling, left_out)
+            self.projection, self.next = Projection(values, np.zeros_like(arrow)), None
+        else:
+            self.dropped = left_out
+            self.projection = Projection(values, arrow)
+            if self.next is not None:
+                self.next.div_(self._orthogonalise(self.next))
+
+    def _coupling(self, coefficients: np.ndarray) -> np.ndarray:
+        return self.projection.beta[-1] * np.abs(coefficients[-1])
+
+    def _left_out(self, coefficients: np.ndarray) -> np.ndarray:
+        return np.sqrt(self.dropped**2 @ coefficients[: len(self.dropped)] ** 2)
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs beside the rows of the basis."""
+        p = self.projection
+        row = np.zeros(0) if self.next is None else self.next.cpu().numpy()
+        return {
+            "theta": p.theta, "arrow": p.arrow, "alpha": np.array(p.alpha), "beta": np.array(p.beta), "next": row,
+            "size": self.basis.size, "generation": self.basis.generation, "products": self.products,
+            "draws": self.draws, "norm": self.norm, "witness": self.witness, "dropped": self.dropped,
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state; the rows of the basis are loaded by the caller.
+
+        Raises:
+            InputError: the operator is another one.
+        """
+        self.projection = Projection(state["theta"], state["arrow"], state["alpha"].tolist(), state["beta"].tolist())
+        self.next = torch.from_numpy(state["next"]).to(self.basis.device) if state["next"].size else None
+        self.products, self.draws, self.dropped = int(state["products"]), int(state["draws"]), state["dropped"]
+        self.norm, self.witness = float(state["norm"]), float(state["witness"])
+        first = self._random_direction(0)
+        seen = float(first @ self._product(first))
+        if not np.isclose(seen, self.witness, rtol=1e-3, atol=1e-6 * self.norm):
+            raise InputError(
+                f"the checkpoint is of another {self.operator.name}: q^T A q of its first vector was "
+                f"{self.witness:.6g} and is {seen:.6g} now; choose another folder, or delete it"
+            )
+
+    def _random_vector(self) -> Tensor:
+        """A random direction orthogonal to the basis."""
+        vector = self._random_direction(self.draws)
+        self.draws += 1
+        return vector.div_(self._orthogonalise(vector))
+
+    def _random_direction(self, draw: int) -> Tensor:
+        generator = np.random.default_rng([LANCZOS, self.seed, draw])
+        values = torch.from_numpy(generator.standard_normal(self.basis.dimensions))
+        vector = values.to(self.basis.device)
+        return vector.div_(_norm(vector))
+
+    def _product(self, vector: Tensor) -> Tensor:
+        return (self.operator @ vector).double()
+
+    def _orthogonalise(self, vector: Tensor) -> float:
+        """Orthogonalise in place against the basis, again as long as a pass takes much of the norm; the norm left."""
+        before = _norm(vector)
+        for _ in range(4):
+            self.basis.project_out(vector)
+            after = _norm(vector)
+            if after >= _ENOUGH_LEFT * before:
+                break
+            before = after
+        return after
+
+
+def _norm(vector: Tensor) -> float:
+    return float(torch.linalg.vector_norm(vector))

@@ -1,0 +1,362 @@
+"""The Hessian and the generalised Gauss-Newton matrix of the mean loss at theta, as operators."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from gradlaw.curvature.operators.base import CurvatureOperator
+from gradlaw.curvature.operators.checks import agrees, check_problem, check_products, random_vectors
+from gradlaw.curvature.operators.composites import Composites
+from gradlaw.curvature.operators.mean_loss import MeanLoss, Theta
+from gradlaw.curvature.operators.plain_loss import PlainLoss
+from gradlaw.curvature.operators.products import GAUSS_NEWTON, HESSIAN, Product
+from gradlaw.curvature.operators.reference import Reference, flat, mean_gradient, measure_reference
+from gradlaw.curvature.operators.samples import Samples, choose_samples
+from gradlaw.curvature.operators.split_trace import SplitTrace
+from gradlaw.errors import InputError
+from gradlaw.history.stores.placement import free_memory
+from gradlaw.problem import Problem
+from gradlaw.progress import SILENT, Progress
+
+_CHUNK_SAMPLES = {"cpu": 256, "cuda": 4096}  # at once
+_MEMORY_SHARE = 0.5  # of what is free, that the linearisations may take
+_HALVED_SAMPLES = 64  # whose product is compared with that of their halves
+
+
+def hessian(
+    problem: Problem,
+    samples: int | None = None,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> "LossCurvature":
+    """The Hessian of the mean loss at theta: H = (1/S) sum of the Hessians of S samples, by exact products.
+
+    Where the loss of all samples is not the mean over samples (class weights, ignored labels, a mean over tokens), H is
+    the Hessian of ``loss(model(inputs), targets)`` of all S samples at once.
+
+    The gradient of each chunk of samples is linearised once; a product applies the stored linear maps and costs about
+    a gradient. Chunks that do not fit the memory are linearised anew for each product (each block of vectors). The
+    gradient that the operator derives is compared with plain autograd over all samples, and a product with plain
+    double backward. Where they differ (parameters that are reached by a closure, control flow that depends on the data,
+    a loss that is no mean), products are taken by double backward in the model's own tensors, over all samples at once
+    if need be, and a notice says so.
+
+    Args:
+        problem: model, loss and data; the model is left as it is, and theta is copied.
+        samples: how many, from the start of the seeded first epoch. Default: all N.
+        batch_size: for a loss that couples the samples of a minibatch (batch norm in training mode): the Hessian is
+            then that of the mean over fixed, seeded minibatches of this size.
+        seed: of the samples and minibatches.
+        dtype: float32 or float64, in which to compute. Default: that of the problem.
+        memory: bytes that the stored linearisations may take. Default: half of what is free.
+        progress: where to show it, and to announce what had to be decided.
+
+    Raises:
+        InputError: a random loss (dropout), batch norm in training mode without a ``batch_size``, a loss that is no
+            mean over samples with more samples than fit the memory at once, an operation that cannot be differentiated
+            twice, values that are not finite, or a product that is not symmetric.
+
+    Example:
+        >>> import torch, gradlaw as gl
+        >>> model = torch.nn.Linear(2, 1, bias=False)
+        >>> inputs, targets = torch.tensor([[1.0, 0.0], [1.0, 2.0]]), torch.zeros(2, 1)
+        >>> H = hessian(gl.Problem(model, torch.nn.functional.mse_loss, (inputs, targets)))
+        >>> H @ torch.tensor([1.0, 0.0])  # of (1/2) sum (x theta)^2: sum x x^T
+        tensor([2., 2.])
+    """
+    progress = progress or SILENT
+    return _build(HESSIAN, problem, samples, batch_size, seed, dtype, memory, progress)
+
+
+def gauss_newton(
+    problem: Problem,
+    samples: int | None = None,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> "LossCurvature":
+    """The generalised Gauss-Newton matrix G = (1/S) sum J^T H_out J (Schraudolph 2002); arguments as for the Hessian.
+
+    J is the Jacobian of the model's outputs in theta and H_out the Hessian of the loss in the outputs. H - G is what
+    the curvature of the model itself adds. For cross entropy of a softmax G is the Fisher information matrix. A loss
+    that depends on parameters other than through the outputs (a penalty) is refused: G says nothing of that term.
+    """
+    progress = progress or SILENT
+    return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, progress)
+
+
+def _build(
+    product: Product,
+    problem: Problem,
+    samples: int | None,
+    batch_size: int | None,
+    seed: int,
+    dtype: torch.dtype | None,
+    memory: int | None,
+    progress: Progress,
+) -> "LossCurvature":
+    asked, dtype = dtype is not None, problem.dtype if dtype is None else dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise InputError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    chosen = choose_samples(problem, samples, batch_size, seed)
+    findings = check_problem(problem, chosen)
+    budget = int(_MEMORY_SHARE * free_memory(problem.device))
+    chunk = _CHUNK_SAMPLES.get(problem.device.type, _CHUNK_SAMPLES["cuda"])
+    reference = measure_reference(problem, chosen, dtype, asked, budget, findings.rounding, chunk)
+    operator = LossCurvature(
+        product, problem, chosen, dtype, reference, chunk, budget if memory is None else memory, progress
+    )
+    operator.notices = (*findings.notices, *chosen.notices, *reference.notices, *operator.notices)
+    for notice in operator.notices:
+        progress.say(f"{product.name}: {notice}")
+    return operator
+
+
+class LossCurvature(CurvatureOperator):
+    """Made by :func:`hessian` and :func:`gauss_newton`.
+
+    Attributes:
+        mode: ``"linearised"``, or ``"double backward"`` in the model's own tensors where that is not possible or right.
+        chunks: the sample indices of each chunk.
+        kept_bytes: memory that the stored linearisations take.
+        recomputed: number of chunks that are linearised anew for each product.
+    """
+
+    def __init__(
+        self, product: Product, problem: Problem, samples: Samples, dtype: torch.dtype, reference: Reference,
+        chunk: int, memory: int, progress: Progress,
+    ):  # fmt: skip
+        self.name, self.dimensions, self.dtype, self.device = product.name, problem.dimensions, dtype, problem.device
+        self._product_of, self._problem, self._samples = product, problem, samples
+        self._reference, self._memory, self._progress = reference, memory, progress
+        self._kept: dict[int, tuple[Tensor, ...]] = {}
+        self._traces: dict[tuple[int, ...], SplitTrace] = {}
+        self.kept_bytes = 0
+        with reference.plain.in_place():
+            if product is GAUSS_NEWTON:
+                self._refuse_terms_beside_the_outputs()
+            self._choose(chunk)
+        check_products(self, reference.tolerance)
+
+    @property
+    def recomputed(self) -> int:
+        return len(self.chunks) - len(self._kept)
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {
+            "problem": self._problem.describe(),
+            "samples": int(self._samples.indices.size),
+            "batch_size": self._samples.indices.shape[1] if self._samples.grouped else None,
+            "seed": self._samples.seed,
+            "samples_sha256": hashlib.sha256(self._samples.indices.tobytes()).hexdigest(),
+            "mode": self.mode,
+            "chunks": len(self.chunks),
+        }
+
+    def _product(self, block: Tensor) -> Tensor:
+        rows = block.T.contiguous()
+        total = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
+        tangents = [self._tangent(row) for row in rows]
+        if self.mode == "double backward":
+            with self._reference.plain.in_place():
+                self._add_plain(self._reference.plain, self._pieces(), tangents, total)
+            return total.T.to(self.dtype)
+        for i, chunk in enumerate(self.chunks):
+            multiply = self._linear_map(i)
+            for row, tangent in zip(total, tangents, strict=True):
+                row.add_(flat(multiply(tangent)), alpha=len(chunk) / len(self._samples.indices))
+        return total.T.to(self.dtype)
+
+    def _linear_map(self, i: int) -> Callable[[Theta], Sequence[Tensor]]:
+        """The product of one chunk with a tangent, by its linearisation."""
+        trace = self._traces[self.chunks[i].shape]
+        kept = self._kept[i] if i in self._kept else trace.keep(self._data(i))[0]
+        return lambda tangent: trace.apply(kept, tangent)
+
+    def _add_plain(
+        self, plain: PlainLoss, pieces: Sequence[np.ndarray], tangents: Sequence[Theta], total: Tensor
+    ) -> None:
+        """Add products over the mean of pieces to the rows of total, by double backward inside ``plain.in_place``."""
+        size = sum(len(piece) for piece in pieces)
+        for piece in pieces:
+            try:
+                with Composites():
+                    _, multiply = self._product_of.reverse(plain, *plain.fetch(piece))
+                for row, tangent in zip(total, tangents, strict=True):
+                    row.add_(flat(multiply(tangent)), alpha=len(piece) / size)
+            except torch.OutOfMemoryError:
+                raise
+            except (RuntimeError, NotImplementedError) as error:  # torch has no class for what cannot be derived twice
+                reason = str(error).strip().splitlines()[0]
+                raise InputError(
+                    f"the {self.name} needs second derivatives, and plain double backward fails: {reason}"
+                ) from error
+
+    def _pieces(self) -> list[np.ndarray]:
+        """What double backward takes at once: a chunk, or a single minibatch."""
+        return [row for chunk in self.chunks for row in chunk] if self._samples.grouped else list(self.chunks)
+
+    def _tangent(self, vector: Tensor) -> Theta:
+        return tuple(vector[p.start : p.stop].view(p.shape) for p in self._problem.layout)
+
+    def _choose(self, chunk: int) -> None:
+        """The first way of multiplying that derives the gradient of plain autograd.
+
+        Raises:
+            InputError: none does.
+        """
+        chunks = self._samples.chunks(chunk)
+        cuts = [chunks] if self._samples.grouped or len(chunks) == 1 else [chunks, [self._samples.indices]]
+        reasons: list[str] = []
+        for self.chunks in cuts:
+            if len(cuts) == 2 and self.chunks is chunks and not self._halves_add_up():
+                continue
+            if self.chunks is not chunks:
+                self._refuse_more_than_fits()
+                reasons = [
+                    "the loss is not the mean over chunks of the samples (weights, ignored labels, or samples that see "
+                    f"each other?): all {self._samples.indices.size:,} are taken at once"
+                ]
+            for self.mode in ("linearised", "double backward"):
+                reason = self._linearise() if self.mode == "linearised" else self._derive_plainly()
+                if reason is None:
+                    self.notices += tuple(reasons)
+                    return
+                reasons.append(reason)
+        raise InputError(
+            f"two passes over the same samples gave different gradients ({reasons[-1]}): the loss is random at fixed "
+            "parameters, or model or loss keep something from call to call. Turn that off"
+        )
+
+    def _linearise(self) -> str | None:
+        """Trace, linearise and store the chunks; what is wrong with them, if anything is."""
+        notices = self.notices
+        try:
+            self._loss = MeanLoss(self._problem, self.dtype, grouped=self._samples.grouped)
+            for chunk in (self.chunks[0], self.chunks[-1]):
+                self._trace(chunk)
+            gradient, scale = self._keep()
+            if not self._reference.met_by(gradient, scale):
+                reason = f"its gradient is not that of plain autograd, {self._distance(gradient)}"
+            elif not self._agrees_on_last_chunk():
+                reason = "a product is not that of double backward: a forward-mode derivative is wrong"
+            else:
+                return None
+        except (torch.OutOfMemoryError, InputError):
+            raise
+        except Exception as error:  # tracing fails in many ways; plain autograd, which comes next, decides
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        self._kept, self._traces, self.kept_bytes, self.notices = {}, {}, 0, notices
+        return f"products by double backward, which is slower: no linearisation of this model ({reason})"
+
+    def _derive_plainly(self) -> str | None:
+        gradient, scale = mean_gradient(self._reference.plain, self._pieces())
+        return None if self._reference.met_by(gradient, scale) else self._distance(gradient)
+
+    def _distance(self, gradient: Tensor) -> str:
+        off = float((gradient - self._reference.gradient).norm())
+        return f"||difference|| = {off:.3g}, ||gradient|| = {float(self._reference.gradient.norm()):.3g}"
+
+    def _halves_add_up(self) -> bool:
+        """Whether the product over some samples is the mean of those over their halves, by double backward.
+
+        Gradients alone do not show a term that happens to be flat at theta.
+        """
+        size = len(self._samples.indices)
+        some = self._samples.indices[np.linspace(0, size - 1, min(_HALVED_SAMPLES, size)).astype(np.int64)]
+        vector = random_vectors(self, 1)[:, 0]
+        whole, *halves = (self._plain_product([piece], vector) for piece in (some, *np.array_split(some, 2)))
+        mean = self._plain_product(np.array_split(some, 2), vector)
+        scale = max(float(product.norm()) for product in (whole, *halves))
+        return float((whole - mean).norm()) <= self._reference.tolerance * scale
+
+    def _plain_product(self, pieces: Sequence[np.ndarray], vector: Tensor, plain: PlainLoss | None = None) -> Tensor:
+        total = torch.zeros(1, self.dimensions, dtype=torch.float64, device=self.device)
+        self._add_plain(plain or self._reference.plain, pieces, [self._tangent(vector)], total)
+        return total[0]
+
+    def _refuse_more_than_fits(self) -> None:
+        if self._reference.pieces > 1:
+            raise InputError(
+                f"the loss of {self._samples.indices.size:,} samples is not the mean over chunks of them (weights, "
+                "ignored labels, or samples that see each other?), and all at once would take about "
+                f"{self._reference.whole_bytes / 1e9:.1f} GB. Give fewer samples, or batch_size for the mean over "
+                "fixed minibatches"
+            )
+
+    def _refuse_terms_beside_the_outputs(self) -> None:
+        first = self._samples.indices[0] if self._samples.grouped else self._samples.indices[:_HALVED_SAMPLES]
+        names = self._reference.plain.direct_names(first)
+        if names:
+            raise InputError(
+                f"the loss depends on parameters other than through the model's outputs (a penalty?): "
+                f"{', '.join(names)}. The generalised Gauss-Newton matrix knows the outputs alone; leave that term out "
+                "and add its curvature, or take the Hessian"
+            )
+
+    def _trace(self, chunk: np.ndarray) -> None:
+        if chunk.shape in self._traces:
+            return
+        data, tree = pytree.tree_flatten(self._loss.fetch(chunk))
+
+        def function(*arguments: Tensor) -> Theta:
+            inputs, targets = pytree.tree_unflatten(list(arguments[: len(data)]), tree)
+            product, gradient = self._product_of.forward(self._loss, inputs, targets, arguments[len(data) :])
+            return (*product, *gradient)
+
+        zeros = [torch.zeros_like(t) for t in self._loss.theta]
+        self._traces[chunk.shape] = SplitTrace(function, data, zeros, constant=len(zeros))
+
+    def _data(self, i: int) -> list[Tensor]:
+        return pytree.tree_leaves(self._loss.fetch(self.chunks[i]))
+
+    def _keep(self) -> tuple[Tensor, float]:
+        """Linearise all chunks and store as many as the memory allows; their mean gradient, and that of its norms."""
+        total, scale, largest = torch.zeros(self.dimensions, dtype=torch.float64, device=self.device), 0.0, 0
+        with self._progress.stage(f"linearise {self.name}", len(self.chunks)) as advance:
+            for i, chunk in enumerate(self.chunks):
+                trace = self._traces[chunk.shape]
+                kept, gradient = trace.keep(self._data(i))
+                share = flat(gradient).double() * (len(chunk) / len(self._samples.indices))
+                total += share
+                scale += float(share.norm())
+                size = trace.kept_bytes(kept)
+                largest = max(largest, size)
+                if len(self._kept) == i and self.kept_bytes + size <= self._memory:
+                    self._kept[i] = kept
+                    self.kept_bytes += size
+                advance(1)
+        if self.recomputed:
+            self.notices += (
+                f"{self.recomputed} of {len(self.chunks)} chunks are linearised anew for each product: all would take "
+                f"{len(self.chunks) * largest / 1e9:.1f} GB and {self._memory / 1e9:.1f} GB are granted",
+            )
+        return total, scale
+
+    def _agrees_on_last_chunk(self) -> bool:
+        """Compare a product over a chunk (not the traced one, if there are two) with plain double backward."""
+        vector, chunk = random_vectors(self, 1)[:, 0], self.chunks[-1]
+        pieces = list(chunk) if self._samples.grouped else [chunk]
+        fast = flat(self._linear_map(len(self.chunks) - 1)(self._tangent(vector))).double()
+        plain = self._plain_product(pieces, vector)
+        small = torch.finfo(self.dtype).eps * float(self._reference.gradient.norm())
+        if float((fast - plain).norm()) <= self._reference.tolerance * (float(plain.norm()) + small):
+            return True
+        exact = PlainLoss(self._problem, torch.float64)  # how large is rounding here?
+        try:
+            with exact.in_place():
+                return agrees(fast.to(self.dtype), plain, self._plain_product(pieces, vector.double(), exact))
+        except InputError:  # constants of another type: not to be decided, so the plain way is taken
+            return False

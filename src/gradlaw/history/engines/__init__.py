@@ -1,0 +1,1 @@
+"""How the gradients of minibatches are computed, and how that is proven."""

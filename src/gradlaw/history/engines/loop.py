@@ -1,0 +1,112 @@
+"""The reference engine: plain autograd, one minibatch at a time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlaw.errors import InputError
+from gradlaw.history.engines.randomness import RandomState, generators_in, seeded
+from gradlaw.problem import Problem
+
+
+class LoopEngine:
+    """Minibatch gradients by ``torch.autograd.grad``; correct for every model that PyTorch can differentiate.
+
+    The model runs as its own code would run it, with its own parameters in place, so that whatever way the loss reaches
+    them by counts. Buffers and attributes are put back after each pass.
+    """
+
+    name = "loop"
+
+    def __init__(self, problem: Problem, seed: int):
+        self.problem, self.seed = problem, seed
+        self._state = problem.state()
+        self._generators = generators_in(problem.model, problem.loss)
+        self._accumulates = False
+
+    def chunk(self, batch_size: int) -> int:
+        """How many iterations to ask for at once."""
+        return 1
+
+    def gradients(self, first: int, batches: Sequence[np.ndarray], out: Tensor) -> Tensor:
+        """Write the gradients of iterations ``first`` onwards to the rows of ``out``; return the losses (C,)."""
+        losses = []
+        for t, (indices, row) in enumerate(zip(batches, out, strict=True), start=first):
+            loss, gradients = self.gradient(t, indices)
+            row.copy_(flatten(gradients, self.problem))
+            losses.append(loss)
+        return torch.stack(losses)
+
+    def gradient(self, t: int, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """Loss and one gradient a parameter tensor; None where the loss does not depend on it."""
+        randomness = seeded(self._generators, self.seed, t) if self.problem.randomness == "seeded" else nullcontext()
+        with randomness:
+            return self._gradient(indices)
+
+    def draws(self, t: int, indices: np.ndarray) -> bool:
+        """Whether a pass draws random numbers, from whatever generator is known; all are left as they were."""
+        with seeded(self._generators, self.seed, t):
+            before = RandomState(self._generators)
+            self._gradient(indices)
+            return before.has_moved()
+
+    def _gradient(self, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        problem = self.problem
+        inputs, targets = problem.fetch(indices)
+        with problem.undisturbed(self._state), torch.enable_grad():
+            return self._differentiate(inputs, targets)
+
+    def _loss(self, inputs: Any, targets: Any) -> Tensor:
+        loss = scalar_loss(self.problem.plain_loss(inputs, targets))
+        if not loss.requires_grad:
+            raise InputError("the loss does not depend on any of the analysed parameters")
+        return loss
+
+    def _differentiate(self, inputs: Any, targets: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        parameters, loss = self.problem.parameters(), self._loss(inputs, targets)
+        if not self._accumulates:
+            try:
+                return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
+            except RuntimeError as error:
+                if "use_reentrant" not in str(error):
+                    raise
+                self._accumulates = True  # reentrant checkpoints know .backward() alone
+                loss = self._loss(inputs, targets)
+        with _gradients_set_aside(self.problem):
+            loss.backward()
+            return loss.detach(), tuple(p.grad for p in parameters)
+
+
+@contextmanager
+def _gradients_set_aside(problem: Problem) -> Iterator[None]:
+    """The model's own ``.grad`` are None inside and what they were outside."""
+    parameters = list(problem.model.parameters())
+    before = [p.grad for p in parameters]
+    try:
+        for p in parameters:
+            p.grad = None
+        yield
+    finally:
+        for p, gradient in zip(parameters, before, strict=True):
+            p.grad = gradient
+
+
+def scalar_loss(loss: Tensor) -> Tensor:
+    """The loss, checked to be one number."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"loss must return one number, the mean over the minibatch; got {got}")
+    if loss.is_complex():
+        raise InputError("loss must return a real number; got a complex one")
+    return loss.reshape(())
+
+
+def flatten(gradients: Sequence[Tensor | None], problem: Problem) -> Tensor:
+    """One gradient (n,) out of one tensor a parameter, zeros where there is none."""
+    pieces = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, problem.parameters(), strict=True)]
+    dense = [piece.to_dense() if piece.layout != torch.strided else piece for piece in pieces]
+    return torch.cat([piece.detach().reshape(-1).to(problem.dtype) for piece in dense])

@@ -1,0 +1,159 @@
+"""What is checked on the first minibatch, before any long work, and once more after it."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils import _pytree as pytree
+
+from gradlaw.errors import InputError
+from gradlaw.history.engines.finite import check_finite
+from gradlaw.history.engines.loop import LoopEngine, flatten
+from gradlaw.history.engines.randomness import RandomState, generators_in, modules_that_draw
+from gradlaw.history.engines.rounding import measure_rounding
+from gradlaw.minibatches import Minibatches
+from gradlaw.problem import Problem
+
+_REPEATED_SAMPLES = 512  # of a larger minibatch, that are computed twice
+_REPEATED_EPS = 1e3  # a device that sums in any order repeats a gradient to this; a CPU repeats it to the bit
+
+
+@dataclass
+class Findings:
+    """What the first minibatch showed."""
+
+    gradient: Tensor  # (n,), by the reference engine
+    unused: list[str]  # parameters on which its loss does not depend
+    rounding: float
+    random: bool
+    notices: list[str] = field(default_factory=list)
+
+
+def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopEngine) -> Findings:
+    """Run the first minibatch through the reference engine and look at everything that could spoil a run.
+
+    Raises:
+        InputError: the data set gives another sample each time; batch norm would normalise a single value; the forward
+            pass writes to parameters; the loss is random although the problem does not ask for that, or cannot be
+            seeded; it is not one number, not finite, or depends on no parameter; a gradient is not finite.
+    """
+    indices = minibatches[0]
+    _check_samples_are_fixed(problem, indices[:_REPEATED_SAMPLES])
+    state = problem.state(parameters=True)
+    with problem.undisturbed(state):
+        with ExitStack() as hooks:
+            for name, module in problem.model.named_modules():
+                _watch_batch_norm(hooks, name, module)
+            is_random = reference.draws(0, indices)
+        _refuse_written_parameters(state.changed_parameters())
+        if is_random and problem.randomness == "refuse":
+            drawing = modules_that_draw(problem.model, lambda: reference.draws(0, indices))
+            where = f" in {', '.join(drawing)}" if drawing else ""
+            raise InputError(
+                f"the loss is random at fixed parameters: random numbers are drawn{where} (dropout?). Use "
+                'model.eval(), set its probability to 0, or ask for randomness="seeded", which gives each iteration a '
+                "seed of its own"
+            )
+        loss, gradients = reference.gradient(0, indices)
+        flat = flatten(gradients, problem)
+        check_finite(loss[None], flat[None], 0, problem.layout)
+        _check_repeatable(problem, indices, loss, flat, reference)
+        rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
+    unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
+    return Findings(flat, unused, rounding.error, is_random, list(rounding.notices))
+
+
+def check_unchanged(problem: Problem, minibatches: Minibatches, findings: Findings, reference: LoopEngine) -> None:
+    """At the end of long work: the first minibatch has the gradient that it had at the start.
+
+    Raises:
+        InputError: it has another one, so that something other than the minibatches changed along the way.
+    """
+    gradient = flatten(reference.gradient(0, minibatches[0])[1], problem)
+    off = _relative_difference(gradient, findings.gradient)
+    if off > _REPEATED_EPS * torch.finfo(problem.dtype).eps:
+        raise InputError(
+            f"the gradient of the first minibatch is not what it was at the start (||difference|| / ||gradient|| = "
+            f"{off:.2g}): parameters, data, or something that model or loss keep from call to call have changed while "
+            "gradients were collected. Keep them fixed, or reset what counts calls"
+        )
+
+
+def _check_samples_are_fixed(problem: Problem, indices: np.ndarray) -> None:
+    """The data set gives the same samples twice, and draws no random numbers for them."""
+    generators = RandomState(generators_in(problem.data))
+    first, second = (pytree.tree_leaves(problem.fetch(indices)) for _ in range(2))
+    moved = generators.has_moved()
+    generators.restore()
+    if moved or not all(_equal(a, b) for a, b in zip(first, second, strict=True)):
+        raise InputError(
+            "the data set draws random numbers when a sample is fetched (augmentation?), so a sample has no fixed "
+            "gradient; turn that off"
+        )
+
+
+def _refuse_written_parameters(names: list[str]) -> None:
+    if names:
+        raise InputError(
+            f"the forward pass writes to the parameters {', '.join(names)} (max_norm of an embedding?), while theta is "
+            "to stay as it is; they have been put back. Apply that once by hand and turn it off"
+        )
+
+
+def _check_repeatable(
+    problem: Problem, indices: np.ndarray, loss: Tensor, gradient: Tensor, reference: LoopEngine
+) -> None:
+    """A second pass over the same samples has the same loss and gradient."""
+    if len(indices) > _REPEATED_SAMPLES:
+        indices = indices[:_REPEATED_SAMPLES]
+        loss, gradients = reference.gradient(0, indices)
+        gradient = flatten(gradients, problem)
+    again, gradients = reference.gradient(0, indices)
+    off = _relative_difference(flatten(gradients, problem), gradient)
+    # Bits may differ where a device sums in any order.
+    tolerance = _REPEATED_EPS * torch.finfo(problem.dtype).eps
+    if off <= tolerance and abs(float(again) - float(loss)) <= tolerance * max(1.0, abs(float(loss))):
+        return
+    cause = (
+        "even with the generators of PyTorch, NumPy and Python and those of model and loss seeded; make the forward "
+        "pass draw from one of these"
+        if problem.randomness == "seeded"
+        else "so something is drawn at random or kept from call to call. Turn it off, or, if it is a random generator, "
+        'ask for randomness="seeded"'
+    )
+    raise InputError(
+        f"the loss is random at fixed parameters: two passes over the same minibatch gave losses {float(loss):.8g} and "
+        f"{float(again):.8g} and gradients that differ by {off:.2g} of their norm, {cause}"
+    )
+
+
+def _relative_difference(a: Tensor, b: Tensor) -> float:
+    if torch.equal(a, b):
+        return 0.0
+    return float((a.double() - b.double()).norm() / b.double().norm().clamp_min(torch.finfo(torch.float64).tiny))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if not isinstance(a, Tensor):
+        return bool(a == b)
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def _watch_batch_norm(hooks: ExitStack, name: str, module: nn.Module) -> None:
+    if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+        handle = module.register_forward_pre_hook(lambda _, args: _refuse_single_values(name, args[0]))
+        hooks.callback(handle.remove)
+
+
+def _refuse_single_values(name: str, inputs: Tensor) -> None:
+    values = inputs.numel() // inputs.shape[1]
+    if values == 1:
+        raise InputError(
+            f"batch norm {name!r} takes the statistics of the minibatch and would see a single value per channel "
+            f"(input of shape {tuple(inputs.shape)}): raise batch_size to at least 2 (the paper uses 10), or call "
+            "model.eval() to use the running statistics"
+        )

@@ -1,0 +1,64 @@
+"""Parameter tensors whose gradients are rounding errors and nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlaw.history.engines.loop import LoopEngine, flatten
+from gradlaw.minibatches import Minibatches
+from gradlaw.problem import Problem
+
+_PERTURBATION = 4.0  # of a parameter, in units of its own rounding error
+_MOST_CHANGE = 0.1  # of a gradient by that: 1e-6 is common where a gradient is more than rounding, 1.4 where it is not
+
+
+def rounding_alone(problem: Problem, minibatches: Minibatches, gradient: Tensor, reference: LoopEngine) -> list[str]:
+    """Names of the parameter tensors whose true gradient is zero but for rounding.
+
+    Such are biases before a batch norm, which takes them off again, or biases of the keys of attention. Their
+    gradients are small numbers that change altogether when every parameter moves by a few of its rounding errors, while
+    others change in their last digits, however small they are. Asked of the first minibatch and, if any tensor
+    is suspect, once more of the second; a tensor whose gradients are exactly zero is none.
+
+    Args:
+        problem: whose parameters are moved for one pass, and put back.
+        minibatches: those of the history.
+        gradient: of the first minibatch, shape (n,).
+        reference: computes gradients.
+    """
+    suspects = _changed(problem, 0, minibatches[0], gradient, reference)
+    if suspects and len(minibatches) > 1:
+        second = flatten(reference.gradient(1, minibatches[1])[1], problem)
+        suspects &= _changed(problem, 1, minibatches[1], second, reference)
+    return [part.name for part in problem.layout if part.name in suspects]
+
+
+def _changed(problem: Problem, t: int, indices: np.ndarray, gradient: Tensor, reference: LoopEngine) -> set[str]:
+    with problem.undisturbed(problem.state()), _moved_parameters(problem):
+        moved = flatten(reference.gradient(t, indices)[1], problem)
+    found = set()
+    for part in problem.layout:
+        before = gradient[part.start : part.stop].double()
+        change = moved[part.start : part.stop].double() - before
+        if bool(before.any()) and not float(change.norm()) <= _MOST_CHANGE * float(before.norm()):
+            found.add(part.name)
+    return found
+
+
+@contextmanager
+def _moved_parameters(problem: Problem) -> Iterator[None]:
+    """Every parameter of the model times 1 plus a few rounding errors; in place, so that ties and views hold."""
+    parameters = [p.data for p in problem.model.parameters() if p.is_floating_point()]
+    kept = [p.clone() for p in parameters]
+    random = torch.Generator().manual_seed(0)
+    try:
+        for p in parameters:
+            signs = 2.0 * torch.randint(2, p.shape, generator=random) - 1
+            p.mul_((1 + _PERTURBATION * torch.finfo(p.dtype).eps * signs.double()).to(p.dtype).to(p.device))
+        yield
+    finally:
+        for p, before in zip(parameters, kept, strict=True):
+            p.copy_(before)

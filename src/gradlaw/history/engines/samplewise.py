@@ -1,0 +1,110 @@
+"""The sample-wise engine: every sample's gradient once, minibatch gradients as their means."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlaw.errors import InputError
+from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
+from gradlaw.history.engines.layerwise import LayerwiseEngine
+from gradlaw.history.engines.mean_of_samples import MeanOfSamples
+from gradlaw.history.layers.rules import takes_batch_statistics
+from gradlaw.minibatches import Minibatches
+from gradlaw.problem import Problem
+
+_BAND_BYTES = 4 * 2**30  # of minibatch gradients that one pass over the samples adds up
+# A flop of a matrix product takes this share of the time of a flop of a forward and backward pass, measured on LeNet.
+_PRODUCT_EFFICIENCY = 0.35
+
+
+class SamplewiseEngine:
+    """At fixed parameters a sample's gradient never changes, so N passes are enough for any number of minibatches.
+
+    The gradients of a band of minibatches are one matrix product: how often each minibatch holds each sample, times
+    the samples' gradients. Its cost does not depend on B, which makes minibatches of a large share of the data, up to
+    all of them, affordable. Needs samples that do not interact in the model, and a loss that is the mean over samples,
+    which is proven for every minibatch (see :class:`~gradlaw.history.engines.mean_of_samples.MeanOfSamples`).
+
+    Args:
+        problem: without randomness in its forward pass.
+        batches: the first minibatches (two are enough), for the probe of :class:`LayerwiseEngine`.
+        most_samples: that pass through the model at once; a memory knob that does not change results.
+
+    Raises:
+        InputError: batch normalisation couples the samples, or LayerwiseEngine refuses the model.
+    """
+
+    name = "samplewise"
+    fallback: frozenset[str] = frozenset()
+
+    def __init__(self, problem: Problem, batches: Sequence[np.ndarray], most_samples: int = MOST_SAMPLES):
+        coupling = _coupling(problem)
+        if coupling is not None:
+            raise InputError(
+                f"{coupling} takes the statistics of the minibatch, so that a sample has no gradient of its own"
+            )
+        self.problem = problem
+        self._single = LayerwiseEngine(problem, [batch[:1] for batch in batches], most_samples)
+
+    @staticmethod
+    def pays(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
+        """Whether this takes less time than passes over every minibatch, by counted operations."""
+        iterations, batch_size, samples = len(minibatches), minibatches.batch_size, minibatches.samples
+        bands = -(-iterations // _chunk(problem))
+        if bands * samples >= iterations * batch_size or _coupling(problem) is not None:
+            return False
+        a_pass = cost.flops / cost.samples
+        product = 2 * iterations * samples * problem.dimensions
+        return bands * samples * a_pass + _PRODUCT_EFFICIENCY * product < iterations * batch_size * a_pass
+
+    def chunk(self, batch_size: int) -> int:
+        """How many iterations to ask for at once."""
+        return _chunk(self.problem)
+
+    def gradients(self, first: int, batches: Sequence[np.ndarray], out: Tensor) -> Tensor:
+        """Write the gradients of the batches to the rows of ``out``; return the losses (C,).
+
+        Raises:
+            InputError: the loss of one of the minibatches is not the mean of the losses of its samples.
+        """
+        counts = _counts(batches, self.problem.samples)
+        samples = np.flatnonzero(counts.any(axis=0))
+        step = self._single.chunk(1)
+        losses = torch.zeros(len(batches), dtype=out.dtype, device=out.device)
+        rows = torch.empty(min(step, len(samples)), self.problem.dimensions, dtype=out.dtype, device=out.device)
+        proof = MeanOfSamples(self.problem, samples)
+        out.zero_()
+        for start in range(0, len(samples), step):
+            some = samples[start : start + step]
+            of_samples = self._single.gradients(0, list(some[:, None]), rows[: len(some)], see=proof.keep)
+            proof.keep_losses(of_samples)
+            weights = torch.from_numpy(counts[:, some]).to(out) / len(batches[0])
+            out.addmm_(weights, rows[: len(some)])
+            losses.addmv_(weights, of_samples.to(out.dtype))
+        proof.check(first, batches, counts)
+        return losses
+
+
+def _chunk(problem: Problem) -> int:
+    return max(1, _BAND_BYTES // (problem.dimensions * problem.dtype.itemsize))
+
+
+def _counts(batches: Sequence[np.ndarray], samples: int) -> np.ndarray:
+    """How often each minibatch holds each sample, (C, N), in the smallest type that can tell."""
+    rows = []
+    for batch in batches:
+        row = np.bincount(batch, minlength=samples)
+        rows.append(row.astype(np.min_scalar_type(int(row.max()))))
+    return np.stack(rows)
+
+
+def _coupling(problem: Problem) -> str | None:
+    """The first layer that mixes the samples of a minibatch."""
+    found = (
+        f"{name!r} ({type(module).__name__})"
+        for name, module in problem.model.named_modules()
+        if takes_batch_statistics(module)
+    )
+    return next(found, None)

@@ -1,0 +1,124 @@
+"""Proof of a fast engine on the minibatches that it is used on: seeded comparisons with plain autograd along a run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlaw import random_streams
+from gradlaw.errors import InputError
+from gradlaw.history.engines.loop import LoopEngine, flatten, scalar_loss
+from gradlaw.minibatches import Minibatches
+from gradlaw.problem import ParameterSlice, Problem
+
+# Summation in another order moves a gradient by some eps; an engine that is wrong is off by much more than this.
+_RELATIVE_EPS, _ABSOLUTE_EPS = 2e4, 100.0  # 2e-3 of the layer's norm and 1e-5 of the whole gradient's, in float32
+_SHARE = 0.02  # of the iterations that are computed by the reference as well
+_PERTURBATION_EPS = 8.0  # of theta, to see how far rounding alone moves a gradient
+_PERTURBATIONS = 3
+
+
+class Disagreement(InputError):
+    """A fast engine's gradients are not those of plain autograd."""
+
+
+class Verification:
+    """Compares some iterations of every band of work with the reference.
+
+    In each band an iteration drawn at random, and the one with the largest loss, since what happens rarely (a branch,
+    a weight, a mask) tends to show in the loss; as many as ``_SHARE`` of all iterations allow, and at least one in the
+    first band.
+
+    Args:
+        problem: whose gradients.
+        reference: of the same seed.
+        minibatches: of the run.
+    """
+
+    def __init__(self, problem: Problem, reference: LoopEngine, minibatches: Minibatches):
+        self.problem, self.reference, self.minibatches = problem, reference, minibatches
+        self._rng = np.random.default_rng([random_streams.VERIFICATION, minibatches.seed])
+        self.compared: dict[int, float] = {}  # iteration -> relative difference of the whole gradient
+
+    @property
+    def difference(self) -> float:
+        """The median relative difference to the reference, which is rounding."""
+        return float(np.median(list(self.compared.values()))) if self.compared else 0.0
+
+    def choose(self, start: int, losses: Tensor) -> list[int]:
+        """Which iterations of a band to compare, given its losses (C,)."""
+        end = start + len(losses)
+        free = max(1 if not self.compared else 0, int(_SHARE * end) - len(self.compared))
+        drawn = start + int(self._rng.integers(len(losses)))
+        chosen = dict.fromkeys([drawn, start + int(torch.nan_to_num(losses, nan=torch.inf).argmax())])
+        return [t for t in chosen if t not in self.compared][:free]
+
+    def spread(self, losses: Tensor) -> list[int]:
+        """Iterations of a whole run to compare, given its losses (T,): drawn at random, and the one of largest loss."""
+        count = max(1, int(_SHARE * len(losses)))
+        drawn = self._rng.choice(len(losses), size=min(count, len(losses)), replace=False).tolist()
+        return list(dict.fromkeys([*drawn, int(torch.nan_to_num(losses, nan=torch.inf).argmax())]))
+
+    def check(self, name: str, start: int, rows: Tensor, losses: Tensor) -> None:
+        """Compare iterations of a band, of gradients (C, n) and losses (C,).
+
+        Raises:
+            Disagreement: some differ by more than rounding can explain.
+        """
+        for t in self.choose(start, losses):
+            self.compare(name, t, rows[t - start])
+
+    def compare(self, name: str, t: int, row: Tensor) -> None:
+        """Compare the gradient (n,) of iteration t with the reference's.
+
+        Raises:
+            Disagreement: it differs by more than rounding can explain.
+        """
+        expected = flatten(self.reference.gradient(t, self.minibatches[t])[1], self.problem)
+        difference = (row - expected).double()
+        whole = float(expected.double().norm())
+        wrong = _wrong_parts(difference, expected, self.problem.layout)
+        if wrong and float(difference.norm()) > 2 * self.sensitivity(t):
+            raise Disagreement(f"engine {name!r} disagrees with plain autograd on iteration {t} in {'; '.join(wrong)}")
+        off = float(difference.norm())
+        self.compared[t] = off / whole if whole else off
+
+    def sensitivity(self, t: int) -> float:
+        """How far the gradient of iteration t goes when theta moves by some eps: at a kink, or a tie of maxima, as far
+        as any other rounding may take it.
+        """
+        if self.problem.randomness == "seeded":
+            return 0.0
+        generator = torch.Generator().manual_seed(t)
+        here = self._moved_gradient(t, generator, 0.0)
+        eps = _PERTURBATION_EPS * torch.finfo(self.problem.dtype).eps
+        moved = (self._moved_gradient(t, generator, eps) for _ in range(_PERTURBATIONS))
+        return max(float((there - here).double().norm()) for there in moved)
+
+    def _moved_gradient(self, t: int, generator: torch.Generator, step: float) -> Tensor:
+        problem = self.problem
+        theta = {}
+        for part, p in zip(problem.layout, problem.parameters(), strict=True):
+            noise = torch.randn(p.shape, generator=generator, dtype=torch.float32).to(p)
+            theta[part.name] = (p.detach() * (1 + step * noise)).requires_grad_()
+        state = problem.state()
+        with problem.undisturbed(state), torch.enable_grad():
+            inputs, targets = problem.fetch(self.minibatches[t])
+            outputs = problem.output({**problem.buffers(), **theta}, inputs)
+            loss = scalar_loss(problem.loss(outputs, targets))
+            gradients = torch.autograd.grad(loss, list(theta.values()), allow_unused=True)
+        return flatten(gradients, problem)
+
+
+def _wrong_parts(difference: Tensor, reference: Tensor, layout: Sequence[ParameterSlice]) -> list[str]:
+    """The parameters in which a gradient is off by more than rounding, in words."""
+    eps = torch.finfo(reference.dtype).eps
+    whole = float(reference.double().norm())
+    wrong = []
+    for part in layout:
+        off = float(difference[part.start : part.stop].norm())
+        size = float(reference[part.start : part.stop].double().norm())
+        if not off <= _RELATIVE_EPS * eps * size + _ABSOLUTE_EPS * eps * whole:
+            wrong.append(f"{part.name} ({part.layer_type}): ||difference|| = {off:.3g}, ||gradient|| = {size:.3g}")
+    return wrong

@@ -1,0 +1,1 @@
+"""What is known of layers: their gradients from inputs and output gradients."""

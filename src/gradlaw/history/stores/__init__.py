@@ -1,0 +1,1 @@
+"""Where a gradient history is kept, and in which precision."""

@@ -1,0 +1,98 @@
+"""A claim of the paper: what it says, what is measured for it, and the rule that decides it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gradlaw.reproduction.chance import learnt_nothing
+from gradlaw.reproduction.evidence import Evidence
+from gradlaw.reproduction.experiment import Study
+from gradlaw.reproduction.store import Result
+
+HOLDS, IN_PART, FAILS, NOT_RUN = "holds", "holds in part", "does not hold", "not run"
+Results = Mapping[str, Result]
+
+
+class Check(NamedTuple):
+    """One thing that a claim predicts, and whether it is so by the published and by the calibrated verdict."""
+
+    what: str
+    published: bool
+    calibrated: bool
+
+
+Rule = Callable[[Results], Sequence[Check]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, written down before it is measured.
+
+    Attributes:
+        name: short.
+        sentence: what is claimed, in our words.
+        statistic: what is looked at, and the threshold.
+        studies: what has to be measured, by a label that the rule knows.
+        rule: from results, by label, to checks. A label that was not measured is not there.
+        artefacts: the tables and figures that the claim is read from.
+    """
+
+    name: str
+    sentence: str
+    statistic: str
+    studies: Mapping[str, Study]
+    rule: Rule
+    artefacts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A claim and what became of it; how many studies it needs, each with every seed, and how many were measured."""
+
+    claim: Claim
+    checks: tuple[Check, ...]
+    measured: int
+    needed: int
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def studies(self) -> set[Study]:
+        """What the claim needs measured."""
+        return set(self.claim.studies.values())
+
+    @property
+    def extent(self) -> str:
+        """How much of what the claim needs was measured."""
+        return f"{self.measured} of {self.needed}"
+
+    @property
+    def published(self) -> str:
+        """The outcome by the published critical distance."""
+        return outcome([check.published for check in self.checks])
+
+    @property
+    def calibrated(self) -> str:
+        """The outcome by the critical distance for a fitted exponent."""
+        return outcome([check.calibrated for check in self.checks])
+
+
+def outcome(checks: Sequence[bool]) -> str:
+    """``holds`` if every check is so, ``does not hold`` if none is, else ``holds in part``; ``not run`` without any."""
+    if not checks:
+        return NOT_RUN
+    return HOLDS if all(checks) else IN_PART if any(checks) else FAILS
+
+
+def decide(claim: Claim, evidence: Evidence) -> Decision:
+    """Apply the rule to every seed that was measured."""
+    checks: list[Check] = []
+    for seed in evidence.seeds:
+        found = {label: evidence.result(study, seed) for label, study in claim.studies.items()}
+        suffix = evidence.seed_in_words(seed)
+        measured = {label: result for label, result in found.items() if result is not None}
+        checks += [check._replace(what=check.what + suffix) for check in claim.rule(measured)]
+    results = [(label, result) for label, study in claim.studies.items() for result in evidence.results(study)]
+    caveats = dict.fromkeys(f"{label}: {why}" for label, result in results if (why := learnt_nothing(result.record)))
+    needed = len(claim.studies) * len(evidence.seeds)
+    missing = sum(len(evidence.missing_seeds(study)) for study in claim.studies.values())
+    return Decision(claim, tuple(checks), needed - missing, needed, tuple(caveats))

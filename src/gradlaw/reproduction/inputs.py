@@ -1,0 +1,69 @@
+"""The data sets: where they lie, and whether they are at hand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gradlaw.data import LabelledTensors, corrupt_labels, load_data, parse_label_noise
+from gradlaw.errors import InputError
+from gradlaw.progress import SILENT, Progress
+from gradlaw.reproduction.experiment import CLASSES, Point
+
+NAMES = tuple(CLASSES)
+
+
+@dataclass
+class DataSets:
+    """The data sets of the paper.
+
+    Args:
+        folders: by name; those that are not named come from the hub.
+        hub: whether to ask it.
+    """
+
+    folders: Mapping[str, Path]
+    hub: bool = True
+    _loaded: dict[str, LabelledTensors] = field(default_factory=dict, repr=False)
+    _missing: dict[str, str | None] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def find(root: Path | None, given: Mapping[str, Path], hub: bool = True) -> "DataSets":
+        """Folders given one by one come before those of the same name under ``root``."""
+        inside = {name: root / name for name in NAMES if root and (root / name).is_dir()}
+        return DataSets(inside | dict(given), hub)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the data: another process reads its own."""
+        return self.__dict__ | {"_loaded": {}}
+
+    def why_missing(self, name: str) -> str | None:
+        """Why a data set is not at hand; None if it is."""
+        if name not in self._missing:
+            self._missing[name] = self._look_for(name)
+        return self._missing[name]
+
+    def load(self, point: Point, samples: int | None, seed: int, progress: Progress | None = None) -> LabelledTensors:
+        """The training data of a point, under the data set's public name, with its label noise.
+
+        Raises:
+            InputError: as ``load_data`` and ``corrupt_labels``.
+        """
+        progress = progress or SILENT
+        name = point.data
+        if name not in self._loaded:
+            data = load_data(str(self.folders.get(name, name)), progress=progress)
+            self._loaded[name] = LabelledTensors(data.inputs, data.targets, replace(data.source, name=name))
+        data = self._loaded[name]
+        if samples is not None:
+            data = LabelledTensors(data.inputs[:samples], data.targets[:samples], data.source)
+        return corrupt_labels(data, *parse_label_noise(point.label_noise), seed) if point.label_noise else data
+
+    def _look_for(self, name: str) -> str | None:
+        if name not in self.folders and not self.hub:
+            return f"no folder of {name} was given (--{name} or --data-root) and the hub was not to be asked"
+        try:
+            self.load(Point(name, ""), None, 0)
+        except InputError as error:
+            return str(error).splitlines()[0]
+        return None

@@ -1,0 +1,217 @@
+"""One measurement, from settings to numbers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from gradlaw.analysis.result import Analysis, analyze
+from gradlaw.analysis.verdicts import SpectralVerdict
+from gradlaw.curvature.spectrum import HessianSpectrum, hessian_spectrum
+from gradlaw.errors import InputError
+from gradlaw.history import collect
+from gradlaw.history.transforms import parse_transform
+from gradlaw.problem import Problem
+from gradlaw.progress import Progress
+from gradlaw.provenance import machine, versions
+from gradlaw.reproduction.commit import commit
+from gradlaw.reproduction.experiment import ANGLES, HESSIAN, HISTORY, Point
+from gradlaw.reproduction.inputs import DataSets
+from gradlaw.reproduction.measurement import Measurement, content_key
+from gradlaw.reproduction.store import Result
+from gradlaw.reproduction.trained_models import Checkpoints
+from gradlaw.spectra import davis_kahan
+from gradlaw.stats import fit_power_law
+from gradlaw.training import Recipe, load_checkpoint
+from gradlaw.zoo import MODELS, ModelSettings
+
+LEADING = 60  # eigenvalues that the record holds beside the arrays
+_RANKS = 700  # kept of an example series, evenly spaced in log rank
+_TOLERANCE = 1e-6  # of Hessian residuals, relative to its norm; float32 products reach no less
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """The training that a measurement needs; the same for all that start from the same parameters."""
+
+    point: Point
+    recipe: Recipe
+    seed: int
+    samples: int | None
+
+    @property
+    def key(self) -> str:
+        """A digest of the settings, which names its folder."""
+        return content_key(asdict(self))
+
+    @staticmethod
+    def of(measurement: Measurement) -> "TrainingTask | None":
+        """None for parameters at random."""
+        m = measurement
+        return None if m.recipe is None else TrainingTask(m.study.point, m.recipe, m.seed, m.samples)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What measurements are made with: data, trained parameters, a device."""
+
+    data: DataSets
+    checkpoints: Checkpoints
+    device: str | None = None
+
+    def measure(self, measurement: Measurement, progress: Progress) -> Result:
+        """The result of a measurement; a training that it needs and that was not done is done first.
+
+        Raises:
+            InputError: what the parts raise: data that are missing, a batch of one sample for BatchNorm, and so on.
+        """
+        started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+        problem, trained = self._problem(measurement, progress)
+        trained_in = time.perf_counter() - start
+        result = _MEASURE[measurement.study.kind](problem, measurement, progress)
+        provenance = {
+            "problem": problem.describe(),
+            "trained": trained,
+            "versions": versions(),
+            "machine": machine(problem.device),
+            "commit": commit(),
+        }
+        spent = {"started": started, "preparation_seconds": trained_in,
+                 "seconds": time.perf_counter() - start - trained_in}  # fmt: skip
+        return Result(result.record | {"provenance": provenance, "time": spent}, result.arrays)
+
+    def done(self, task: TrainingTask) -> bool:
+        """Whether the trained parameters are at hand."""
+        packaged = task.samples is None and self.checkpoints.packaged(task.point, task.recipe, task.seed)
+        return bool(packaged or self.checkpoints.trained(task.key, task.recipe))
+
+    def train(self, task: TrainingTask, progress: Progress) -> None:
+        """Do the training, or go on with it."""
+        data = self.data.load(task.point, task.samples, task.seed, progress)
+        settings = model_settings(task.point, data.sample_shape, task.seed)
+        self.checkpoints.train(task.key, settings, data, task.recipe, task.seed, self.device, progress)
+
+    def _problem(self, m: Measurement, progress: Progress) -> tuple[Problem, dict[str, Any] | None]:
+        point = m.study.point
+        data = self.data.load(point, m.samples, m.seed, progress)
+        model: nn.Module = model_settings(point, data.sample_shape, m.seed).build()
+        task, trained = TrainingTask.of(m), None
+        if task is not None:
+            if not self.done(task):
+                self.train(task, progress)
+            packaged = m.samples is None and self.checkpoints.packaged(point, task.recipe, m.seed)
+            checkpoint = load_checkpoint(packaged or self.checkpoints.store / task.key)
+            checkpoint.restore(model)
+            trained = {
+                "file": checkpoint.path.name,
+                "from": "packaged" if packaged else "store",
+                "weights_sha256": checkpoint.settings["weights_sha256"],
+                "training": checkpoint.settings["training"],
+                "test": checkpoint.settings["test"],
+            }
+        return Problem(model, MODELS[point.model].loss, data, device=self.device, name=str(point)), trained
+
+
+def model_settings(point: Point, sample_shape: tuple[int, ...], seed: int) -> ModelSettings:
+    """The network of a point."""
+    return ModelSettings(point.model, sample_shape, point.outputs, seed, point.sizes)
+
+
+def _measure_history(problem: Problem, m: Measurement, progress: Progress) -> Result:
+    assert m.iterations is not None
+    assert m.study.batch_size is not None
+    assert m.gaussian_k is not None
+    transforms = [parse_transform(text) for text in m.study.transforms]
+    analysis = analyze(
+        problem, m.iterations, m.study.batch_size, m.k, m.gaussian_k, seed=m.seed, transforms=transforms,
+        progress=progress,
+    )  # fmt: skip
+    spectra = {v.matrix: _verdict(v, analysis) for v in analysis.spectral_verdicts()}
+    record = {
+        "settings": analysis.settings,
+        "notices": analysis.notices,
+        "loss": {"mean": float(analysis.losses.mean()), "std": float(analysis.losses.std())},
+        "tests": {axis: tests.scalars() for axis, tests in analysis.tests.items()},
+        "spectra": spectra,
+        "over_iterations": None if analysis.over_iterations is None else _rows(analysis.over_iterations),
+        "examples": {axis: _example_fit(analysis, axis) for axis in analysis.examples},
+    }
+    arrays = {name.replace(" ", "_"): spectrum.eigenvalues for name, spectrum in analysis.spectra.items()}
+    for axis, example in analysis.examples.items():
+        positive = int((example.magnitudes > 0).sum())
+        ranks = np.unique(np.geomspace(1, max(1, positive), _RANKS).round().astype(np.int64))
+        arrays[f"{axis}_ranks"], arrays[f"{axis}_magnitudes"] = ranks, example.magnitudes[ranks - 1]
+    return Result(record, arrays)
+
+
+def _verdict(verdict: SpectralVerdict, analysis: Analysis) -> dict[str, Any]:
+    spectrum = analysis.spectra.get(verdict.matrix)
+    if spectrum is None:
+        return asdict(verdict)
+    extent = {"trace": spectrum.trace, "floor": spectrum.floor, "leading": spectrum.eigenvalues[:LEADING].tolist()}
+    return asdict(verdict) | extent
+
+
+def _example_fit(analysis: Analysis, axis: str) -> dict[str, Any]:
+    example, tests = analysis.examples[axis], analysis.tests[axis]
+    degenerate = bool(tests.degenerate_series[example.index])
+    fit = None if degenerate else asdict(fit_power_law(example.magnitudes.astype(float), tests.k, tests.alpha))
+    return {"index": example.index, "length": len(example.magnitudes), "fit": fit}
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+def _measure_hessian(problem: Problem, m: Measurement, progress: Progress) -> Result:
+    loss_samples = None if m.loss_samples is None else min(m.loss_samples, problem.samples)
+    k = min(m.k, problem.dimensions)
+    pairs = hessian_spectrum(
+        problem, k, samples=loss_samples, batch_size=m.study.batch_size, tol=_TOLERANCE, seed=m.seed, progress=progress,
+    )  # fmt: skip
+    record = {
+        "k": k,
+        "samples": loss_samples or problem.samples,
+        "positive": pairs.positive,
+        "converged": int(pairs.converged.sum()),
+        "products": pairs.products,
+        "norm": pairs.norm,
+        "tol": pairs.tol,
+        "largest_residual": float(pairs.residuals.max()),
+        "fit": _hessian_fit(pairs, k),
+        "leading": pairs.eigenvalues[:LEADING].tolist(),
+    }
+    return Result(record, {"hessian": pairs.eigenvalues, "residuals": pairs.residuals})
+
+
+def _hessian_fit(pairs: HessianSpectrum, k: int) -> dict[str, Any] | None:
+    """None where some of the k largest eigenvalues are not positive."""
+    return asdict(pairs.power_law(k)) if pairs.positive >= k else None
+
+
+def _measure_angles(problem: Problem, m: Measurement, progress: Progress) -> Result:
+    assert m.iterations is not None
+    assert m.study.batch_size is not None
+    found = collect(problem, m.iterations, m.study.batch_size, m.seed, progress=progress)
+    with progress.stage("angles between two halves"):
+        bounds = davis_kahan(found, k=m.k)
+    frame = bounds.to_frame()
+    record = {"perturbation": bounds.perturbation, "s": bounds.s, "fit_k": bounds.fit_k, "half": m.iterations // 2}
+    return Result(record, {name: frame[name].to_numpy() for name in frame})
+
+
+_MEASURE: dict[str, Callable[[Problem, Measurement, Progress], Result]] = {
+    HISTORY: _measure_history,
+    HESSIAN: _measure_hessian,
+    ANGLES: _measure_angles,
+}
+
+
+def refusal(error: InputError) -> str:
+    """Why a measurement cannot be made, in one line."""
+    return " ".join(str(error).split())

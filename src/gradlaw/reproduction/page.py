@@ -1,0 +1,197 @@
+"""The page of a whole reproduction, in Markdown."""
+
+from collections.abc import Iterable
+
+from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
+from gradlaw.report.formatting import number, percent, yes
+from gradlaw.reproduction.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Decision
+from gradlaw.reproduction.compared import ComparedTable
+from gradlaw.reproduction.formats import markdown
+from gradlaw.reproduction.formatting import duration
+from gradlaw.reproduction.output import LEGEND, Report, checks_in_words
+from gradlaw.reproduction.store import Result
+
+_INTRODUCTION = (
+    'Tables and figures of "On the Overlooked Structure of Stochastic Gradients" (Xie, Tang, Sun and Li), measured '
+    "anew, with the published number beside. Written by `gradlaw reproduce ... --markdown`; the numbers come from the "
+    "JSON files of the store, which `gradlaw reproduce --explain NAME` names for each row."
+)
+_PARTS = "training", "test"
+_MEANING = (
+    "A claim holds if every check of its rule does, holds in part if some do, and does not hold if none does. The rule "
+    "was written down before anything was measured, in `src/gradlaw/reproduction/xie2023/claims.py`. Each check is made twice: with "
+    "the published critical distance 1.36/sqrt(K), and with the calibrated one, about 1.09/sqrt(K), which is that of "
+    "an exponent fitted to the same data. Checks below are followed by both answers."
+)
+
+
+def page(found: Report) -> str:
+    """The page: what was run, the claims, what calibration changes, every row, and what was not run."""
+    results = _results(found)
+    parts = [
+        f"# Reproduction\n\n{_INTRODUCTION}\n",
+        f"## What was run\n\n{_run(found, results)}",
+        f"## The trained networks\n\n{_networks(found)}",
+        f"## The claims\n\n{_MEANING}\n\n{_claims(found.decisions)}",
+        f"## What calibration changes\n\n{_calibration(found)}",
+        f"## Every row\n\n{LEGEND}\n\n{''.join(map(_table, found.tables))}",
+        f"## Figures\n\n{_figures(found)}",
+        f"## Not run\n\n{_not_run(found)}",
+    ]
+    return "\n".join(parts)
+
+
+def _results(found: Report) -> list[Result]:
+    """Every result that is shown, once."""
+    studies = found.selection.studies
+    return [result for study in studies for result in found.evidence.results(study)]
+
+
+def _run(found: Report, results: list[Result]) -> str:
+    provenances = [result.record["provenance"] for result in results]
+    times = [result.record["time"] for result in results]
+    versions = _distinct(", ".join(f"{k} {v}" for k, v in p["versions"].items()) for p in provenances)
+    machines = _distinct(f"{p['machine']['device_name']}, {p['machine']['device']}, {p['machine']['threads']} threads"
+                         for p in provenances)  # fmt: skip
+    data = _distinct(_data(p["problem"]["data"]) for p in provenances)
+    lines = [
+        f"- {found.label}",
+        f"- {len(results)} measurements, {duration(sum(t['seconds'] for t in times))} of computing, trainings not "
+        f"counted; from {min((t['started'] for t in times), default='-')} to "
+        f"{max((t['started'] for t in times), default='-')}",
+        f"- results: {found.evidence.store.folder}, one folder a measurement",
+        *(f"- commit: {c}" for c in _distinct(p["commit"] or "not recorded" for p in provenances)),
+        *(f"- machine: {m}" for m in machines),
+        *(f"- software: {v}" for v in versions),
+        *(f"- data: {d}" for d in data),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _networks(found: Report) -> str:
+    """How well each trained network learnt."""
+    rows: dict[tuple[str, ...], None] = {}
+    for study in found.selection.studies:
+        for seed, result in found.evidence.named_results(study):
+            trained = result.record["provenance"]["trained"]
+            if trained is not None:
+                accuracies = (percent(trained[part]["accuracy"]) if trained[part] else "-" for part in _PARTS)
+                rows[f"{study.point}{seed}", trained["weights_sha256"][:12], *accuracies] = None
+    if not rows:
+        return "None was measured.\n"
+    return markdown(("network", "weights, SHA-256", "accuracy, training labels", "accuracy, test set"), list(rows))
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _data(data: dict) -> str:
+    name, formats = data["name"], data.get("image_formats", [])
+    noise = data.get("label_noise")
+    lossy = " (re-encoded as JPEG, slightly lossy: figures differ a little from the original)"
+    corrupted = f", {noise['kind']} label noise, {noise['realised_rate']:.1%} of the labels changed" if noise else ""
+    return f"{name}, {data['samples']:,} samples{lossy if 'JPEG' in formats else ''}{corrupted}"
+
+
+def _claims(decisions: Iterable[Decision]) -> str:
+    decided = list(decisions)
+    counts = {kind: sum(d.published == kind for d in decided) for kind in (HOLDS, IN_PART, FAILS, NOT_RUN)}
+    calibrated = {kind: sum(d.calibrated == kind for d in decided) for kind in counts}
+    head = markdown(("outcome", "published verdict", "calibrated verdict"),
+                    [(kind, str(counts[kind]), str(calibrated[kind])) for kind in counts])  # fmt: skip
+    return head + "\n" + "".join(_claim(d) for d in decided)
+
+
+def _claim(decision: Decision) -> str:
+    claim = decision.claim
+    partly = "" if decision.measured == decision.needed else f" ({decision.extent} measured)"
+    return (
+        f"### {claim.name}: {decision.published}{partly}\n\n{claim.sentence} ({', '.join(claim.artefacts)})\n\n"
+        f"- rule: {claim.statistic}\n"
+        f"- by the published verdict: **{decision.published}**; calibrated: **{decision.calibrated}**\n"
+        f"- measured: {decision.extent} studies{' by seed' if decision.needed > len(claim.studies) else ''}\n"
+        f"- checks: {checks_in_words(decision)}\n"
+        f"{''.join(f'- but {caveat}' + chr(10) for caveat in decision.caveats)}\n"
+    )
+
+
+def _calibration(found: Report) -> str:
+    """Claims and rows whose outcome depends on the critical distance."""
+    claims = [d for d in found.decisions if d.published != d.calibrated]
+    lines = [f"- claim \"{d.claim.name}\": {d.published} by the published distance, {d.calibrated} calibrated"
+             for d in claims]  # fmt: skip
+    for table in found.tables:
+        for row in table.table.rows:
+            for seed, result in found.evidence.named_results(row.study):
+                fit = result.record.get("spectra", {}).get(row.quantity, {}).get("fit")
+                if fit and fit["is_power_law"] != fit["is_power_law_calibrated"]:
+                    reading = f" ({row.reading})" if row.reading else ""
+                    distances = [number(fit[name]) for name in ("d_ks", "d_critical", "d_critical_calibrated")]
+                    passes = "passes at {1} and fails at {2}"
+                    lines.append(f"- {row.name}{reading}{seed}: d_KS = " + ("{0} " + passes).format(*distances))
+    lines += _rates(found)
+    return "\n".join(lines or ["Nothing that was measured."]) + "\n"
+
+
+def _rates(found: Report) -> list[str]:
+    """Power-law rates by both distances."""
+    lines = []
+    for table in found.tables:
+        for row in table.table.rows:
+            for seed, result in found.evidence.named_results(row.study):
+                tests = result.record["tests"].get(row.quantity)
+                if tests and abs(tests["power_law_rate"] - tests["power_law_rate_calibrated"]) >= 0.05:
+                    lines.append(f"- {row.name} ({row.quantity}-wise{seed}): power-law rate "
+                                 f"{tests['power_law_rate']:.1%} published, "
+                                 f"{tests['power_law_rate_calibrated']:.1%} calibrated")  # fmt: skip
+    return lines
+
+
+def _table(table: ComparedTable) -> str:
+    notes = "".join(f"- {remark}\n" for remark in table.remarks)
+    title = f"### Table {table.table.number}. {table.table.title}"
+    rows = markdown(table.header, table.rows)
+    return f"{title}\n\n{table.measured} of {len(table.rows)} rows measured\n\n{rows}\n{notes}\n"
+
+
+def _figures(found: Report) -> str:
+    """Which series were measured; spectra with their verdicts."""
+    rows = []
+    for spec in found.selection.figures:
+        for panel in spec.panels:
+            for series in panel.series:
+                results = found.evidence.results(series.study)
+                known = results[0].record if results else None
+                fit = known and _fit(known, series.quantity)
+                cells = (number(fit["d_ks"]), yes(fit["is_power_law"]), yes(fit["is_power_law_calibrated"]),
+                         number(fit["s"])) if fit else ("-",) * 4  # fmt: skip
+                outliers = _outliers(known, series.quantity) if known else "-"
+                rows.append((spec.name, panel.title, series.label, series.quantity, "yes" if known else "no", *cells,
+                             outliers))  # fmt: skip
+    header = ("figure", "panel", "series", "what", "measured", "d_KS", "verdict", "verdict cal.", "s", "outliers")
+    notes = "".join(f"- {spec.name}: {spec.note}\n" for spec in found.selection.figures if spec.note)
+    return f"{markdown(header, rows)}\n{notes}"
+
+
+def _fit(record: dict, quantity: str) -> dict | None:
+    if quantity in (SECOND_MOMENT, COVARIANCE):
+        return record["spectra"][quantity]["fit"]
+    return record["spectra"]["eigengaps"]["fit"] if quantity.startswith("eigengaps") else record.get("fit")
+
+
+def _outliers(record: dict, quantity: str) -> str:
+    count = record["spectra"][quantity]["outliers"] if quantity in (SECOND_MOMENT, COVARIANCE) else None
+    return "-" if count is None else str(count)
+
+
+def _not_run(found: Report) -> str:
+    """Every study without a result, or without one for every seed, with the reason, and claims that depend on them."""
+    lines = []
+    for study in found.selection.studies:
+        missing = found.evidence.missing_seeds(study)
+        if missing:
+            seeds = "" if len(found.seeds) == 1 else f", seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
+            lines.append(f"- {study}{seeds}: {found.evidence.why_not(study)}")
+    lines += [f'- claim "{d.claim.name}"' for d in found.decisions if d.published == NOT_RUN]
+    return "\n".join(lines or ["Everything that was asked for was run."]) + "\n"

@@ -1,0 +1,142 @@
+"""Runs what is missing, in this process or in several, and keeps every finished result."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import torch
+
+from gradlaw.errors import InputError
+from gradlaw.progress import SILENT, Progress
+from gradlaw.reproduction.measure import TrainingTask, Workplace, refusal
+from gradlaw.reproduction.measurement import Measurement
+from gradlaw.reproduction.store import Store
+from gradlaw.reproduction.tasks import Task, WorkList, in_words
+
+_MEMORY_SHARE = 0.8  # of what is free, that parallel tasks may be estimated to take
+Refusals = dict[Measurement, str]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Does the tasks of a work list.
+
+    Results are written whole and at once, a training after every epoch: a process that is killed loses the task that
+    it was at, and of a training the epoch.
+
+    Attributes:
+        workplace: data, trained parameters, device.
+        store: where results go.
+        jobs: processes; with one, this process does all.
+        shown: show progress.
+    """
+
+    workplace: Workplace
+    store: Store
+    jobs: int = 1
+    shown: bool = False
+
+    def run(self, work: WorkList, memory: Mapping[Task, float], free: float) -> Refusals:
+        """Do all tasks; returns those measurements that were refused, and why.
+
+        ``memory`` is what each task is estimated to take and ``free`` what there is, in bytes: tasks run side by side
+        as far as they fit.
+        """
+        self.store.folder.mkdir(parents=True, exist_ok=True)
+        self.store.remove_unfinished()
+        if self.jobs == 1:
+            return self._in_turn(work)
+        return self._in_parallel(work, memory, free)
+
+    def _in_turn(self, work: WorkList) -> Refusals:
+        refused: dict[Task, str] = {}
+        for i, task in enumerate(work.todo, 1):
+            with Progress(self.shown) as progress:
+                progress.say(f"[{i}/{len(work.todo)}] {in_words(task)}")
+                reason = _blocked(task, refused) or perform(task, self.workplace, self.store, progress)
+                if reason:
+                    refused[task] = reason
+                    progress.say(f"    not done: {reason}")
+        return _of_measurements(refused)
+
+    def _in_parallel(self, work: WorkList, memory: Mapping[Task, float], free: float) -> Refusals:
+        waiting, refused = list(work.todo), dict[Task, str]()
+        running: dict[Future[str | None], Task] = {}
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        pool = ProcessPoolExecutor(
+            self.jobs, get_context("spawn"), initializer=_start_worker, initargs=(self.workplace, self.store, threads)
+        )
+        with Progress(self.shown) as progress, pool, progress.stage("measure", len(waiting)) as advance:
+            while waiting or running:
+                for task in self._startable(waiting, list(running.values()), memory, free):
+                    waiting.remove(task)
+                    reason = _blocked(task, refused)
+                    if reason:
+                        refused[task] = reason
+                        advance(1)
+                    else:
+                        running[pool.submit(_work, task)] = task
+                done, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), set())
+                for future in done:
+                    task, reason = running.pop(future), future.result()
+                    if reason:
+                        refused[task] = reason
+                    progress.say(f"{in_words(task)}: {reason or 'done'}")
+                    advance(1)
+        return _of_measurements(refused)
+
+    def _startable(
+        self, waiting: list[Task], running: list[Task], memory: Mapping[Task, float], free: float
+    ) -> list[Task]:
+        """The next tasks: what they need is done, and they fit beside those that run; one always fits."""
+        chosen: list[Task] = []
+        for task in waiting:
+            busy = running + chosen
+            if len(busy) >= self.jobs:
+                break
+            needs = TrainingTask.of(task) if isinstance(task, Measurement) else None
+            taken = sum(memory[other] for other in busy) + memory[task]
+            if needs not in waiting + running and (not busy or taken <= _MEMORY_SHARE * free):
+                chosen.append(task)
+        return chosen
+
+
+def perform(task: Task, workplace: Workplace, store: Store, progress: Progress) -> str | None:
+    """Do one task; returns why it was refused, if it was."""
+    try:
+        if isinstance(task, TrainingTask):
+            workplace.train(task, progress)
+        elif task not in store:
+            store.save(task, workplace.measure(task, progress))
+    except InputError as error:
+        return refusal(error)
+    except (MemoryError, torch.OutOfMemoryError):
+        return "it does not fit in the memory of this device"
+    return None
+
+
+def _blocked(task: Task, refused: Mapping[Task, str]) -> str | None:
+    """The reason why the training that a measurement needs was refused."""
+    training = TrainingTask.of(task) if isinstance(task, Measurement) else None
+    return refused.get(training) if training is not None else None
+
+
+def _of_measurements(refused: Mapping[Task, str]) -> Refusals:
+    return {task: reason for task, reason in refused.items() if isinstance(task, Measurement)}
+
+
+_WORKPLACE: Workplace  # of a worker process
+_STORE: Store
+
+
+def _start_worker(workplace: Workplace, store: Store, threads: int) -> None:
+    """What a worker process starts with."""
+    global _WORKPLACE, _STORE
+    _WORKPLACE, _STORE = workplace, store
+    torch.set_num_threads(threads)
+
+
+def _work(task: Task) -> str | None:
+    return perform(task, _WORKPLACE, _STORE, SILENT)

@@ -1,0 +1,69 @@
+"""The store: one folder a result, named by the key of its measurement, whole or not there."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from gradlaw.by_value import ByValue
+from gradlaw.reproduction.measurement import Measurement
+
+RECORD, ARRAYS = "result.json", "arrays.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Result(ByValue):
+    """What a measurement found: scalars as plain data, and arrays by name."""
+
+    record: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Results under ``folder/KEY/result.json`` and ``arrays.npz``; trainings under ``folder/checkpoints``."""
+
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def path(self, measurement: Measurement) -> Path:
+        """Where its result is, or would be."""
+        return self.folder / measurement.key
+
+    def __contains__(self, measurement: Measurement) -> bool:
+        return (self.path(measurement) / RECORD).is_file()
+
+    def load(self, measurement: Measurement) -> Result:
+        """The result of a finished measurement."""
+        folder = self.path(measurement)
+        with np.load(folder / ARRAYS) as arrays:
+            return Result(json.loads((folder / RECORD).read_text(encoding="utf-8")), dict(arrays))
+
+    def save(self, measurement: Measurement, result: Result) -> None:
+        """Write a result whole: into a temporary folder, which is then renamed."""
+        target = self.path(measurement)
+        temporary = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        np.savez_compressed(temporary / ARRAYS, allow_pickle=False, **result.arrays)
+        record = {"measurement": measurement.settings(), **result.record}
+        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        (temporary / RECORD).write_text(text, encoding="utf-8")
+        if measurement in self:  # another process was faster
+            shutil.rmtree(temporary)
+        else:
+            temporary.rename(target)
+
+    def remove_unfinished(self) -> None:
+        """Remove what processes left that are no more."""
+        for folder in self.folder.glob("*.partial"):
+            if not psutil.pid_exists(int(folder.name.split(".")[1])):
+                shutil.rmtree(folder)

@@ -1,0 +1,63 @@
+"""What is to be done for a selection: trainings and measurements, each once, and what is missing for them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gradlaw.reproduction.experiment import Study
+from gradlaw.reproduction.measure import TrainingTask, Workplace
+from gradlaw.reproduction.measurement import Measurement, Resolver
+from gradlaw.reproduction.store import Store
+
+Task = TrainingTask | Measurement
+
+
+@dataclass(frozen=True)
+class WorkList:
+    """What a selection needs.
+
+    Attributes:
+        measurements: all of them, by study and seed.
+        todo: what is not in the store and can be done, a training before what needs it, random networks first.
+        missing: why a measurement cannot be made: its data are not at hand.
+    """
+
+    measurements: dict[tuple[Study, int], Measurement]
+    todo: tuple[Task, ...]
+    missing: dict[Measurement, str]
+
+    @property
+    def finished(self) -> int:
+        """How many measurements were in the store."""
+        waiting = sum(isinstance(task, Measurement) for task in self.todo)
+        return len(set(self.measurements.values())) - waiting - len(self.missing)
+
+
+def list_work(
+    studies: Iterable[Study], seeds: Sequence[int], resolver: Resolver, store: Store, workplace: Workplace
+) -> WorkList:
+    """Look up what there is, data sets included, and list the rest."""
+    measurements = {(study, seed): resolver.resolve(study, seed) for study in studies for seed in seeds}
+    missing: dict[Measurement, str] = {}
+    pending: list[Measurement] = []
+    for m in dict.fromkeys(measurements.values()):
+        if m in store:
+            continue
+        reason = workplace.data.why_missing(m.study.point.data)
+        if reason:
+            missing[m] = reason
+        else:
+            pending.append(m)
+    todo: dict[Task, None] = {}
+    for m in sorted(pending, key=lambda m: m.recipe is not None):
+        training = TrainingTask.of(m)
+        if training is not None and not workplace.done(training):
+            todo[training] = None
+        todo[m] = None
+    return WorkList(measurements, tuple(todo), missing)
+
+
+def in_words(task: Task) -> str:
+    """What a task does."""
+    if isinstance(task, TrainingTask):
+        return f"train {task.point}, {task.recipe.epochs} epochs, seed {task.seed}"
+    return f"{task.study}, seed {task.seed}"

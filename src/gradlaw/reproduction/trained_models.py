@@ -1,0 +1,89 @@
+"""Trained parameters: packaged in a folder, trained before and kept in the store, or to be trained."""
+
+import json
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gradlaw
+from gradlaw.data import LabelledTensors, parse_label_noise
+from gradlaw.progress import Progress
+from gradlaw.reproduction.experiment import Point, normalised_recipe
+from gradlaw.training import Checkpoint, Recipe, load_checkpoint, train
+from gradlaw.training.checkpoint import latest
+from gradlaw.zoo import MODELS, ModelSettings
+
+PACKAGED = Path(gradlaw.__file__).parent / "checkpoints"
+
+
+class Checkpoints:
+    """Finds trained parameters by what they are, never by their file's name.
+
+    Args:
+        store: folder of trainings done here.
+        packaged: folders with ``*.json`` beside ``*.safetensors``.
+    """
+
+    def __init__(self, store: Path, packaged: tuple[Path, ...] = (PACKAGED,)):
+        self.store, self.folders = store, packaged
+
+    def packaged(self, point: Point, recipe: Recipe, seed: int) -> Path | None:
+        """The packaged weights of a point, trained on all samples by just this recipe."""
+        wanted = identity(point, recipe, seed)
+        return next((path for path, found in self._packaged if found == wanted), None)
+
+    def trained(self, key: str, recipe: Recipe) -> Path | None:
+        """The weights of a finished training of the store."""
+        folder = self.store / key
+        last = latest(folder) if folder.is_dir() else None
+        if last is None or json.loads(last.read_text())["epoch"] < recipe.epochs:
+            return None
+        return last.with_suffix(".safetensors")
+
+    def train(
+        self, key: str, settings: ModelSettings, data: LabelledTensors, recipe: Recipe, seed: int, device: str | None,
+        progress: Progress,
+    ) -> Checkpoint:  # fmt: skip
+        """Train, or go on with a training that was interrupted."""
+        run = train(
+            settings.build(), MODELS[settings.name].loss, data, None, recipe, seed, self.store / key,
+            settings=settings, resume=True, device=device, progress=progress,
+        )  # fmt: skip
+        assert run.checkpoint is not None
+        return load_checkpoint(run.checkpoint)
+
+    @cached_property
+    def _packaged(self) -> list[tuple[Path, dict[str, Any]]]:
+        files = [file for folder in self.folders for file in sorted(folder.glob("*.json"))]
+        return [
+            (file.with_suffix(".safetensors"), found)
+            for file in files
+            if file.with_suffix(".safetensors").is_file() and (found := _identity_of(json.loads(file.read_text())))
+        ]
+
+
+def identity(point: Point, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What makes two trainings the same."""
+    kind, rate = parse_label_noise(point.label_noise) if point.label_noise else (None, None)
+    return {
+        "data": point.data,
+        "noise": kind and [kind, rate, seed],
+        "model": [point.model, point.sizes, point.outputs, seed],
+        "recipe": asdict(recipe),
+        "seed": seed,
+    }
+
+
+def _identity_of(record: dict[str, Any]) -> dict[str, Any] | None:
+    """The same of what the JSON of a checkpoint records; None for one that is not finished, or no checkpoint."""
+    if "recipe" not in record or record["epoch"] < record["recipe"]["epochs"]:
+        return None
+    noise, model = record["data"].get("label_noise"), record["model"]
+    return {
+        "data": record["data"]["name"],
+        "noise": noise and [noise["kind"], noise["rate"], noise["seed"]],
+        "model": [model["name"], model["sizes"], model["classes"], model["seed"]],
+        "recipe": asdict(normalised_recipe(record["recipe"])),
+        "seed": record["seed"],
+    }

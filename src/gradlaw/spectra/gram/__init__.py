@@ -1,0 +1,1 @@
+"""The Gram matrix G G^T, with and without the gradients."""

@@ -1,0 +1,175 @@
+"""Passes over minibatches that keep factors and gradients of some layers and add their share to a Gram matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradlaw.history.engines.choose import Engine
+from gradlaw.history.engines.finite import check_finite, check_losses
+from gradlaw.history.engines.layerwise import LayerwiseEngine, Share
+from gradlaw.history.engines.loop import LoopEngine
+from gradlaw.history.engines.vmap import VmapEngine
+from gradlaw.history.layers.factors import Call, empty_call
+from gradlaw.minibatches import Minibatches
+from gradlaw.problem import Problem
+from gradlaw.progress import Advance, Progress
+from gradlaw.spectra.gram.dense import add_block, column_blocks, even_edges, mirrored
+from gradlaw.spectra.gram.plan import OUTER, Pass, Piece
+from gradlaw.spectra.gram.products import add_outer, dense_blocks
+
+PROBED = 2  # minibatches computed by the reference too; two, so that a mix-up between them shows
+_CHUNK_BYTES = 256 * 2**20  # of inputs, output gradients and gradients of layers at once
+_CHUNK_SAMPLES = 512  # forward and backward passes at once
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the layers of one pass keep of T iterations."""
+
+    gradients: Tensor  # (T, columns)
+    calls: dict[str, list[Call]]  # by the name of the weight
+
+
+class FactorPasses:
+    """Passes over minibatches, each of which adds the share of some layers to a Gram matrix."""
+
+    def __init__(self, engine: Engine, minibatches: Minibatches, passes: Sequence[Pass]):
+        self.problem, self.engine, self.minibatches, self.passes = engine.problem, engine, minibatches, passes
+
+    def run(self, iterations: int, progress: Progress) -> tuple[Tensor, Tensor]:
+        """Gram matrix and losses of the first ``iterations`` minibatches."""
+        device, dtype = self.problem.device, self.problem.dtype
+        gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
+        losses = torch.empty(iterations, dtype=dtype, device=device)
+        for number, one in enumerate(self.passes, start=1):
+            which = f" {number}/{len(self.passes)}" if len(self.passes) > 1 else ""
+            kept = _Kept(torch.zeros(iterations, one.columns, dtype=dtype, device=device), {})
+            with progress.stage(f"forward and backward{which}", iterations) as advance:
+                fill = self._by_layers if one.layerwise else self._by_rows
+                fill(one, kept, losses, advance)
+            with progress.stage(f"Gram matrix{which}", sum(piece.cost for piece in one.pieces)) as advance:
+                _accumulate(gram, one, kept, advance)
+        gram = mirrored(gram)
+        self._refuse_not_finite(~torch.isfinite(gram.diagonal()))
+        return gram, losses
+
+    def _by_layers(self, one: Pass, kept: _Kept, losses: Tensor, advance: Advance) -> None:
+        """Fill what is kept from the shares of the layer-wise engine."""
+        assert isinstance(self.engine, LayerwiseEngine)
+        names = set(one.names)
+        step = self._chunk(self.engine, names)
+        for start in range(0, len(losses), step):
+            some = slice(start, min(start + step, len(losses)))
+            taker = _Taker(one, kept, some, len(losses))
+            batches = [self.minibatches[t] for t in range(some.start, some.stop)]
+            losses[some] = self.engine.shares(batches, taker.take, names)
+            check_losses(losses[some], start)
+            if not taker.finite:
+                suspects = torch.zeros(len(losses), dtype=torch.bool)
+                suspects[some] = True
+                self._refuse_not_finite(suspects)
+            advance(some.stop - some.start)
+
+    def _chunk(self, engine: LayerwiseEngine, names: set[str]) -> int:
+        """How many iterations at once, by what their layers take."""
+        first, sizes = [self.minibatches[t] for t in range(PROBED)], [0]
+
+        def add(share: Share) -> None:
+            gradient = (share.part.stop - share.part.start) * share.g.element_size()
+            sizes.append(gradient + (share.kept.nbytes + share.g.nbytes) // len(first))
+
+        engine.shares(first, add, names)
+        return max(1, min(_CHUNK_BYTES // max(1, sum(sizes)), _CHUNK_SAMPLES // len(first[0])))
+
+    def _by_rows(self, one: Pass, kept: _Kept, losses: Tensor, advance: Advance) -> None:
+        """Fill what is kept from whole gradients of the parameters of one pass."""
+        whole = self.problem
+        part = Problem(whole.model, whole.loss, whole.data, one.names, randomness=whole.randomness)
+        engine = self._engine_of_rows(part)
+        step = engine.chunk(self.minibatches.batch_size)
+        rows = torch.empty(step, part.dimensions, dtype=part.dtype, device=part.device)
+        columns = {own.name: own.start for own in part.layout}
+        for start in range(0, len(losses), step):
+            end = min(start + step, len(losses))
+            some = rows[: end - start]
+            losses[start:end] = engine.gradients(start, [self.minibatches[t] for t in range(start, end)], some)
+            check_finite(losses[start:end], some, start, part.layout)
+            offset = 0
+            for piece in one.pieces:
+                width, shift = piece.stop - piece.start, columns[piece.part.name] + piece.start
+                kept.gradients[start:end, offset : offset + width] = some[:, shift : shift + width]
+                offset += width
+            advance(end - start)
+
+    def _engine_of_rows(self, part: Problem) -> VmapEngine | LoopEngine:
+        """Of whole gradients: vmap where it is known to work on this model, otherwise the loop."""
+        source = self.engine.second if isinstance(self.engine, LayerwiseEngine) else self.engine
+        return VmapEngine(part) if isinstance(source, VmapEngine) else LoopEngine(part, self.minibatches.seed)
+
+    def _refuse_not_finite(self, suspects: Tensor) -> None:
+        """Compute the gradients of suspect iterations plainly and refuse them if they are not finite."""
+        reference = LoopEngine(self.problem, self.minibatches.seed)
+        row = torch.empty(1, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)
+        for t in suspects.nonzero().flatten().tolist():
+            loss = reference.gradients(t, [self.minibatches[t]], row)
+            check_finite(loss, row, t, self.problem.layout)
+
+
+class _Taker:
+    """Takes the shares of the iterations ``some`` of one chunk into what is kept."""
+
+    def __init__(self, one: Pass, kept: _Kept, some: slice, iterations: int):
+        self.kept, self.some, self.iterations = kept, some, iterations
+        self.finite = True
+        self._by_factors = {piece.part.name for piece in one.pieces if piece.factors}
+        self._places: dict[str, tuple[int, Piece]] = {}
+        self._seen: dict[str, int] = {}
+        offset = 0
+        for piece in one.pieces:
+            if not piece.factors:
+                self._places[piece.part.name] = offset, piece
+                offset += piece.stop - piece.start
+
+    def take(self, share: Share) -> None:
+        """What :meth:`LayerwiseEngine.shares` calls."""
+        name = share.part.name
+        self.finite &= bool(torch.isfinite(share.g.sum() + share.kept.sum()))
+        if name in self._by_factors:
+            self._take_factors(name, share)
+        elif name in self._places:
+            self._take_gradients(*self._places[name], share)
+
+    def _take_factors(self, name: str, share: Share) -> None:
+        calls, number = self.kept.calls.setdefault(name, []), self._seen.get(name, 0)
+        self._seen[name] = number + 1
+        chunk = self.some.stop - self.some.start
+        if number == len(calls):
+            calls.append(empty_call(share.layer, share.kept, share.g, self.iterations, chunk))
+        calls[number].x[self.some] = share.kept.unflatten(0, (chunk, -1))
+        calls[number].g[self.some] = share.g.unflatten(0, (chunk, -1))
+
+    def _take_gradients(self, offset: int, piece: Piece, share: Share) -> None:
+        chunk = self.some.stop - self.some.start
+        rows = torch.empty(chunk, *share.part.shape, dtype=share.g.dtype, device=share.g.device)
+        share.write(rows)
+        columns = slice(offset, offset + piece.stop - piece.start)
+        self.kept.gradients[self.some, columns] += rows.flatten(1)[:, piece.start : piece.stop]
+
+
+def _accumulate(gram: Tensor, one: Pass, kept: _Kept, advance: Advance) -> None:
+    """Add the share of one pass on and below the diagonal."""
+    for _, block in column_blocks(kept.gradients, even_edges(len(gram), 0, kept.gradients.shape[1])):
+        add_block(gram, block)
+        advance(block.shape[1])
+    for piece in one.pieces:
+        calls = kept.calls.pop(piece.part.name, [])
+        if not calls:
+            continue
+        if piece.form == OUTER:
+            add_outer(gram, calls, piece.bias is not None, advance)
+        else:
+            for block in dense_blocks(calls, piece.bias is not None):
+                add_block(gram, block)
+                advance(block.shape[1])

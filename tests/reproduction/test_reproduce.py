@@ -1,0 +1,177 @@
+"""The commands on real MNIST at the smallest size: from the command line to files, through a kill and back."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gradlaw.cli.main import main
+from gradlaw.reproduction.store import ARRAYS, RECORD
+
+
+def _arguments(folder: Path, store: Path, *names: str) -> list[str]:
+    return ["reproduce", *names, "--profile", "tiny", "--mnist", str(folder), "--offline", "--store", str(store),
+            "--out", str(store.parent / "out")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(mnist_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store after ``reproduce table3 fig16 theorem1``."""
+    store = tmp_path_factory.mktemp("reproduce") / "store"
+    page = store.parent / "page.md"
+    names = ("table3", "fig16", "theorem1")
+    assert main([*_arguments(mnist_folder, store, *names), "--quiet", "--markdown", str(page)]) == 0
+    return store
+
+
+def test_tables_are_written_with_both_values(store: Path) -> None:
+    out = store.parent / "out"
+    with (out / "table03.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows] == ["1", "2", "3", "3", "4", "4"]
+    assert [row["d_KS pub."] for row in rows[:2]] == ["0.0205", "0.0221"]
+    assert all(float(row["d_KS"]) > 0 and row["profile"] == "tiny" and row["seeds"] == "1" for row in rows)
+    assert all(row["verdict"] in ("yes", "no") and row["verdict cal."] in ("yes", "no") for row in rows)
+    assert "tiny" in (out / "table03.md").read_text()
+    assert r"\toprule" in (out / "table03.tex").read_text()
+
+
+def test_figures_are_written_in_three_formats(store: Path) -> None:
+    starts = {"pdf": b"%PDF", "png": b"\x89PNG", "svg": b"<?xml"}
+    for name in ("fig16", "theorem1"):
+        for kind, start in starts.items():
+            assert (store.parent / "out" / f"{name}.{kind}").read_bytes().startswith(start)
+
+
+def test_claims_are_decided_by_what_was_measured(store: Path) -> None:
+    claims = {c["claim"]: c for c in json.loads((store.parent / "out/claims.json").read_text())["claims"]}
+    assert claims["Theorem 1 bounds the angles"]["outcome"] == "holds"  # it is a theorem
+    assert claims["eigengaps decay faster"]["measured"] == 6
+    assert "not only images" not in claims
+
+
+def test_the_page_has_every_row_and_the_reasons(store: Path) -> None:
+    page = (store.parent / "page.md").read_text()
+    for heading in (
+        "What was run",
+        "The trained networks",
+        "The claims",
+        "What calibration changes",
+        "Every row",
+        "Not run",
+    ):
+        assert f"## {heading}" in page
+    assert "6 of 6 rows measured" in page
+    assert "mnist, 500 samples" in page
+    assert "| lenet on mnist, trained |" in page
+
+
+def test_nothing_is_measured_twice(store: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    times = {path: path.stat().st_mtime_ns for path in store.rglob(RECORD)}
+    assert len(times) == 6 + 4
+    assert main(_arguments(mnist_folder, store, "table3 row 1")) == 0
+    assert "1 measurements in the store, 0 tasks to do" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in store.rglob(RECORD)} == times
+
+
+def test_explain_names_settings_files_and_command(
+    store: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*_arguments(mnist_folder, store, "table3 row 4"), "--explain"]) == 0
+    text = capsys.readouterr().out
+    assert 'gradlaw reproduce "table3 row 4" --profile tiny --seeds 0' in text
+    assert "table3 row 4 (ReLU, BatchNorm): eigengaps" in text
+    assert "in the store" in text
+    assert all((store / line).is_file() for line in _files(text))
+
+
+def _files(text: str) -> list[str]:
+    lines = [line for line in text.splitlines() if "files:" in line]
+    assert lines
+    return [part.strip() for line in lines for part in line.split("files:")[1].split(",")]
+
+
+def test_what_has_no_data_is_listed_with_the_reason(
+    tmp_path: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*_arguments(mnist_folder, tmp_path / "store", "table11"), "--quiet"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "row 1 not run: no folder of cifar100 was given" in text
+
+
+def test_what_cannot_be_measured_is_listed_with_the_reason(
+    tmp_path: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*_arguments(mnist_folder, tmp_path / "store", "table6 row 12"), "--quiet"]) == 0
+    assert "batch_size=60000 is larger than the data set (N=500)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_seeds_give_a_mean_and_a_spread(store: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*_arguments(mnist_folder, store, "table3 row 2"), "--quiet", "--seeds", "0,1"]) == 0
+    with (store.parent / "out/table03.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["seeds"] == "2"
+    assert " ± " in row["s"]
+
+
+def test_missing_seeds_are_named(store: Path, mnist_folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    seeds = ["--quiet", "--seeds", "0,7", "--from-store", "--markdown", str(page)]
+    assert main([*_arguments(mnist_folder, store, "table3 row 2"), *seeds]) == 0
+    with (store.parent / "out/table03.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["seeds"] == "1 of 2"
+    text = page.read_text()
+    assert "random, B = 1, seed 7: not run yet" in text
+    assert "- measured: 6 of 12 studies by seed" in text
+
+
+def test_parallel_processes_find_the_same(store: Path, mnist_folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "store"
+    assert main([*_arguments(mnist_folder, other, "table3 row 4"), "--quiet", "--jobs", "2"]) == 0
+    keys = {path.parent.name for path in other.rglob(RECORD)}
+    assert len(keys) == 2
+    assert keys <= {path.parent.name for path in store.rglob(RECORD)}
+
+
+def test_the_plan_estimates_each_task(tmp_path: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "fig6", "--profile", "quick", "--mnist", str(mnist_folder), "--offline",
+                 "--checkpoints", str(tmp_path), "--store", str(tmp_path)]  # fmt: skip
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for task in ("history of lenet on mnist, random, B = 1", "train lenet on mnist", "hessian of lenet on mnist"):
+        assert task in " ".join(text.split())
+    assert "0 measurements in the store, 11 tasks to do: about" in text
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, mnist_folder: Path) -> None:
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "gradlaw", *_arguments(mnist_folder, store, "table3"), "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(_finished(store)) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = _finished(store)
+    assert 2 <= len(finished) < 6
+    assert all((path.parent / ARRAYS).is_file() for path in finished)
+    assert main([*_arguments(mnist_folder, store, "table3"), "--quiet"]) == 0
+    after = _finished(store)
+    assert len(after) == 6
+    assert finished.items() <= after.items()
+    assert not list(store.glob("*.partial"))
+
+
+def _finished(store: Path) -> dict[Path, int]:
+    """The whole results, with the times at which they were written."""
+    records = [path for path in store.glob(f"*/{RECORD}") if not path.parent.name.endswith(".partial")]
+    return {path: path.stat().st_mtime_ns for path in records}
