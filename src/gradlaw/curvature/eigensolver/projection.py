@@ -70,4 +70,7 @@ def _tridiagonal(diagonal: np.ndarray, off: np.ndarray, count: int, which: str) 
     if count >= size or which == "LM":
         return linalg.eigh_tridiagonal(diagonal, off, check_finite=False)
     chosen = (size - count, size - 1) if which == "LA" else (0, count - 1)
-    return linalg.eigh_tridiagonal(diagonal, off, select="i", select_range=chosen, lapack_driver="stemr")
+    try:
+        return linalg.eigh_tridiagonal(diagonal, off, select="i", select_range=chosen, lapack_driver="stemr")
+    except linalg.LinAlgError:  # it can fail on graded matrices (info = 22), where the QR algorithm does not
+        return linalg.eigh_tridiagonal(diagonal, off, check_finite=False, lapack_driver="stev")
