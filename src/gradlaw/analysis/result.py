@@ -170,7 +170,8 @@ def analyze(
         store: see :func:`gradlaw.collect`. An interrupted run leaves its history in such a folder for the next to read.
         replacement: see :func:`gradlaw.collect`.
         depth: also test layer by layer, estimate other tail indices, compare with other families of tails and test
-            Gaussianity on all iterations (see :class:`gradlaw.analysis.extended.Depth`); takes several times as long as the tests.
+            Gaussianity on all iterations (see :class:`gradlaw.analysis.extended.Depth`); takes several times as long as
+            the tests.
         controls: also the spectra of noise of the same shape (see :func:`~gradlaw.spectra.control_spectrum`); each of
             the three takes about as long as collecting and multiplying the gradients.
         dtype: see :func:`gradlaw.collect`.

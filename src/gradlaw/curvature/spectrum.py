@@ -15,7 +15,7 @@ from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 @dataclass(frozen=True, eq=False)
 class HessianSpectrum(Eigenpairs):
-    """The :class:`~gradlaw.curvature.eigensolver.eigenpairs.Eigenpairs` of a Hessian; made by :func:`hessian_spectrum`."""
+    """The :class:`~gradlaw.curvature.eigensolver.eigenpairs.Eigenpairs` of a Hessian, by :func:`hessian_spectrum`."""
 
     def power_law(self, k: int = 1000, alpha: float = 0.05) -> PowerLawFit:
         """The power-law fit of the k largest eigenvalues, all of which have to be positive.
@@ -56,8 +56,8 @@ def hessian_spectrum(
         problem: model, loss and data at fixed parameters.
         k: how many eigenvalues; all n if k is larger.
         which: ``"LA"`` the largest, ``"SA"`` the smallest, ``"LM"`` the largest in magnitude.
-        samples: over how many samples. Default: all N. See :func:`~gradlaw.curvature.operators.hessian.hessian`, also for
-            ``batch_size`` and ``dtype``.
+        samples: over how many samples. Default: all N. See :func:`~gradlaw.curvature.operators.hessian.hessian`, also
+            for ``batch_size`` and ``dtype``.
         batch_size: for losses that couple the samples of a minibatch (batch norm in training mode).
         dtype: of the products.
         tol: largest residual of a converged pair, relative to the norm of the Hessian. See

@@ -76,9 +76,9 @@ def collect(
 
     Raises:
         InputError: settings that do not fit the data, whatever the first minibatch shows (see
-            :func:`~gradlaw.history.engines.preflight.inspect_problem`), a history that does not fit in memory, a folder that
-            holds another history or something else, an engine that disagrees with the reference, or a loss or gradient
-            in any iteration that is not finite, or beyond the range of ``dtype``.
+            :func:`~gradlaw.history.engines.preflight.inspect_problem`), a history that does not fit in memory, a folder
+            that holds another history or something else, an engine that disagrees with the reference, or a loss or
+            gradient in any iteration that is not finite, or beyond the range of ``dtype``.
     """
     progress = progress or SILENT
     if engine not in ENGINES:

@@ -95,8 +95,8 @@ def eigenpairs(
     float32 products, residuals of 4e-7 to 9e-7 ||A|| (LeNet on MNIST), and eigenvalues accurate to 1e-8 ||A||.
 
     Args:
-        matrix: a CurvatureOperator, or what :func:`~gradlaw.curvature.operators.base.as_operator` takes: a symmetric tensor,
-            array, sparse matrix, SciPy LinearOperator or curvlinops operator.
+        matrix: a CurvatureOperator, or what :func:`~gradlaw.curvature.operators.base.as_operator` takes: a symmetric
+            tensor, array, sparse matrix, SciPy LinearOperator or curvlinops operator.
         k: how many; all n if k is larger.
         which: ``"LA"`` the largest, ``"SA"`` the smallest, ``"LM"`` the largest in magnitude.
         tol: largest residual of a converged pair, relative to ||A||_2.

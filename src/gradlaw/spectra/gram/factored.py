@@ -72,8 +72,9 @@ def factor_gram(
         progress: where to show it.
 
     Raises:
-        InputError: whatever the first minibatch shows (see :func:`~gradlaw.history.engines.preflight.inspect_problem`), a loss
-            or gradient that is not finite in any iteration.
+        InputError: whatever the first minibatch shows (see
+            :func:`~gradlaw.history.engines.preflight.inspect_problem`), a loss or gradient that is not finite in any
+            iteration.
     """
     progress = progress or SILENT
     reference = LoopEngine(problem, minibatches.seed)
