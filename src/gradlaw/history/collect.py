@@ -13,7 +13,7 @@ from gradlaw.errors import InputError
 from gradlaw.history.engines.choose import ENGINES, EngineChoice, choose_engine
 from gradlaw.history.engines.finite import check_finite
 from gradlaw.history.engines.loop import LoopEngine
-from gradlaw.history.engines.preflight import check_unchanged, inspect_problem
+from gradlaw.history.engines.preflight import check_unchanged, inspect_problem, unused_notices
 from gradlaw.history.engines.rounding_alone import rounding_alone
 from gradlaw.history.engines.verify import Disagreement
 from gradlaw.history.gradient_history import GradientHistory
@@ -121,7 +121,7 @@ def collect(
             "transforms": [describe(transform) for transform in transforms],
         },
         notices=[
-            *_notices_of_unused(run.unused),
+            *unused_notices(run.unused),
             *findings.notices,
             *choice.notices,
             *run.notices,
@@ -156,12 +156,6 @@ def _notices_of(transforms: Sequence[Transform]) -> list[str]:
         "first updates start from zero"
         for name in recursive
     ]
-
-
-def _notices_of_unused(unused: Sequence[str]) -> list[str]:
-    if not unused:
-        return []
-    return [f"the loss does not depend on {len(unused)} parameter tensors; kept as zeros: {', '.join(unused)}"]
 
 
 class _Again(Exception):

@@ -19,9 +19,9 @@ _INTRODUCTION = (
 _PARTS = "training", "test"
 _MEANING = (
     "A claim holds if every check of its rule does, holds in part if some do, and does not hold if none does. The rule "
-    "was written down before anything was measured, in `src/gradlaw/reproduction/xie2023/claims.py`. Each check is made "
-    "twice: with the published critical distance 1.36/sqrt(K), and with the calibrated one, about 1.09/sqrt(K), which is that of "
-    "an exponent fitted to the same data. Checks below are followed by both answers."
+    "was written down before anything was measured, in `src/gradlaw/reproduction/xie2023/claims.py`. Each check is "
+    "made twice: with the published critical distance 1.36/sqrt(K), and with the calibrated one, about 1.09/sqrt(K), "
+    "which is that of an exponent fitted to the same data. Checks below are followed by both answers."
 )
 
 

@@ -19,6 +19,7 @@ from gradlaw.curvature.operators.reference import Reference, flat, mean_gradient
 from gradlaw.curvature.operators.samples import Samples, choose_samples
 from gradlaw.curvature.operators.split_trace import SplitTrace
 from gradlaw.errors import InputError
+from gradlaw.history.engines.preflight import unused_notices
 from gradlaw.history.stores.placement import free_memory
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -118,7 +119,15 @@ def _build(
     operator = LossCurvature(
         product, problem, chosen, dtype, reference, chunk, budget if memory is None else memory, progress
     )
-    operator.notices = (*findings.notices, *chosen.notices, *reference.notices, *operator.notices)
+    parts = [part for part in problem.layout if part.name in findings.unused]
+    unused = [part.name for part in parts if not reference.gradient[part.start : part.stop].any()]
+    operator.notices = (
+        *unused_notices(unused),
+        *findings.notices,
+        *chosen.notices,
+        *reference.notices,
+        *operator.notices,
+    )
     for notice in operator.notices:
         progress.say(f"{product.name}: {notice}")
     return operator

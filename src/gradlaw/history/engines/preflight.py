@@ -1,5 +1,6 @@
 """What is checked on the first minibatch, before any long work, and once more after it."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,13 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
         rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
     unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
     return Findings(flat, unused, rounding.error, is_random, list(rounding.notices))
+
+
+def unused_notices(unused: Sequence[str]) -> list[str]:
+    """What is to be said of parameters on which no loss depends."""
+    if not unused:
+        return []
+    return [f"the loss does not depend on {len(unused)} parameter tensors; kept as zeros: {', '.join(unused)}"]
 
 
 def check_unchanged(problem: Problem, minibatches: Minibatches, findings: Findings, reference: LoopEngine) -> None:
