@@ -14,10 +14,11 @@ from torch.utils.checkpoint import checkpoint
 
 import gradlaw as gl
 import model_grammar
+from gradlaw import resources
 from gradlaw.curvature import gauss_newton
-from gradlaw.curvature.eigensolver import eigenpairs
-from gradlaw.curvature.operators import hessian
+from gradlaw.curvature.eigensolver.eigenpairs import eigenpairs
 from gradlaw.curvature.operators.composites import Composites
+from gradlaw.curvature.operators.hessian import hessian
 
 EXAMPLES = 25
 
@@ -111,7 +112,7 @@ def test_a_term_that_is_flat_at_theta_is_seen():
 
 
 def test_what_does_not_fit_at_once_is_refused(monkeypatch):
-    monkeypatch.setattr(sys.modules["gradlaw.curvature.operators.hessian"], "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(resources, "free_memory", lambda device: 100_000)
     plain = check(gl.Problem(_mlp(), F.cross_entropy, _classes()), memory=10**9)
     assert (plain.mode, len(plain.chunks), plain.notices) == ("linearised", 3, ())
     weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0, 20.0]).double())
@@ -189,7 +190,7 @@ INTEGER_TARGETS = [
 def test_no_loss_of_integer_targets_ends_the_process():
     program = """
         import torch, gradlaw as gl
-        from gradlaw.curvature.operators import hessian
+        from gradlaw.curvature.operators.hessian import hessian
         from gradlaw.curvature import gauss_newton
         from torch import nn
         from torch.nn import functional as F
