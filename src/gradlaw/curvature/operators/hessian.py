@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.checks import agrees, check_problem, check_products, random_vectors
 from gradlaw.curvature.operators.composites import Composites
