@@ -27,7 +27,7 @@ from gradlaw.training.recipe import Recipe
 from gradlaw.training.resume import open_folder, restore_optimiser
 from gradlaw.zoo import ModelSettings
 
-Data = Dataset | Sequence[Any]
+Data = Dataset[Any] | Sequence[Any]
 
 
 @dataclass(frozen=True)
