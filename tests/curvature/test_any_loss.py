@@ -15,8 +15,7 @@ from torch.utils.checkpoint import checkpoint
 import gradlaw as gl
 import model_grammar
 from gradlaw.curvature import gauss_newton
-from gradlaw.curvature.eigensolver import eigenpairs
-from gradlaw.curvature.operators import hessian
+from gradlaw.curvature import eigenpairs, hessian
 from gradlaw.curvature.operators.composites import Composites
 
 EXAMPLES = 25
@@ -189,7 +188,7 @@ INTEGER_TARGETS = [
 def test_no_loss_of_integer_targets_ends_the_process():
     program = """
         import torch, gradlaw as gl
-        from gradlaw.curvature.operators import hessian
+        from gradlaw.curvature import hessian
         from gradlaw.curvature import gauss_newton
         from torch import nn
         from torch.nn import functional as F
