@@ -14,8 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import gradlaw as gl
 import model_grammar
-from gradlaw.curvature import gauss_newton
-from gradlaw.curvature import eigenpairs, hessian
+from gradlaw.curvature import eigenpairs, gauss_newton, hessian
 from gradlaw.curvature.operators.composites import Composites
 
 EXAMPLES = 25
