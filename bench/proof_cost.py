@@ -1,10 +1,10 @@
 """What the proofs of an engine cost: LeNet on random images, B = 1, T = 5000, and a whole analysis of LeNet on MNIST.
 
-`gl.collect` looks at the first minibatch from all sides (randomness, state, rounding against float64), watches every pass
-for reads of data, for parameters reached in new ways and for other shapes, and compares up to 2% of the iterations with
-plain autograd. "engine alone" is the same engine filling the same matrix with none of that but the watching. CPU seconds
-of processes that take turns, one thread each, since wall time on a shared machine says little; with a checkout of an
-earlier commit, the same of that.
+`gl.collect` looks at the first minibatch from all sides (randomness, state, rounding against float64), watches every
+pass for reads of data, for parameters reached in new ways and for other shapes, and compares up to 2% of the iterations
+with plain autograd. "engine alone" is the same engine filling the same matrix with none of that but the watching. CPU
+seconds of processes that take turns, one thread each, since wall time on a shared machine says little; with a checkout
+of an earlier commit, the same of that.
 
 python bench/proof_cost.py [--before CHECKOUT]     # prints the table
 """
@@ -70,8 +70,9 @@ def measure(before: str | None = BEFORE, repeats: int = REPEATS) -> str:
     ratios = [("collection, to the engine alone", "collection", "engine alone")]
     if before:
         ratios += [(f"{work}, to before", work, f"{work}, before") for work in ("collection", "analysis")]
-    lines += [f"| ratio: {name} | {min(seconds[a]) / min(seconds[b]):.3f} | {median(seconds[a]) / median(seconds[b]):.3f} |"
-              for name, a, b in ratios]  # fmt: skip
+    for name, a, b in ratios:
+        best, middle = (kind(seconds[a]) / kind(seconds[b]) for kind in (min, median))
+        lines.append(f"| ratio: {name} | {best:.3f} | {middle:.3f} |")
     return "\n".join(lines)
 
 
