@@ -77,7 +77,7 @@ def test_one_seed_one_result() -> None:
 
 def test_bad_input() -> None:
     for arguments in ({"probes": 0}, {"steps": 1}):
-        with pytest.raises(InputError, match="at least 1 probe"):
+        with pytest.raises(InputError, match="probes must be at least 1"):
             spectral_density(np.eye(3), **arguments)
     with pytest.raises(InputError, match="width"):
         spectral_density(np.eye(3)).curve(width=0)
