@@ -3,11 +3,11 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
-from gradlaw import __version__
 from gradlaw.analysis.files import check_free, check_space
 from gradlaw.analyze import Analysis, analyze
 from gradlaw.cli.inputs import (
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gradlaw", description="A statistical X-ray of the stochastic gradients of a PyTorch model."
     )
-    parser.add_argument("--version", action="version", version=f"gradlaw {__version__}")
+    parser.add_argument("--version", action="version", version=f"gradlaw {version('gradlaw')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_analyze(commands)
     _add_report(commands)
