@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from gradlaw.analysis.result import Analysis, analyze
+from gradlaw.analyze import Analysis, analyze
 from gradlaw.curvature import (
     HessianSpectrum,
     compare_curvature,

@@ -3,13 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
-from gradlaw import __version__
 from gradlaw.analysis.files import check_free, check_space
-from gradlaw.analysis.result import Analysis, analyze
+from gradlaw.analyze import Analysis, analyze
 from gradlaw.cli.inputs import (
     DATA_OPTIONS,
     MODEL_OPTIONS,
@@ -75,7 +75,7 @@ def _analyze(options: argparse.Namespace) -> None:
             transforms=transforms,
             store=options.store,
             replacement=options.replacement,
-            depth=options.depth,
+            extended=options.extended,
             controls=options.controls,
             dtype=options.dtype,
             progress=progress,
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gradlaw", description="A statistical X-ray of the stochastic gradients of a PyTorch model."
     )
-    parser.add_argument("--version", action="version", version=f"gradlaw {__version__}")
+    parser.add_argument("--version", action="version", version=f"gradlaw {version('gradlaw')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_analyze(commands)
     _add_report(commands)
@@ -187,8 +187,8 @@ def _add_analyze(commands: argparse._SubParsersAction) -> None:
                      "they take up to half of what is free, else a temporary folder)")  # fmt: skip
     how.add_argument("--dtype", choices=DTYPES, help="type to store gradients in (default: the one they are computed "
                      "in); the error of a narrower one is stated")  # fmt: skip
-    how.add_argument("--depth", action="store_true", help="also: layers, other tail indices and families, Gaussianity "
-                     "on all iterations")  # fmt: skip
+    how.add_argument("--extended", action="store_true", help="also: layers, other tail indices and families, "
+                     "Gaussianity on all iterations")  # fmt: skip
     how.add_argument("--controls", action="store_true", help="also: the covariance spectra of three kinds of noise of "
                      "the same shape, where there is nothing to find")  # fmt: skip
     how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")

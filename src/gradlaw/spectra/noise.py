@@ -33,10 +33,10 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
 from gradlaw.spectra.eigenvectors import check_gram
-from gradlaw.spectra.gradient import gradients_of, rounding_of
 from gradlaw.spectra.gram.dense import centre, gram_matrix, gram_of_blocks
-from gradlaw.spectra.layers import layer_blocks, layout_of
+from gradlaw.spectra.layers import layer_blocks
 
 FEWEST_ITERATIONS = 5  # one more than the distinct iterations in the unbiased tr Sigma^2, to leave one out
 
