@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
+from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.model_state import ModelState
 from gradlaw.plain import description_of

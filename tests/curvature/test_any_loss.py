@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import gradlaw as gl
 import model_grammar
+from gradlaw import resources
 from gradlaw.curvature import eigenpairs, gauss_newton, hessian
 from gradlaw.curvature.operators.composites import Composites
 
@@ -109,7 +110,7 @@ def test_a_term_that_is_flat_at_theta_is_seen():
 
 
 def test_what_does_not_fit_at_once_is_refused(monkeypatch):
-    monkeypatch.setattr(sys.modules["gradlaw.curvature.operators.hessian"], "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(resources, "free_memory", lambda device: 100_000)
     plain = check(gl.Problem(_mlp(), F.cross_entropy, _classes()), memory=10**9)
     assert (plain.mode, len(plain.chunks), plain.notices) == ("linearised", 3, ())
     weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0, 20.0]).double())

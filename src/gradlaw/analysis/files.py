@@ -11,10 +11,9 @@
     layers, tail_indices, gaussianity, exponents, comparisons.parquet   of extended statistics
     figures/*.png, *.svg    and report.html, the page that shows it all: see :mod:`gradlaw.report.write`
 
-Files are written one by one under a temporary name and then renamed: what is there is whole.
+Files are written one by one, each whole or not at all.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -32,6 +31,7 @@ import pyarrow.parquet as pq
 from gradlaw.analysis.extended import ExtendedStatistics
 from gradlaw.analysis.result import AnalysisResult, RankedSeries
 from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
+from gradlaw.atomic import write_whole
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
 from gradlaw.progress import Progress
@@ -49,7 +49,6 @@ TABLES = (
 )  # of any run
 Files = dict[str, Callable[[Path], object]]
 _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_free(directory: Path, force: bool) -> None:
@@ -99,7 +98,8 @@ def write_files(directory: Path, files: Files, progress: Progress) -> None:
     """
     with progress.stage("write files and figures", len(files)) as advance:
         for done, (name, write) in enumerate(files.items()):
-            _write_whole(directory, name, write, list(files)[:done])
+            kept = ", ".join(list(files)[:done]) or "nothing"
+            write_whole(directory / name, write, f"written and kept: {kept}")
             advance(1)
 
 
@@ -115,22 +115,6 @@ def _tables(result: AnalysisResult) -> dict[str, pd.DataFrame]:
     if result.extended is not None:
         tables |= {name: getattr(result.extended, name) for name in EXTENDED_TABLES}
     return tables
-
-
-def _write_whole(directory: Path, name: str, write: Callable[[Path], object], done: list[str]) -> None:
-    temporary = directory / f"{name}.partial"
-    try:
-        write(temporary)
-        temporary.replace(directory / name)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno not in _FULL:
-            raise
-        kept = ", ".join(done) or "nothing"
-        raise InputError(
-            f"no space left on the disk while writing {directory / name} ({error.strerror}); written and kept: {kept}. "
-            "Free some space and run again"
-        ) from error
 
 
 def _record(result: AnalysisResult) -> dict[str, Any]:

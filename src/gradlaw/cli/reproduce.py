@@ -9,7 +9,6 @@ import torch
 from rich.console import Console
 
 from gradlaw.errors import InputError
-from gradlaw.history.stores.placement import free_memory
 from gradlaw.progress import Progress
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.explain import explain
@@ -29,6 +28,7 @@ from gradlaw.reproduction.store import Store
 from gradlaw.reproduction.tasks import Task, WorkList, in_words, list_work
 from gradlaw.reproduction.trained_models import PACKAGED, Checkpoints
 from gradlaw.reproduction.xie2023.claims import CLAIMS
+from gradlaw.resources import free_memory
 
 _WIDTH = 160
 _PUBLIC_PROFILES = [name for name in PROFILES if name != "tiny"]

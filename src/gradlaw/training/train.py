@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
+from gradlaw._torch import BatchNorm
 from gradlaw.errors import InputError
 from gradlaw.errors import seed as checked_seed
 from gradlaw.problem import Problem
@@ -210,7 +210,7 @@ def _tensors(problem: Problem) -> tuple[Tensor, Tensor]:
 
 def _smallest_minibatch(model: nn.Module, samples: int, batch_size: int) -> int:
     """2 for a model with BatchNorm, which cannot normalise a single sample; else 1."""
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if not any(isinstance(module, BatchNorm) for module in model.modules()):
         return 1
     if min(batch_size, samples) == 1:
         raise InputError("batch norm cannot normalise a minibatch of a single sample: use a batch_size of at least 2")

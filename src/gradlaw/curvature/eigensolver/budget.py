@@ -9,9 +9,8 @@ import torch
 
 from gradlaw.curvature.eigensolver.basis import ROW_ITEM_BYTES
 from gradlaw.errors import InputError
-from gradlaw.history.stores.placement import free_memory
+from gradlaw.resources import memory_budget
 
-_MEMORY_SHARE = 0.5  # of what is free
 _USUAL_ROWS = 5  # of the basis, per eigenpair: seen for LeNet on MNIST
 
 
@@ -31,8 +30,7 @@ def room_for(k: int, dimensions: int, device: torch.device, memory: float | None
         InputError: the basis fits neither into memory nor onto the disk.
     """
     row = dimensions * ROW_ITEM_BYTES
-    free = free_memory(device)
-    budget = _MEMORY_SHARE * free if memory is None else memory
+    budget = memory_budget(device, memory)
     affordable = int(budget // row)
     in_memory = affordable >= min(dimensions, 2 * k + 50)
     capacity = min(dimensions, affordable, 10 * k + 500) if in_memory else min(dimensions, 3 * k + 100)

@@ -1,9 +1,10 @@
 """Checkpoints of an eigensolver: the rows of its basis and its state, in a folder.
 
-Rows are in files that are written before the state that counts them, the state under a temporary name that is then
-renamed: whenever the process dies, the folder holds a whole state and the rows that belong to it.
+Rows are in files that are on the disk before the state that counts them: whenever the process dies, the folder holds a
+whole state and the rows that belong to it.
 """
 
+import io
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlaw.atomic import write_whole
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.errors import InputError
 
@@ -46,10 +48,9 @@ class Checkpoint:
     def save(self, state: dict[str, Any], basis: Basis) -> None:
         """Write the rows that are not yet there, then the state."""
         basis.save(self.folder)
-        temporary = self.folder / f"{_STATE}.partial"
-        with temporary.open("wb") as file:
-            np.savez(file, settings=self._settings, **state)
-        temporary.replace(self.folder / _STATE)
+        content = io.BytesIO()
+        np.savez(content, settings=self._settings, **state)
+        write_whole(self.folder / _STATE, content.getvalue(), then="run again: it resumes")
         basis.forget_old_files(self.folder)
         self._saved = time.monotonic()
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from gradlaw import random_streams
+from gradlaw._torch import pytree
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.samples import choose_samples
 from gradlaw.errors import InputError

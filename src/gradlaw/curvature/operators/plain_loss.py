@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.curvature.operators.at_rest import at_rest
 from gradlaw.history.engines.loop import scalar_loss
 from gradlaw.problem import Problem

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.engines.loop import LoopEngine, scalar_loss

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
+from gradlaw._torch import ConvNd as _ConvNd
 from gradlaw.history.layers.rules import embedding_rows, padded, windows
 
 ALL = slice(None)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.history.layers.any_layer import AnyLayer, is_plain_layer
 from gradlaw.history.layers.attention import attend, is_attention, is_self_attention, packed_projection

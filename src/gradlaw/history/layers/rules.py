@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn import grad
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.instancenorm import _InstanceNorm
+
+from gradlaw._torch import BatchNorm as _BatchNorm
+from gradlaw._torch import ConvNd as _ConvNd
+from gradlaw._torch import InstanceNorm as _InstanceNorm
 
 Forward = Callable[..., tuple[Tensor, Tensor]]  # (layer, x, weight, bias, C); a layer without a weight has None there
 Rule = Callable[[Any, Tensor, Tensor, Tensor], object]

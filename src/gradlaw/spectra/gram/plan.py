@@ -9,8 +9,8 @@ import torch
 from gradlaw.errors import InputError
 from gradlaw.history.engines.layerwise import Share
 from gradlaw.history.layers.factors import call_type, empty_call
-from gradlaw.history.stores.placement import free_memory
 from gradlaw.problem import ParameterSlice, Problem
+from gradlaw.resources import memory_budget
 from gradlaw.spectra.gram.products import outer_cost
 
 OUTER, DENSE = "outer", "dense"
@@ -92,7 +92,7 @@ def plan_passes(
         raise InputError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
     if memory is not None and memory <= 0:
         raise InputError(f"memory must be positive, got {memory}")
-    memory = int(_MEMORY_SHARE * free_memory(problem.device)) if memory is None else memory
+    memory = memory_budget(problem.device, memory, _MEMORY_SHARE)
     budget = max(1, memory // iterations)
     weights = _weights_with_bias(shares)
     with_weight = set(weights.values())
