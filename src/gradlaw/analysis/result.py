@@ -14,6 +14,7 @@ from gradlaw.analysis.extended import Depth, look_deeper
 from gradlaw.analysis.spectral import measure_structure
 from gradlaw.analysis.verdicts import COVARIANCE, SpectralVerdict, spectral_verdict, spectral_verdicts
 from gradlaw.by_value import ByValue
+from gradlaw.choices import Axis, DtypeName, EngineName
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.history import GradientHistory, collect
@@ -141,13 +142,13 @@ def analyze(
     gaussian_k: int = 100,
     alpha: float = 0.05,
     seed: int = 0,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     transforms: Sequence[Transform] = (),
     store: str | Path | None = None,
     replacement: bool = False,
     depth: bool = False,
     controls: bool = False,
-    dtype: torch.dtype | str | None = None,
+    dtype: torch.dtype | DtypeName | None = None,
     *,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -192,9 +193,9 @@ def analyze(
         problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
     )
     sizes = _Sizes.lowered(k, gaussian_k, history.shape)
-    tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
+    tests: dict[str, GradientTests] = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
     structure = measure_structure(history, problem, sizes.of_spectra, seed, controls, depth, progress)
-    examples = {axis: _median_series(history, tests[axis]) for axis in AXES}
+    examples: dict[str, RankedSeries] = {axis: _median_series(history, tests[axis]) for axis in AXES}
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
         layout=history.layout,
@@ -267,7 +268,7 @@ class _Sizes:
         if dimensions < 2:
             raise InputError("a single parameter is analysed; the tests across dimensions need at least 2")
         notices = []
-        lengths = dict(zip(AXES, (dimensions, iterations), strict=True))
+        lengths: dict[str, int] = dict(zip(AXES, (dimensions, iterations), strict=True))
         k = K if asked is None else asked
         used = {axis: lowered_k(k, length) if asked is None or k > length else k for axis, length in lengths.items()}
         notices += [
@@ -293,7 +294,7 @@ class _Sizes:
 
 
 def _test(
-    history: GradientHistory, axis: str, sizes: _Sizes, alpha: float, seed: int, progress: Progress
+    history: GradientHistory, axis: Axis, sizes: _Sizes, alpha: float, seed: int, progress: Progress
 ) -> GradientTests:
     total = history.shape[AXES.index(axis)]
     with progress.stage(f"test {axis}-wise gradients", total) as advance:

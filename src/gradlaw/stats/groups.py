@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gradlaw.choices import Axis
 from gradlaw.errors import InputError, count
 from gradlaw.stats.arrays import refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST
@@ -22,7 +23,7 @@ _WITHOUT_POWER_LAW = ("axis", "length", "series", "alpha", "seed", "mean_p_value
 def rates_by_group(
     history: Any,
     groups: Groups,
-    axis: str = "dimension",
+    axis: Axis = "dimension",
     k: int = 1000,
     gaussian_k: int | None = 100,
     alpha: float = 0.05,

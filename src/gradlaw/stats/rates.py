@@ -11,6 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
+from gradlaw.choices import Axis
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_matrix
@@ -38,7 +39,7 @@ class SeriesSource(Protocol):
     @property
     def shape(self) -> tuple[int, int]: ...
 
-    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]: ...
+    def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +196,7 @@ class GradientTests(ByValue):
 
 def gradient_tests(
     history: SeriesSource | Any,
-    axis: str = "dimension",
+    axis: Axis = "dimension",
     k: int = 1000,
     gaussian_k: int | None = 100,
     alpha: float = 0.05,
@@ -296,5 +297,5 @@ class _ArraySource:
     def shape(self) -> tuple[int, int]:
         return self.matrix.shape[0], self.matrix.shape[1]
 
-    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
+    def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]:
         return series_blocks(self.matrix, axis)
