@@ -39,6 +39,14 @@ def test_the_package_loads_nothing_heavy():
     assert not _loaded_by("import gradlaw; gradlaw.__version__; dir(gradlaw)").intersection(HEAVY)
 
 
+@pytest.mark.parametrize(
+    "name", ["Problem", "fit_power_law", "collect", "gradient_spectrum", "hessian_spectrum", "train"]
+)
+def test_parts_load_what_they_use(name):
+    later = {"pandas", "scipy.stats", "scipy.optimize", "zarr", "matplotlib", "datasets", "pyarrow", "PIL", "sklearn"}
+    assert not _loaded_by(f"import gradlaw; gradlaw.{name}").intersection(later)
+
+
 def test_public_names_of_the_package_are_those_that_a_type_checker_sees():
     tree = ast.parse(Path(gl.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
@@ -20,6 +18,9 @@ from gradlaw.stats.gaussian import gaussian_test_rows
 from gradlaw.stats.power import false_alarm_rates, no_verdict
 from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_series
 from gradlaw.stats.series import series_blocks, series_shape
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated")
 RATES = ("power_law_rate", "power_law_rate_calibrated", "gaussian_rate")
@@ -162,12 +163,16 @@ class GradientTests(ByValue):
 
         It takes the series as independent, which gradients of one model are not: the true uncertainty is larger.
         """
+        from scipy import stats  # half a second to load
+
         if rate is None:
             return None
         found = stats.binomtest(round(rate * self.series), self.series).proportion_ci(level, method="wilson")
         return float(found.low), float(found.high)
 
     def _not_rejected(self, p_values: np.ndarray) -> float:
+        from scipy import stats  # half a second to load
+
         tested = ~self.degenerate_series
         adjusted = stats.false_discovery_control(p_values[tested], method="bh")
         return float((adjusted > self.alpha).sum() / self.series)
@@ -188,8 +193,10 @@ class GradientTests(ByValue):
         fewer: dict[str, Any] = {name: c if c is None else c[chosen] for name, c in columns.items()}
         return replace(self, **fewer)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a series, one column an array."""
+        import pandas as pd  # loaded for those who ask for a table
+
         columns = {name: getattr(self, name) for name in SERIES_COLUMNS}
         return pd.DataFrame({name: column for name, column in columns.items() if column is not None})
 
