@@ -14,6 +14,7 @@ from gradlaw.analysis.files import read_result
 from gradlaw.analysis.result import AnalysisResult, RankedSeries
 from gradlaw.analysis.sizes import K, Sizes
 from gradlaw.analysis.spectral import measure_spectra
+from gradlaw.choices import Axis, DtypeName, EngineName
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.history import GradientHistory, collect
@@ -67,13 +68,13 @@ def analyze(
     gaussian_k: int = 100,
     alpha: float = 0.05,
     seed: int = 0,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     transforms: Sequence[Transform] = (),
     store: str | Path | None = None,
     replacement: bool = False,
     extended: bool = False,
     controls: bool = False,
-    dtype: torch.dtype | str | None = None,
+    dtype: torch.dtype | DtypeName | None = None,
     *,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -118,9 +119,9 @@ def analyze(
         problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
     )
     sizes = Sizes.lowered(k, gaussian_k, history.shape)
-    tests = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
+    tests: dict[str, GradientTests] = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
     spectral = measure_spectra(history, problem, sizes.of_spectra, seed, controls, extended, progress)
-    examples = {axis: _median_series(history, tests[axis]) for axis in AXES}
+    examples: dict[str, RankedSeries] = {axis: _median_series(history, tests[axis]) for axis in AXES}
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
         layout=history.layout,
@@ -182,7 +183,7 @@ def _tails(
 
 
 def _test(
-    history: GradientHistory, axis: str, sizes: Sizes, alpha: float, seed: int, progress: Progress
+    history: GradientHistory, axis: Axis, sizes: Sizes, alpha: float, seed: int, progress: Progress
 ) -> GradientTests:
     total = history.shape[AXES.index(axis)]
     with progress.stage(f"test {axis}-wise gradients", total) as advance:
