@@ -3,7 +3,7 @@
 import pytest
 
 from gradlaw.errors import InputError
-from gradlaw.reproduction.experiment import Point
+from gradlaw.reproduction.experiment import NetworkSpec
 from gradlaw.reproduction.selection import named_by, select
 from gradlaw.reproduction.xie2023.claims import CLAIMS
 from gradlaw.reproduction.xie2023.figures import FIGURES
@@ -32,20 +32,20 @@ def test_every_published_row_is_declared_with_its_settings(number: int) -> None:
 
 
 def _check(row: Row, line: dict) -> None:
-    study, point = row.study, row.study.point
+    experiment, network = row.experiment, row.experiment.network
     setting, reading = line.get("setting", "-"), row.reading
     if "dataset" in line and not reading.endswith("MNIST"):
-        assert point.data == DATA[line["dataset"]]
+        assert network.data == DATA[line["dataset"]]
     if "model" in line:
-        assert point.model in MODELS[line["model"]]
-    assert study.batch_size == line.get("batch_size", study.batch_size)
+        assert network.model in MODELS[line["model"]]
+    assert experiment.batch_size == line.get("batch_size", experiment.batch_size)
     assert row.quantity == line.get("axis", row.quantity).lower()
-    assert study.transforms == TRANSFORMS.get(setting, study.transforms if row.table == 10 else ())
-    assert point.label_noise == NOISE.get(setting)
+    assert experiment.transforms == TRANSFORMS.get(setting, experiment.transforms if row.table == 10 else ())
+    assert network.label_noise == NOISE.get(setting)
     if setting in SIZES:
-        assert point.sizes == SIZES[setting]
+        assert network.sizes == SIZES[setting]
     if not reading.startswith("gradients after training so"):
-        assert (point.training is not None) == (line["training"] == "Pretrain")
+        assert (network.training is not None) == (line["training"] == "Pretrain")
 
 
 def test_both_readings_are_rows_where_the_paper_is_ambiguous() -> None:
@@ -63,9 +63,9 @@ def test_all_figures_and_the_theorem_are_declared() -> None:
 
 
 def test_what_claims_need_is_measured_for_tables_and_figures() -> None:
-    measured = set(select(["all"]).studies)
+    measured = set(select(["all"]).experiments)
     for claim in CLAIMS:
-        assert set(claim.studies.values()) <= measured, claim.name
+        assert set(claim.experiments.values()) <= measured, claim.name
         assert claim.artefacts
 
 
@@ -74,7 +74,7 @@ def test_names_choose_tables_rows_and_figures() -> None:
     assert [(r.number, r.quantity) for r in row] == [(3, "covariance")] * 2
     assert [f.name for f in select(["figure 8", "fig2"]).figures] == ["fig2", "fig8"]
     assert len(select(["table6", "table6 row 1"]).tables[0].rows) == 12
-    assert "table1 row 1" in named_by(select(["table4 row 5"]).studies[0])
+    assert "table1 row 1" in named_by(select(["table4 row 5"]).experiments[0])
 
 
 @pytest.mark.parametrize("name", ["table12", "fig17", "table8 row 12", "fig8 row 1", "something"])
@@ -84,6 +84,6 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 
 def test_one_network_is_one_point() -> None:
-    assert Point("mnist", "fcn", width=70, depth=2) == Point("mnist", "fcn")
-    assert Point("mnist", "fcn-relu-bn", depth=0) == Point("mnist", "fcn", depth=0)
-    assert Point("mnist", "lnn", depth=2) != Point("mnist", "lnn")
+    assert NetworkSpec("mnist", "fcn", width=70, depth=2) == NetworkSpec("mnist", "fcn")
+    assert NetworkSpec("mnist", "fcn-relu-bn", depth=0) == NetworkSpec("mnist", "fcn", depth=0)
+    assert NetworkSpec("mnist", "lnn", depth=2) != NetworkSpec("mnist", "lnn")

@@ -17,7 +17,7 @@ from gradlaw.reproduction.formats import terminal
 from gradlaw.reproduction.formatting import duration, size
 from gradlaw.reproduction.inputs import NAMES as DATA_SETS
 from gradlaw.reproduction.inputs import DataSets
-from gradlaw.reproduction.measure import Workplace
+from gradlaw.reproduction.measure import Context
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.output import CLAIMS_HEADER, LEGEND, Report, claims_rows, report, write
 from gradlaw.reproduction.page import page
@@ -26,8 +26,8 @@ from gradlaw.reproduction.profiles import PROFILES
 from gradlaw.reproduction.runner import Runner
 from gradlaw.reproduction.selection import named_by, select
 from gradlaw.reproduction.store import Store
-from gradlaw.reproduction.tasks import Task, WorkList, in_words, list_work
-from gradlaw.reproduction.trained_models import PACKAGED, Checkpoints
+from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
+from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
 from gradlaw.reproduction.xie2023.claims import CLAIMS
 
 _WIDTH = 160
@@ -96,7 +96,7 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
-def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]:
+def _context(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
     given = {name: getattr(options, name) for name in DATA_SETS if getattr(options, name) is not None}
     for name, folder in given.items():
         if not folder.is_dir():
@@ -108,27 +108,29 @@ def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]
         )
     data = DataSets.find(options.data_root, given, hub=not options.offline)
     store = Store(options.store)
-    checkpoints = Checkpoints(store.checkpoints, (options.checkpoints,))
+    checkpoints = TrainedModels(store.checkpoints, (options.checkpoints,))
     profile = PROFILES[options.profile].with_hessian_samples(options.hessian_samples)
-    return Workplace(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
+    return Context(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
 
 
 def _reproduce(options: argparse.Namespace) -> None:
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {options.jobs}")
-    workplace, store, resolver = _workplace(options)
+    context, store, resolver = _context(options)
     selection = select(options.names)
-    work = list_work(selection.studies, options.seeds, resolver, store, workplace)
+    work = list_work(selection.experiments, options.seeds, resolver, store, context)
     reasons = dict(work.missing)
     if options.explain:
         print(explain(selection, Evidence(store, options.seeds, work.measurements, reasons), _repeated(options)))
         return
     if not options.from_store:
         shown = not options.quiet
-        memory = _announce(work, workplace, Progress(shown))
-        reasons |= Runner(workplace, store, options.jobs, shown).run(work, memory, _free(workplace))
-    of_claims = dict.fromkeys(study for claim in CLAIMS for study in claim.studies.values())
-    known = {(study, seed): resolver.resolve(study, seed) for study in of_claims for seed in options.seeds}
+        memory = _announce(work, context, Progress(shown))
+        reasons |= Runner(context, store, options.jobs, shown).run(work, memory, _free(context))
+    of_claims = dict.fromkeys(experiment for claim in CLAIMS for experiment in claim.experiments.values())
+    known = {
+        (experiment, seed): resolver.resolve(experiment, seed) for experiment in of_claims for seed in options.seeds
+    }
     evidence = Evidence(store, options.seeds, known | work.measurements, reasons)
     found = report(resolver.profile, options.seeds, selection, evidence)
     _print(found)
@@ -151,18 +153,18 @@ def _repeated(options: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _announce(work: WorkList, workplace: Workplace, progress: Progress) -> dict[Task, float]:
+def _announce(work: WorkList, context: Context, progress: Progress) -> dict[Task, float]:
     """Say what is to be done and for how long; returns the memory that each task takes."""
     progress.say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do, {len(work.missing)} "
                  "without data; calibrating")  # fmt: skip
-    costs = Planner(workplace).costs(work.todo)
+    costs = Planner(context).costs(work.todo)
     total = sum(cost.seconds for cost in costs.values())
     progress.say(f"about {duration(total)} on this device, one after another")
     return {task: cost.memory for task, cost in costs.items()}
 
 
-def _free(workplace: Workplace) -> float:
-    return float(free_memory(torch.device(workplace.device or "cpu")))
+def _free(context: Context) -> float:
+    return float(free_memory(torch.device(context.device or "cpu")))
 
 
 def _print(found: Report) -> None:
@@ -179,10 +181,10 @@ def _print(found: Report) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    workplace, store, resolver = _workplace(options)
+    context, store, resolver = _context(options)
     selection = select(options.names)
-    work = list_work(selection.studies, options.seeds, resolver, store, workplace)
-    costs = Planner(workplace).costs(work.todo)
+    work = list_work(selection.experiments, options.seeds, resolver, store, context)
+    costs = Planner(context).costs(work.todo)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(terminal(f"Plan of {', '.join(options.names)}, profile {options.profile}", _PLAN_HEADER,
@@ -190,7 +192,7 @@ def _plan(options: argparse.Namespace) -> None:
     total = sum(cost.seconds for cost in costs.values())
     print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for measurement, reason in work.missing.items():
-        print(f"not to be run: {in_words(measurement)}: {reason}")
+        print(f"not to be run: {describe(measurement)}: {reason}")
 
 
 _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
@@ -198,7 +200,7 @@ _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
 
 def _plan_rows(work: WorkList, costs: dict[Task, Cost]) -> Sequence[Sequence[str]]:
     return [
-        (in_words(task), ", ".join(named_by(task.study)) if isinstance(task, Measurement) else "",
+        (describe(task), ", ".join(named_by(task.experiment)) if isinstance(task, Measurement) else "",
          duration(cost.seconds), size(cost.memory), size(cost.disk))
         for task, cost in costs.items()
     ]  # fmt: skip

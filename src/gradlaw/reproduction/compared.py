@@ -6,10 +6,9 @@ from typing import Any
 
 from gradlaw.report.formatting import number, percent, yes
 from gradlaw.report.tables import by_chance
-from gradlaw.reproduction.chance import learnt_nothing
-from gradlaw.reproduction.evidence import Evidence
+from gradlaw.reproduction.evidence import Evidence, chance_caveat
 from gradlaw.reproduction.formatting import DASH, spread, verdict
-from gradlaw.reproduction.xie2023.published import ODD, published_table
+from gradlaw.reproduction.xie2023.published import ERRATA, published_table
 from gradlaw.reproduction.xie2023.tables import TESTS, Row, Table
 from gradlaw.stats.power import false_alarm_rates
 
@@ -47,7 +46,7 @@ def compare(table: Table, evidence: Evidence, claims: Callable[[Row], str]) -> C
     rows, remarks, measured = [], [], 0
     for row in table.rows:
         line = published[row.number - 1]
-        results = [r.record for r in evidence.results(row.study)]
+        results = [r.record for r in evidence.results(row.experiment)]
         values = _tests_cells(line, row, results) if tests else _spectrum_cells(line, row, results)
         what = [str(line[name]) for name in names] + ([row.quantity] if tests else [])
         seeds = _seeds(len(results), len(evidence.seeds))
@@ -111,17 +110,17 @@ def _agreement(published: bool, measured: Sequence[bool | None]) -> str:
 
 def _remarks(row: Row, records: Sequence[dict[str, Any]], evidence: Evidence) -> list[str]:
     found = []
-    if (row.table, row.number) in ODD:
-        found.append(f"row {row.number}, published: {ODD[row.table, row.number]}")
+    if (row.table, row.number) in ERRATA:
+        found.append(f"row {row.number}, published: {ERRATA[row.table, row.number]}")
     if row.note:
         found.append(f"row {row.number}{f' ({row.reading})' if row.reading else ''}: {row.note}")
     if not records:
-        found.append(f"row {row.number} not run: {evidence.why_not(row.study)}")
+        found.append(f"row {row.number} not run: {evidence.why_not(row.experiment)}")
     for record in records:
         spectrum = record["spectra"].get(row.quantity)
         if spectrum and spectrum["refused"]:
             found.append(f"row {row.number}: no verdict: {spectrum['refused']}")
-        caveat = learnt_nothing(record)
+        caveat = chance_caveat(record)
         if caveat:
             found.append(f"row {row.number}{f' ({row.reading})' if row.reading else ''}: {caveat}")
         found += [f"row {row.number}: {notice}" for notice in record["notices"] if notice.startswith("K lowered")]

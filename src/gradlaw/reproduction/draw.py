@@ -78,7 +78,7 @@ _Found = Sequence[tuple[Series, Result]]
 
 def _measured(panel: Panel, evidence: Evidence) -> list[tuple[Series, Result]]:
     """The series that were measured, of the first seed: one network is drawn, not a mean of several."""
-    found = ((series, evidence.results(series.study)) for series in panel.series)
+    found = ((series, evidence.results(series.experiment)) for series in panel.series)
     return [(series, results[0]) for series, results in found if results]
 
 
@@ -152,7 +152,7 @@ def _quantity(panel: Panel) -> str:
 def _rates(axes: Axes, panel: Panel, found: _Found) -> None:
     """Measured rates as lines, published ones as hollow marks."""
     axis = _AXES[panel.series[0].quantity]
-    sizes = [series.study.batch_size or 0 for series, _ in found]
+    sizes = [series.experiment.batch_size or 0 for series, _ in found]
     tests = [result.record["tests"][axis] for _, result in found]
     lines = (("power_law_rate", "power law", RED, "-"),
              ("power_law_rate_calibrated", "power law, calibrated", RED, ":"),

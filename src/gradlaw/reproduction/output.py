@@ -46,7 +46,7 @@ def report(profile: Profile, seeds: Sequence[int], selection: Selection, evidenc
     decisions = tuple(decide(claim, evidence) for claim in CLAIMS if selection.names & set(claim.artefacts))
 
     def claims(row: Row) -> str:
-        used = (d for d in decisions if f"table{row.table}" in d.claim.artefacts and row.study in d.studies)
+        used = (d for d in decisions if f"table{row.table}" in d.claim.artefacts and row.experiment in d.experiments)
         return "; ".join(f"{d.claim.name}: {d.published} ({d.extent} measured)" for d in used) or "-"
 
     tables = tuple(compare(table, evidence, claims) for table in selection.tables)
@@ -109,12 +109,12 @@ def _plain(decision: Decision) -> dict[str, Any]:
         "claim": claim.name, "sentence": claim.sentence, "statistic": claim.statistic, "outcome": decision.published,
         "calibrated": decision.calibrated, "read from": claim.artefacts,
         "checks": [check._asdict() for check in decision.checks],
-        "needs": {label: str(study) for label, study in claim.studies.items()}, "measured": decision.measured,
-        "needed": decision.needed, "caveats": decision.caveats,
+        "needs": {label: str(experiment) for label, experiment in claim.experiments.items()},
+        "measured": decision.measured, "needed": decision.needed, "caveats": decision.caveats,
     }  # fmt: skip
 
 
-def checks_in_words(decision: Decision) -> str:
+def describe_checks(decision: Decision) -> str:
     """Each check with both verdicts."""
     return (
         "; ".join(f"{c.what}: {yes(c.published)} / {yes(c.calibrated)}" for c in decision.checks) or "nothing measured"

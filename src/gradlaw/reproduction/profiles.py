@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from gradlaw.reproduction.experiment import RESNET, Study
+from gradlaw.reproduction.experiment import RESNET, Experiment
 
 _LARGE_BATCH = 1000
 
@@ -41,11 +41,11 @@ class Profile:
     samples: int | None = None
     resnet_width: int | None = None
 
-    def sizes_of(self, study: Study) -> tuple[int, int]:
+    def sizes_of(self, experiment: Experiment) -> tuple[int, int]:
         """T and K of a gradient history."""
-        if study.point.model == RESNET:
+        if experiment.network.model == RESNET:
             return self.resnet_iterations, self.resnet_iterations
-        if self.large_batches and (study.batch_size or 0) > _LARGE_BATCH:
+        if self.large_batches and (experiment.batch_size or 0) > _LARGE_BATCH:
             return self.large_batches
         return self.iterations, self.k
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gradlaw.errors import InputError
-from gradlaw.reproduction.experiment import Study
+from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.xie2023.figures import FIGURES, FigureSpec
 from gradlaw.reproduction.xie2023.tables import TABLES, Row, Table
 
@@ -27,10 +27,10 @@ class Selection:
         return {table.name for table in self.tables} | {figure.name for figure in self.figures}
 
     @property
-    def studies(self) -> tuple[Study, ...]:
+    def experiments(self) -> tuple[Experiment, ...]:
         """What has to be measured, each once."""
-        of_rows = [row.study for table in self.tables for row in table.rows]
-        of_series = [s.study for figure in self.figures for panel in figure.panels for s in panel.series]
+        of_rows = [row.experiment for table in self.tables for row in table.rows]
+        of_series = [s.experiment for figure in self.figures for panel in figure.panels for s in panel.series]
         return tuple(dict.fromkeys(of_rows + of_series))
 
 
@@ -79,8 +79,8 @@ def _parse(name: str) -> Sequence[Row | FigureSpec]:
     )
 
 
-def named_by(study: Study) -> list[str]:
-    """The rows and figures that a study is measured for."""
-    rows = [row.name for table in TABLES.values() for row in table.rows if row.study == study]
-    figures = [f.name for f in FIGURES.values() if any(s.study == study for p in f.panels for s in p.series)]
+def named_by(experiment: Experiment) -> list[str]:
+    """The rows and figures that a experiment is measured for."""
+    rows = [row.name for table in TABLES.values() for row in table.rows if row.experiment == experiment]
+    figures = [f.name for f in FIGURES.values() if any(s.experiment == experiment for p in f.panels for s in p.series)]
     return list(dict.fromkeys(rows + figures))

@@ -10,7 +10,7 @@ _NUMBERS = ("d_ks", "d_c", "s", "mean_d_ks", "power_law_rate", "mean_p_value", "
 _COUNTS = ("batch_size", "k")
 
 # What looks odd in the published rows, by table and row counted from 1. They are carried as printed.
-ODD: dict[tuple[int, int], str] = {
+ERRATA: dict[tuple[int, int], str] = {
     (2, 1): "the second-moment row of Table 6, not the covariance row of Table 7 (s = 1.299)",
     (2, 2): "the second-moment row of Table 6, not the covariance row of Table 7 (0.0226, s = 1.425)",
     (3, 1): "s = 5.111 is printed so; the same network at random has 2.232",
