@@ -15,10 +15,10 @@ from gradlaw.reproduction.formats import comma_separated
 from gradlaw.reproduction.measurement import Resolver
 from gradlaw.reproduction.output import Report, report
 from gradlaw.reproduction.page import page
-from gradlaw.reproduction.profiles import PROFILES
 from gradlaw.reproduction.selection import select
 from gradlaw.reproduction.store import RECORD, Store
 from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
+from gradlaw.reproduction.xie2023.paper import PAPER
 
 ROOT = Path(__file__).parents[2]
 STORE, PAGE, TABLES = (Path("docs/reproduction") / name for name in ("store", "../reproduction.md", "tables"))
@@ -30,7 +30,11 @@ def found() -> Report:
     """What ``gradlaw reproduce all --from-store`` finds in the committed store."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        store, profile, selection = Store(STORE), PROFILES["paper"].with_hessian_samples(2000), select(["all"])
+        store, profile, selection = (
+            Store(STORE),
+            PAPER.profiles["paper"].with_hessian_samples(2000),
+            select(PAPER, ["all"]),
+        )
         resolver = Resolver(profile, TrainedModels(store.checkpoints))
         measurements = {
             (experiment, seed): resolver.resolve(experiment, seed)

@@ -8,10 +8,10 @@ import pytest
 from gradlaw.reproduction.experiment import HESSIAN, Experiment, history, normalised_recipe
 from gradlaw.reproduction.measure import TrainingTask
 from gradlaw.reproduction.measurement import Measurement, Resolver
-from gradlaw.reproduction.profiles import PROFILES
 from gradlaw.reproduction.selection import select
 from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.reproduction.xie2023.networks import LENET, LENET_TRAINED, noisy
+from gradlaw.reproduction.xie2023.paper import PAPER
 from gradlaw.training.checkpoint import write_weights
 from gradlaw.zoo import build_model
 
@@ -21,7 +21,7 @@ LENET_MODEL = build_model("lenet", (1, 28, 28), 10)
 @pytest.fixture
 def resolver(tmp_path: Path) -> Resolver:
     """The paper's profile without any checkpoint."""
-    return Resolver(PROFILES["paper"], TrainedModels(tmp_path, ()))
+    return Resolver(PAPER.profiles["paper"], TrainedModels(tmp_path, ()))
 
 
 def test_keys_are_stable(resolver: Resolver) -> None:
@@ -32,7 +32,7 @@ def test_keys_are_stable(resolver: Resolver) -> None:
 
 def test_rows_of_several_tables_share_a_measurement(resolver: Resolver) -> None:
     names = ("table1 row 1", "table4 row 5", "table6 row 9", "table7 row 3", "fig1")
-    first = [resolver.resolve(select([name]).experiments[0], 0).key for name in names]
+    first = [resolver.resolve(select(PAPER, [name]).experiments[0], 0).key for name in names]
     assert len(set(first)) == 1
 
 
@@ -64,12 +64,12 @@ def test_keys_of_trainings_are_stable() -> None:
 
 
 def test_the_profile_decides_the_sizes(tmp_path: Path) -> None:
-    quick = Resolver(PROFILES["quick"], TrainedModels(tmp_path, ()))
+    quick = Resolver(PAPER.profiles["quick"], TrainedModels(tmp_path, ()))
     m = quick.resolve(history(LENET_TRAINED, 1), 0)
     assert (m.iterations, m.k, m.samples) == (600, 120, None)
     assert m.recipe is not None
     assert m.recipe.epochs == 1
-    resnet = quick.resolve(select(["table5 row 1"]).experiments[0], 0)
+    resnet = quick.resolve(select(PAPER, ["table5 row 1"]).experiments[0], 0)
     assert (resnet.iterations, resnet.k, resnet.experiment.network.width) == (20, 20, 8)
 
 
@@ -82,12 +82,12 @@ def test_a_packaged_network_is_found_by_what_it_is(tmp_path: Path) -> None:
     }  # fmt: skip
     assert normalised_recipe(record["recipe"]) == recipe
     write_weights(tmp_path / "any-name.safetensors", LENET_MODEL.state_dict(), record)
-    quick = Resolver(PROFILES["quick"], TrainedModels(tmp_path / "store", (tmp_path,)))
+    quick = Resolver(PAPER.profiles["quick"], TrainedModels(tmp_path / "store", (tmp_path,)))
     assert _epochs(quick.resolve(history(LENET_TRAINED, 1), 0)) == recipe.epochs
     assert _epochs(quick.resolve(history(LENET_TRAINED, 1), 1)) == 1
     other = replace(LENET_TRAINED, label_noise="random")
     assert _epochs(quick.resolve(history(other, 1), 0)) == 1
-    tiny = Resolver(PROFILES["tiny"], quick.trained_models)
+    tiny = Resolver(PAPER.profiles["tiny"], quick.trained_models)
     assert _epochs(tiny.resolve(history(LENET_TRAINED, 1), 0)) == 1
 
 

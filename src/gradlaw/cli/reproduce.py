@@ -22,16 +22,15 @@ from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.output import CLAIMS_HEADER, LEGEND, Report, claims_rows, report, write
 from gradlaw.reproduction.page import page
 from gradlaw.reproduction.plan import Cost, Planner
-from gradlaw.reproduction.profiles import PROFILES
 from gradlaw.reproduction.runner import Runner
 from gradlaw.reproduction.selection import named_by, select
 from gradlaw.reproduction.store import Store
 from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
 from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
-from gradlaw.reproduction.xie2023.claims import CLAIMS
+from gradlaw.reproduction.xie2023.paper import PAPER
 
 _WIDTH = 160
-_PUBLIC_PROFILES = [name for name in PROFILES if name != "tiny"]
+_PUBLIC_PROFILES = [name for name in PAPER.profiles if name != "tiny"]
 
 
 def add_reproduce(commands: argparse._SubParsersAction) -> None:
@@ -73,8 +72,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help="table1 to table11, fig1 to fig16, theorem1, a row "
                         "such as 'table8 row 3', or all")  # fmt: skip
     how = parser.add_argument_group("how")
-    how.add_argument("--profile", choices=list(PROFILES), default="quick", metavar="PROFILE",
-                     help="; ".join(f"{name}: {PROFILES[name].meaning}" for name in _PUBLIC_PROFILES)
+    how.add_argument("--profile", choices=list(PAPER.profiles), default="quick", metavar="PROFILE",
+                     help="; ".join(f"{name}: {PAPER.profiles[name].meaning}" for name in _PUBLIC_PROFILES)
                      + " (default: quick)")  # fmt: skip
     how.add_argument("--seeds", type=_seeds, default=(0,), metavar="S,S,...", help="seeds of everything; several give "
                      "mean and spread (default: 0)")  # fmt: skip
@@ -109,7 +108,7 @@ def _context(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
     data = DataSets.find(options.data_root, given, hub=not options.offline)
     store = Store(options.store)
     checkpoints = TrainedModels(store.checkpoints, (options.checkpoints,))
-    profile = PROFILES[options.profile].with_hessian_samples(options.hessian_samples)
+    profile = PAPER.profiles[options.profile].with_hessian_samples(options.hessian_samples)
     return Context(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
 
 
@@ -117,7 +116,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {options.jobs}")
     context, store, resolver = _context(options)
-    selection = select(options.names)
+    selection = select(PAPER, options.names)
     work = list_work(selection.experiments, options.seeds, resolver, store, context)
     reasons = dict(work.missing)
     if options.explain:
@@ -127,7 +126,7 @@ def _reproduce(options: argparse.Namespace) -> None:
         shown = not options.quiet
         memory = _announce(work, context, Progress(shown))
         reasons |= Runner(context, store, options.jobs, shown).run(work, memory, _free(context))
-    of_claims = dict.fromkeys(experiment for claim in CLAIMS for experiment in claim.experiments.values())
+    of_claims = dict.fromkeys(experiment for claim in PAPER.claims for experiment in claim.experiments.values())
     known = {
         (experiment, seed): resolver.resolve(experiment, seed) for experiment in of_claims for seed in options.seeds
     }
@@ -182,7 +181,7 @@ def _print(found: Report) -> None:
 
 def _plan(options: argparse.Namespace) -> None:
     context, store, resolver = _context(options)
-    selection = select(options.names)
+    selection = select(PAPER, options.names)
     work = list_work(selection.experiments, options.seeds, resolver, store, context)
     costs = Planner(context).costs(work.todo)
     console = Console()
@@ -200,7 +199,7 @@ _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
 
 def _plan_rows(work: WorkList, costs: dict[Task, Cost]) -> Sequence[Sequence[str]]:
     return [
-        (describe(task), ", ".join(named_by(task.experiment)) if isinstance(task, Measurement) else "",
+        (describe(task), ", ".join(named_by(PAPER, task.experiment)) if isinstance(task, Measurement) else "",
          duration(cost.seconds), size(cost.memory), size(cost.disk))
         for task, cost in costs.items()
     ]  # fmt: skip

@@ -29,7 +29,7 @@ class Evidence:
     _loaded: dict[Measurement, Result | None] = field(default_factory=dict, repr=False)
 
     def result(self, experiment: Experiment, seed: int) -> Result | None:
-        """The result of a experiment; None if it was not measured."""
+        """The result of an experiment; None if it was not measured."""
         measurement = self.measurements.get((experiment, seed))
         if measurement is None:
             return None
@@ -55,7 +55,7 @@ class Evidence:
         return [seed for seed in self.seeds if self.result(experiment, seed) is None]
 
     def why_not(self, experiment: Experiment) -> str:
-        """The reason why a experiment was not measured, or not with all seeds."""
+        """The reason why an experiment was not measured, or not with all seeds."""
         found = (self.reasons.get(self.measurements[experiment, seed]) for seed in self.missing_seeds(experiment)
                  if (experiment, seed) in self.measurements)  # fmt: skip
         return next((reason for reason in found if reason), "not run yet")

@@ -6,7 +6,6 @@ from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.selection import Selection
 from gradlaw.reproduction.store import ARRAYS, RECORD
-from gradlaw.reproduction.xie2023.published import published_table
 
 
 def explain(selection: Selection, evidence: Evidence, options: str) -> str:
@@ -14,7 +13,7 @@ def explain(selection: Selection, evidence: Evidence, options: str) -> str:
     parts = []
     for table in selection.tables:
         for row in table.rows:
-            published = {k: v for k, v in published_table(row.table)[row.number - 1].items() if v is not None}
+            published = {k: v for k, v in selection.paper.published[row.table][row.number - 1].items() if v is not None}
             heading = f"{row.name}{f' ({row.reading})' if row.reading else ''}: {row.quantity}"
             command = f'gradlaw reproduce "{row.name}" {options}'
             parts.append(

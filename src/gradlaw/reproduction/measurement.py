@@ -1,4 +1,4 @@
-"""Measurement: a experiment with all sizes and seeds filled in, and the key that names its result."""
+"""Measurement: an experiment with all sizes and seeds filled in, and the key that names its result."""
 
 import hashlib
 import json
@@ -68,7 +68,7 @@ class Resolver:
         self.profile, self.trained_models = profile, trained_models
 
     def resolve(self, experiment: Experiment, seed: int) -> Measurement:
-        """The measurement of a experiment under this profile.
+        """The measurement of an experiment under this profile.
 
         A network trained by the whole recipe is taken wherever one is packaged, else the profile decides the epochs.
         """

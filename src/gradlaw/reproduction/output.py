@@ -11,10 +11,9 @@ from gradlaw.reproduction.claim import Decision, decide
 from gradlaw.reproduction.compared import ComparedTable, compare
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.formats import comma_separated, latex, markdown
+from gradlaw.reproduction.paper import Row
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.selection import Selection
-from gradlaw.reproduction.xie2023.claims import CLAIMS
-from gradlaw.reproduction.xie2023.tables import Row
 
 CLAIMS_HEADER = ("claim", "outcome", "calibrated", "checks", "calibrated checks", "measured", "statistic")
 LEGEND = (
@@ -43,13 +42,15 @@ class Report:
 
 def report(profile: Profile, seeds: Sequence[int], selection: Selection, evidence: Evidence) -> Report:
     """Compare tables, and decide the claims that are read from what is in the selection."""
-    decisions = tuple(decide(claim, evidence) for claim in CLAIMS if selection.names & set(claim.artefacts))
+    decisions = tuple(
+        decide(claim, evidence) for claim in selection.paper.claims if selection.names & set(claim.artefacts)
+    )
 
     def claims(row: Row) -> str:
         used = (d for d in decisions if f"table{row.table}" in d.claim.artefacts and row.experiment in d.experiments)
         return "; ".join(f"{d.claim.name}: {d.published} ({d.extent} measured)" for d in used) or "-"
 
-    tables = tuple(compare(table, evidence, claims) for table in selection.tables)
+    tables = tuple(compare(selection.paper, table, evidence, claims) for table in selection.tables)
     return Report(profile, seeds, selection, evidence, tables, decisions)
 
 
@@ -96,7 +97,7 @@ def _figures(found: Report) -> dict[str, str | bytes]:
 
     files: dict[str, str | bytes] = {}
     for spec in found.selection.figures:
-        figure = draw(spec, found.evidence, f"profile {found.profile.name}")
+        figure = draw(found.selection.paper, spec, found.evidence, f"profile {found.profile.name}")
         if figure is not None:
             metadata = json.dumps({"figure": spec.name, "title": spec.title, "label": found.label})
             files |= {f"{spec.name}.{kind}": image(figure, kind, metadata) for kind in KINDS}

@@ -12,14 +12,14 @@ from gradlaw.reproduction.output import LEGEND, Report, describe_checks
 from gradlaw.reproduction.store import Result
 
 _INTRODUCTION = (
-    'Tables and figures of "On the Overlooked Structure of Stochastic Gradients" (Xie, Tang, Sun and Li), measured '
-    "anew, with the published number beside. Written by `gradlaw reproduce ... --markdown`; the numbers come from the "
+    'Tables and figures of "{title}" ({authors}), measured anew, with the published number beside. '
+    "Written by `gradlaw reproduce ... --markdown`; the numbers come from the "
     "JSON files of the store, which `gradlaw reproduce --explain NAME` names for each row."
 )
 _PARTS = "training", "test"
 _MEANING = (
     "A claim holds if every check of its rule does, holds in part if some do, and does not hold if none does. The rule "
-    "was written down before anything was measured, in `src/gradlaw/reproduction/xie2023/claims.py`. Each check is "
+    "was written down before anything was measured, in `src/gradlaw/reproduction/{name}/claims.py`. Each check is "
     "made twice: with the published critical distance 1.36/sqrt(K), and with the calibrated one, about 1.09/sqrt(K), "
     "which is that of an exponent fitted to the same data. Checks below are followed by both answers."
 )
@@ -28,11 +28,13 @@ _MEANING = (
 def page(found: Report) -> str:
     """The page: what was run, the claims, what calibration changes, every row, and what was not run."""
     results = _results(found)
+    paper = found.selection.paper
+    introduction = _INTRODUCTION.format(title=paper.title, authors=paper.authors)
     parts = [
-        f"# Reproduction\n\n{_INTRODUCTION}\n",
+        f"# Reproduction\n\n{introduction}\n",
         f"## What was run\n\n{_run(found, results)}",
         f"## The trained networks\n\n{_networks(found)}",
-        f"## The claims\n\n{_MEANING}\n\n{_claims(found.decisions)}",
+        f"## The claims\n\n{_MEANING.format(name=paper.name)}\n\n{_claims(found.decisions)}",
         f"## What calibration changes\n\n{_calibration(found)}",
         f"## Every row\n\n{LEGEND}\n\n{''.join(map(_table, found.tables))}",
         f"## Figures\n\n{_figures(found)}",

@@ -1,10 +1,23 @@
 """Figures 1 to 16 and the check of Theorem 1 as data: panels and what each of their series shows."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
 from gradlaw.reproduction.experiment import ANGLES, CLASSES, HESSIAN, Experiment, NetworkSpec, history
+from gradlaw.reproduction.paper import (
+    BOUND,
+    DIMENSION,
+    GAPS_BY_EIGENVALUE,
+    GAPS_SORTED,
+    HESSIAN_VALUES,
+    ITERATION,
+    RANKED,
+    RATES,
+    FigureSpec,
+    Panel,
+    Series,
+)
 from gradlaw.reproduction.xie2023.networks import (
     AVILA,
     AVILA_RELU_BN,
@@ -28,44 +41,6 @@ from gradlaw.reproduction.xie2023.networks import (
     trained,
 )
 from gradlaw.reproduction.xie2023.tables import BATCH_SIZES, OPTIMISERS
-
-RANKED, RATES, BOUND = "ranked", "rates", "bound"
-DIMENSION, ITERATION, HESSIAN_VALUES = "dimension-wise", "iteration-wise", "Hessian"
-GAPS_BY_EIGENVALUE, GAPS_SORTED = "eigengaps by eigenvalue", "eigengaps, sorted"
-
-
-@dataclass(frozen=True)
-class Series:
-    """One series: what is drawn, of which experiment, and what the legend calls it.
-
-    ``divide_by`` is a batch size, for a Hessian over B; ``line`` draws a line without its fit.
-    """
-
-    experiment: Experiment
-    quantity: str
-    label: str
-    divide_by: int = 1
-    line: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One set of axes; ``outliers`` marks that rank, the c - 1 of the paper."""
-
-    title: str
-    series: tuple[Series, ...]
-    outliers: int | None = None
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """One figure. ``kind`` is ``"ranked"`` (values by rank), ``"rates"`` (by batch size) or ``"bound"``."""
-
-    name: str
-    title: str
-    kind: str
-    panels: tuple[Panel, ...]
-    note: str = ""
 
 
 def _directions(network: NetworkSpec, batch_size: int) -> tuple[Series, ...]:
@@ -115,7 +90,7 @@ FIGURES: dict[str, FigureSpec] = {
         FigureSpec("fig2", "Power-law and Gaussian rates by batch size, LeNet on MNIST", RATES, _panels(
             (axis, tuple(Series(history(LENET, b), axis, f"B = {b}") for b in BATCH_SIZES))
             for axis in (ITERATION, DIMENSION)
-        )),
+        ), published=4),
         FigureSpec("fig3", "Magnitude of gradients by rank, FCN and ResNet18 at random", RANKED, _panels((
             ("FCN, MNIST", _directions(FCN, FCN_BATCH)),
             ("FCN, CIFAR-10", _directions(replace(FCN, data="cifar10"), FCN_BATCH)),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
 from gradlaw.reproduction.experiment import Experiment, NetworkSpec, history
+from gradlaw.reproduction.paper import SPECTRUM, TESTS, Row, Table
 from gradlaw.reproduction.xie2023.networks import (
     BN_RELU,
     FCN,
@@ -25,52 +26,10 @@ from gradlaw.reproduction.xie2023.networks import (
     trained,
 )
 
-TESTS, SPECTRUM = "tests", "spectrum"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured row of a table.
-
-    Attributes:
-        table: its number.
-        number: of the published row that it is measured for, counted from 1.
-        experiment: what is measured.
-        quantity: the direction of a table of tests, the matrix of a table of spectra.
-        reading: which of several readings of the paper this is; empty where there is one.
-        note: what a reader has to know of the reading.
-    """
-
-    table: int
-    number: int
-    experiment: Experiment
-    quantity: str
-    reading: str = ""
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        """As the command line takes it: all readings of a published row share it."""
-        return f"table{self.table} row {self.number}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: its title in our words, what its rows measure, and the rows."""
-
-    number: int
-    title: str
-    kind: str
-    rows: tuple[Row, ...]
-
-    @property
-    def name(self) -> str:
-        return f"table{self.number}"
-
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of a published row: a experiment, what it is called, and why."""
+    """One reading of a published row: an experiment, what it is called, and why."""
 
     experiment: Experiment
     name: str = ""
