@@ -15,10 +15,10 @@ from gradlaw.reproduction.formats import comma_separated
 from gradlaw.reproduction.measurement import Resolver
 from gradlaw.reproduction.output import Report, report
 from gradlaw.reproduction.page import page
-from gradlaw.reproduction.profiles import PROFILES
 from gradlaw.reproduction.selection import select
 from gradlaw.reproduction.store import RECORD, Store
-from gradlaw.reproduction.trained_models import PACKAGED, Checkpoints
+from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
+from gradlaw.reproduction.xie2023.paper import PAPER
 
 ROOT = Path(__file__).parents[2]
 STORE, PAGE, TABLES = (Path("docs/reproduction") / name for name in ("store", "../reproduction.md", "tables"))
@@ -30,15 +30,23 @@ def found() -> Report:
     """What ``gradlaw reproduce all --from-store`` finds in the committed store."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        store, profile, selection = Store(STORE), PROFILES["paper"].with_hessian_samples(2000), select(["all"])
-        resolver = Resolver(profile, Checkpoints(store.checkpoints))
-        measurements = {(study, seed): resolver.resolve(study, seed) for study in selection.studies for seed in SEEDS}
+        store, profile, selection = (
+            Store(STORE),
+            PAPER.profiles["paper"].with_hessian_samples(2000),
+            select(PAPER, ["all"]),
+        )
+        resolver = Resolver(profile, TrainedModels(store.checkpoints))
+        measurements = {
+            (experiment, seed): resolver.resolve(experiment, seed)
+            for experiment in selection.experiments
+            for seed in SEEDS
+        }
         return report(profile, SEEDS, selection, Evidence(store, SEEDS, measurements, {}))
 
 
 def test_every_committed_result_is_shown(found: Report) -> None:
     committed = {path.parent.name for path in (ROOT / STORE).glob(f"*/{RECORD}")}
-    shown = {m.key for (study, seed), m in found.evidence.measurements.items() if m.key in committed}
+    shown = {m.key for (experiment, seed), m in found.evidence.measurements.items() if m.key in committed}
     assert shown == committed
     assert f"- {len(committed)} measurements" in (ROOT / PAGE).read_text()
 
@@ -63,7 +71,7 @@ def test_the_tables_say_what_the_results_say(found: Report) -> None:
 
 
 def test_the_findings_say_the_number_of_seeds(found: Report) -> None:
-    seeds = Counter(len(found.evidence.results(study)) for study in found.selection.studies)
+    seeds = Counter(len(found.evidence.results(experiment)) for experiment in found.selection.experiments)
     measured = seeds[1] + seeds[3]
     assert set(seeds) <= {0, 1, 3}
     text = " ".join((ROOT / "docs/findings.md").read_text().split())

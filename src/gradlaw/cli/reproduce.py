@@ -16,22 +16,21 @@ from gradlaw.reproduction.formats import terminal
 from gradlaw.reproduction.formatting import duration, size
 from gradlaw.reproduction.inputs import NAMES as DATA_SETS
 from gradlaw.reproduction.inputs import DataSets
-from gradlaw.reproduction.measure import Workplace
+from gradlaw.reproduction.measure import Context
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.output import CLAIMS_HEADER, LEGEND, Report, claims_rows, report, write
 from gradlaw.reproduction.page import page
 from gradlaw.reproduction.plan import Cost, Planner
-from gradlaw.reproduction.profiles import PROFILES
 from gradlaw.reproduction.runner import Runner
 from gradlaw.reproduction.selection import named_by, select
 from gradlaw.reproduction.store import Store
-from gradlaw.reproduction.tasks import Task, WorkList, in_words, list_work
-from gradlaw.reproduction.trained_models import PACKAGED, Checkpoints
-from gradlaw.reproduction.xie2023.claims import CLAIMS
+from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
+from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
+from gradlaw.reproduction.xie2023.paper import PAPER
 from gradlaw.resources import free_memory
 
 _WIDTH = 160
-_PUBLIC_PROFILES = [name for name in PROFILES if name != "tiny"]
+_PUBLIC_PROFILES = [name for name in PAPER.profiles if name != "tiny"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,8 +70,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help="table1 to table11, fig1 to fig16, theorem1, a row "
                         "such as 'table8 row 3', or all")  # fmt: skip
     how = parser.add_argument_group("how")
-    how.add_argument("--profile", choices=list(PROFILES), default="quick", metavar="PROFILE",
-                     help="; ".join(f"{name}: {PROFILES[name].meaning}" for name in _PUBLIC_PROFILES)
+    how.add_argument("--profile", choices=list(PAPER.profiles), default="quick", metavar="PROFILE",
+                     help="; ".join(f"{name}: {PAPER.profiles[name].meaning}" for name in _PUBLIC_PROFILES)
                      + " (default: quick)")  # fmt: skip
     how.add_argument("--seeds", type=_seeds, default=(0,), metavar="S,S,...", help="seeds of everything; several give "
                      "mean and spread (default: 0)")  # fmt: skip
@@ -94,7 +93,7 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
-def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]:
+def _context(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
     given = {name: getattr(options, name) for name in DATA_SETS if getattr(options, name) is not None}
     for name, folder in given.items():
         if not folder.is_dir():
@@ -106,28 +105,30 @@ def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]
         )
     data = DataSets.find(options.data_root, given, hub=not options.offline)
     store = Store(options.store)
-    checkpoints = Checkpoints(store.checkpoints, (options.checkpoints,))
-    profile = PROFILES[options.profile].with_hessian_samples(options.hessian_samples)
-    return Workplace(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
+    checkpoints = TrainedModels(store.checkpoints, (options.checkpoints,))
+    profile = PAPER.profiles[options.profile].with_hessian_samples(options.hessian_samples)
+    return Context(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure what is not in the store yet, print it beside the published numbers, write tables and figures."""
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {options.jobs}")
-    workplace, store, resolver = _workplace(options)
-    selection = select(options.names)
-    work = list_work(selection.studies, options.seeds, resolver, store, workplace)
+    context, store, resolver = _context(options)
+    selection = select(PAPER, options.names)
+    work = list_work(selection.experiments, options.seeds, resolver, store, context)
     reasons = dict(work.missing)
     if options.explain:
         print(explain(selection, Evidence(store, options.seeds, work.measurements, reasons), _repeated(options)))
         return
     if not options.from_store:
         shown = not options.quiet
-        memory = _announce(work, workplace, Progress(shown))
-        reasons |= Runner(workplace, store, options.jobs, shown).run(work, memory, _free(workplace))
-    of_claims = dict.fromkeys(study for claim in CLAIMS for study in claim.studies.values())
-    known = {(study, seed): resolver.resolve(study, seed) for study in of_claims for seed in options.seeds}
+        memory = _announce(work, context, Progress(shown))
+        reasons |= Runner(context, store, options.jobs, shown).run(work, memory, _free(context))
+    of_claims = dict.fromkeys(experiment for claim in PAPER.claims for experiment in claim.experiments.values())
+    known = {
+        (experiment, seed): resolver.resolve(experiment, seed) for experiment in of_claims for seed in options.seeds
+    }
     evidence = Evidence(store, options.seeds, known | work.measurements, reasons)
     found = report(resolver.profile, options.seeds, selection, evidence)
     _print(found)
@@ -150,18 +151,18 @@ def _repeated(options: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _announce(work: WorkList, workplace: Workplace, progress: Progress) -> dict[Task, float]:
+def _announce(work: WorkList, context: Context, progress: Progress) -> dict[Task, float]:
     """Say what is to be done and for how long; returns the memory that each task takes."""
     progress.say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do, {len(work.missing)} "
                  "without data; calibrating")  # fmt: skip
-    costs = Planner(workplace).costs(work.todo)
+    costs = Planner(context).costs(work.todo)
     total = sum(cost.seconds for cost in costs.values())
     progress.say(f"about {duration(total)} on this device, one after another")
     return {task: cost.memory for task, cost in costs.items()}
 
 
-def _free(workplace: Workplace) -> float:
-    return float(free_memory(torch.device(workplace.device or "cpu")))
+def _free(context: Context) -> float:
+    return float(free_memory(torch.device(context.device or "cpu")))
 
 
 def _print(found: Report) -> None:
@@ -179,10 +180,10 @@ def _print(found: Report) -> None:
 
 def run_plan(options: argparse.Namespace) -> None:
     """Print what each row that is not in the store would take, by a short calibration."""
-    workplace, store, resolver = _workplace(options)
-    selection = select(options.names)
-    work = list_work(selection.studies, options.seeds, resolver, store, workplace)
-    costs = Planner(workplace).costs(work.todo)
+    context, store, resolver = _context(options)
+    selection = select(PAPER, options.names)
+    work = list_work(selection.experiments, options.seeds, resolver, store, context)
+    costs = Planner(context).costs(work.todo)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(terminal(f"Plan of {', '.join(options.names)}, profile {options.profile}", _PLAN_HEADER,
@@ -190,7 +191,7 @@ def run_plan(options: argparse.Namespace) -> None:
     total = sum(cost.seconds for cost in costs.values())
     print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for measurement, reason in work.missing.items():
-        print(f"not to be run: {in_words(measurement)}: {reason}")
+        print(f"not to be run: {describe(measurement)}: {reason}")
 
 
 _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
@@ -198,7 +199,7 @@ _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
 
 def _plan_rows(work: WorkList, costs: dict[Task, Cost]) -> Sequence[Sequence[str]]:
     return [
-        (in_words(task), ", ".join(named_by(task.study)) if isinstance(task, Measurement) else "",
+        (describe(task), ", ".join(named_by(PAPER, task.experiment)) if isinstance(task, Measurement) else "",
          duration(cost.seconds), size(cost.memory), size(cost.disk))
         for task, cost in costs.items()
     ]  # fmt: skip

@@ -1,16 +1,20 @@
-"""The published tables, as they were printed."""
+"""The paper as one object, with the tables as they were printed."""
 
 import csv
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
-TABLES = tuple(range(1, 12))
+from gradlaw.reproduction.paper import Paper
+from gradlaw.reproduction.xie2023.claims import CLAIMS
+from gradlaw.reproduction.xie2023.figures import FIGURES
+from gradlaw.reproduction.xie2023.profiles import PROFILES
+from gradlaw.reproduction.xie2023.tables import TABLES
+
 _NUMBERS = ("d_ks", "d_c", "s", "mean_d_ks", "power_law_rate", "mean_p_value", "gaussian_rate")
 _COUNTS = ("batch_size", "k")
 
 # What looks odd in the published rows, by table and row counted from 1. They are carried as printed.
-ODD: dict[tuple[int, int], str] = {
+_ERRATA: dict[tuple[int, int], str] = {
     (2, 1): "the second-moment row of Table 6, not the covariance row of Table 7 (s = 1.299)",
     (2, 2): "the second-moment row of Table 6, not the covariance row of Table 7 (0.0226, s = 1.425)",
     (3, 1): "s = 5.111 is printed so; the same network at random has 2.232",
@@ -25,8 +29,7 @@ ODD: dict[tuple[int, int], str] = {
 }
 
 
-@cache
-def published_table(number: int) -> tuple[dict[str, Any], ...]:
+def _published(number: int) -> tuple[dict[str, Any], ...]:
     """The rows of one table by column; numbers as floats, counts as ints, verdicts as bools, an empty cell as None."""
     resource = files("gradlaw.reproduction.xie2023").joinpath("published", f"table{number:02}.csv")
     lines = resource.read_text(encoding="utf-8").splitlines()
@@ -41,3 +44,16 @@ def _cell(column: str, text: str) -> Any:
     if column in _COUNTS:
         return int(text)
     return text == "true" if column == "is_power_law" else text
+
+
+PAPER = Paper(
+    name="xie2023",
+    title="On the Overlooked Structure of Stochastic Gradients",
+    authors="Xie, Tang, Sun and Li",
+    tables=TABLES,
+    figures=FIGURES,
+    claims=CLAIMS,
+    published={number: _published(number) for number in TABLES},
+    errata=_ERRATA,
+    profiles=PROFILES,
+)
