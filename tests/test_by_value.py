@@ -25,6 +25,7 @@ from gradlaw.stats.gaussianity import gaussianity_rows
 INTERNAL = {
     "gradlaw.history",
     "gradlaw.spectra.gram.passes",
+    "gradlaw.spectra.gram.streamed",
     "gradlaw.curvature.eigensolver.projection",
     "gradlaw.curvature.operators.reference",
     "gradlaw.stats.alternatives.tail",

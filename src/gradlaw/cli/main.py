@@ -27,7 +27,7 @@ from gradlaw.cli.problem_reference import import_problem
 from gradlaw.cli.reproduce import add_reproduce
 from gradlaw.cli.train import add_train
 from gradlaw.errors import InputError
-from gradlaw.history.collect import ENGINES
+from gradlaw.history.settings import ENGINES
 from gradlaw.history.stores.precision import DTYPES
 from gradlaw.history.transforms import parse_transform
 from gradlaw.problem import RANDOMNESS, Problem

@@ -21,7 +21,6 @@ from gradlaw.problem import Problem
 Engine = LoopEngine | VmapEngine | LayerwiseEngine | SamplewiseEngine
 _FAST = {engine.name: engine for engine in (SamplewiseEngine, LayerwiseEngine, VmapEngine)}  # the first that pays
 _COUNTED_SAMPLES = 32  # of a minibatch whose operations are counted
-ENGINES = ("auto", LoopEngine.name, *reversed(_FAST))
 
 
 class Candidate(NamedTuple):

@@ -33,7 +33,7 @@ def history_gram(history: GradientHistory, problem: Problem, progress: Progress 
     nothing but sizes, so that one seed gives the same bits each time.
     """
     progress = progress or SILENT
-    minibatches = _minibatches(history, problem)
+    minibatches = history.settings.minibatches()
     if _saved(history, problem, minibatches) > _WORTH:
         found = factor_gram(problem, minibatches, progress=progress)
         return HistoryGram(found.gram, max(history.rounding, found.rounding))
@@ -41,17 +41,12 @@ def history_gram(history: GradientHistory, problem: Problem, progress: Progress 
         return HistoryGram(gram_matrix(history.gradients, advance), history.rounding)
 
 
-def _minibatches(history: GradientHistory, problem: Problem) -> Minibatches:
-    s = history.settings
-    return Minibatches(problem.samples, s["batch_size"], s["iterations"], s["seed"], s["replacement"])
-
-
 def _saved(history: GradientHistory, problem: Problem, minibatches: Minibatches) -> float:
     """Multiply-adds that the products layer by layer have less than the dense one."""
-    s, (iterations, dimensions) = history.settings, history.shape
+    settings, (iterations, dimensions) = history.settings, history.shape
     pairs = iterations**2 / 2
-    as_computed = not s["transforms"] and s["storage"]["dtype"] == s["dtype"]
-    if not as_computed or s["engine"] != LayerwiseEngine.name or pairs * dimensions < _WORTH:
+    as_computed = not settings.transforms and settings.storage.dtype == settings.dtype
+    if not as_computed or settings.engine != LayerwiseEngine.name or pairs * dimensions < _WORTH:
         return 0.0
     first = [minibatches[0], minibatches[1]]
     engine = LayerwiseEngine(problem, first)
