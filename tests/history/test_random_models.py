@@ -8,7 +8,7 @@ import torch
 
 import gradlaw as gl
 import model_grammar
-from gradlaw.history.engines.choose import ENGINES
+from gradlaw.history.settings import ENGINES
 from gradlaw.minibatches import Minibatches
 
 FIRST, EXAMPLES = int(os.environ.get("GRADLAW_FIRST_EXAMPLE", 0)), int(os.environ.get("GRADLAW_EXAMPLES", 40))
