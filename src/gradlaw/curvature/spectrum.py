@@ -48,6 +48,7 @@ def hessian_spectrum(
     keep_vectors: bool = False,
     memory: float | None = None,
     checkpoint: str | Path | None = None,
+    save_seconds: float = 180.0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> HessianSpectrum:
@@ -66,7 +67,8 @@ def hessian_spectrum(
         measure: how many residuals are measured by a product with the finished eigenvector. Default: all.
         keep_vectors: return the eigenvectors too.
         memory: bytes that the Krylov basis may take; beyond, it is on disk.
-        checkpoint: a folder to save to every few minutes and to resume from.
+        checkpoint: a folder to save to now and then and to resume from.
+        save_seconds: between two saves, at least, 3 minutes by default.
         seed: of the samples, the minibatches and the solver.
         progress: where to show it.
 
@@ -77,6 +79,6 @@ def hessian_spectrum(
     operator = hessian(problem, samples, batch_size=batch_size, seed=seed, dtype=dtype, progress=progress)
     pairs = eigenpairs(
         operator, k, which, tol=tol, measure=measure, keep_vectors=keep_vectors, memory=memory, checkpoint=checkpoint,
-        seed=seed, progress=progress,
+        save_seconds=save_seconds, seed=seed, progress=progress,
     )  # fmt: skip
     return HessianSpectrum(**vars(pairs))

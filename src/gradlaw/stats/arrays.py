@@ -172,7 +172,7 @@ def _shared(array: np.ndarray) -> Tensor:
         return _from_tensor(torch.from_numpy(array), "values")
 
 
-def like(tensor: Tensor, original: Any) -> Array:
+def as_type_of(tensor: Tensor, original: Any) -> Array:
     """``tensor`` as the kind of array that ``original`` is."""
     return tensor if isinstance(original, Tensor) else tensor.cpu().numpy()
 

@@ -17,23 +17,23 @@ from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.errors import InputError
 
 _STATE = "state.npz"
-_SECONDS = 180.0
 
 
-class Checkpoint:
-    """A folder that a run saves to every few minutes, and resumes from.
+class SolverState:
+    """What a run saves to a folder every few minutes, and resumes from.
 
     Args:
         folder: made if it is not there.
         settings: what the run was asked for, as JSON takes it; a checkpoint of other settings is refused.
+        seconds: between two saves.
 
     Raises:
         InputError: the folder holds a checkpoint of other settings.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]):
+    def __init__(self, folder: Path, settings: dict[str, Any], seconds: float):
         self.folder, self._settings = folder, json.dumps(settings, sort_keys=True)
-        self._saved = time.monotonic()
+        self._seconds, self._saved = seconds, time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         self.state: dict[str, Any] | None = None
         if (folder / _STATE).exists():
@@ -43,7 +43,7 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether the last save is long enough ago."""
-        return time.monotonic() - self._saved >= _SECONDS
+        return time.monotonic() - self._saved >= self._seconds
 
     def save(self, state: dict[str, Any], basis: Basis) -> None:
         """Write the rows that are not yet there, then the state."""
