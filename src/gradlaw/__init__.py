@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradlaw.analysis.result import Analysis, analyze
+    from gradlaw.analyze import Analysis, analyze
     from gradlaw.curvature import (
         HessianSpectrum,
         compare_curvature,
@@ -85,7 +85,7 @@ __all__ = [
 
 # What loads a public name; a type checker reads the imports above instead, and a test compares the two.
 _HOMES = {
-    "gradlaw.analysis.result": ("Analysis", "analyze"),
+    "gradlaw.analyze": ("Analysis", "analyze"),
     "gradlaw.curvature": ("HessianSpectrum", "compare_curvature", "eigenpairs", "gauss_newton", "hessian",
                           "hessian_spectrum", "spectral_density"),
     "gradlaw.data": ("corrupt_labels", "from_arrays", "load_data", "load_text"),

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from gradlaw.analysis.files import check_free, check_space
-from gradlaw.analysis.result import analyze
+from gradlaw.analyze import analyze
 from gradlaw.cli.inputs import (
     build,
     load_named_data,
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
             transforms=transforms,
             store=options.store,
             replacement=options.replacement,
-            depth=options.depth,
+            extended=options.extended,
             controls=options.controls,
             dtype=options.dtype,
             progress=progress,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gradlaw.analysis.result import Analysis
+from gradlaw.analyze import Analysis
 from gradlaw.report import summary
 from gradlaw.report.terminal import WIDTH
 

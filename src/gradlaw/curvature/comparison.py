@@ -14,8 +14,8 @@ from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
-from gradlaw.spectra.gradient import Spectrum
 from gradlaw.spectra.noise import Estimate
+from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.spectra.subspaces import SubspaceOverlap, subspace_overlap
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 

@@ -11,8 +11,10 @@ from torch import Tensor
 from gradlaw import random_streams
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectra_of_gram, spectrum_of_gram
+from gradlaw.spectra.access import gradients_of, rounding_of
+from gradlaw.spectra.gradient import spectra_of_gram, spectrum_of_gram
 from gradlaw.spectra.gram.dense import column_blocks, gram_matrix, gram_of_blocks
+from gradlaw.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
+from gradlaw.spectra.access import gradients_of, rounding_of
 from gradlaw.spectra.eigenvectors import GramEigenpairs, gram_eigenpairs
-from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_of, spectrum_of_gram
+from gradlaw.spectra.gradient import spectrum_of_gram
 from gradlaw.spectra.gram.dense import centre, cross_gram, gram_matrix
+from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.powerlaw import PowerLawFit
 
 if TYPE_CHECKING:

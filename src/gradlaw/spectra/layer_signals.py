@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gradlaw.spectra.gradient import gradients_of, rounding_of
-from gradlaw.spectra.layers import layer_blocks, layout_of
+from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
+from gradlaw.spectra.layers import layer_blocks
 from gradlaw.spectra.noise import noise_of_gram, noise_of_sums, sizes_of, tensors_of_rounding_alone
 
 if TYPE_CHECKING:

@@ -32,10 +32,10 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
 from gradlaw.spectra.eigenvectors import check_gram
-from gradlaw.spectra.gradient import gradients_of, rounding_of
 from gradlaw.spectra.gram.dense import centre, gram_matrix, gram_of_blocks
-from gradlaw.spectra.layers import layer_blocks, layout_of
+from gradlaw.spectra.layers import layer_blocks
 
 if TYPE_CHECKING:
     import pandas as pd

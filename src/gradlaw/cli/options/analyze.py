@@ -51,8 +51,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                      "they take up to half of what is free, else a temporary folder)")  # fmt: skip
     how.add_argument("--dtype", choices=DTYPES, help="type to store gradients in (default: the one they are computed "
                      "in); the error of a narrower one is stated")  # fmt: skip
-    how.add_argument("--depth", action="store_true", help="also: layers, other tail indices and families, Gaussianity "
-                     "on all iterations")  # fmt: skip
+    how.add_argument("--extended", action="store_true", help="also: layers, other tail indices and families, "
+                     "Gaussianity on all iterations")  # fmt: skip
     how.add_argument("--controls", action="store_true", help="also: the covariance spectra of three kinds of noise of "
                      "the same shape, where there is nothing to find")  # fmt: skip
     how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")

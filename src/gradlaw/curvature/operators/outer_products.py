@@ -16,7 +16,8 @@ from gradlaw.history import GradientHistory, collect
 from gradlaw.history.engines.plain_cross_entropy import is_plain_cross_entropy
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
-from gradlaw.spectra.gradient import MATRICES, gradients_of
+from gradlaw.spectra.access import gradients_of
+from gradlaw.spectra.matrices import MATRICES
 from gradlaw.stats.series import series_blocks
 
 
