@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from gradlaw.analysis.extended import measure_extended
-from gradlaw.analysis.files import read_result
 from gradlaw.analysis.result import AnalysisResult, RankedSeries
 from gradlaw.analysis.sizes import K, Sizes
 from gradlaw.analysis.spectral import measure_spectra
 from gradlaw.choices import Axis, DtypeName, EngineName
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
+from gradlaw.extras import extra
 from gradlaw.history import GradientHistory, collect
 from gradlaw.history.transforms import Transform
 from gradlaw.plain import plain
@@ -24,7 +24,6 @@ from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.report.terminal import plain_summary
-from gradlaw.report.write import write_page, write_run
 from gradlaw.spectra import Spectrum
 from gradlaw.stats import GradientTests, gradient_tests
 from gradlaw.stats.gaussian import SHORTEST
@@ -41,6 +40,8 @@ class Analysis(AnalysisResult):
         Raises:
             InputError: the directory holds a run and ``force`` is not set, or it cannot be written to.
         """
+        with extra("report", "saving an analysis"):
+            from gradlaw.report.write import write_run  # loads matplotlib
         write_run(self, Path(directory), force, progress or SILENT)
 
     @staticmethod
@@ -50,10 +51,14 @@ class Analysis(AnalysisResult):
         Raises:
             InputError: the directory holds no run, or not a whole one.
         """
+        with extra("report", "reading a saved analysis"):
+            from gradlaw.analysis.files import read_result  # loads pyarrow
         return Analysis(**vars(read_result(Path(directory))))
 
     def report(self, path: str | Path) -> None:
         """Write the report, one HTML page that needs nothing else."""
+        with extra("report", "writing a report"):
+            from gradlaw.report.write import write_page
         write_page(self, Path(path))
 
     def __str__(self) -> str:

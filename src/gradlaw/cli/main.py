@@ -7,19 +7,21 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 
 from gradlaw.errors import InputError
+from gradlaw.extras import require
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
-# name: (what adds its options, its line in the help)
+# name: (what adds its options, the extra that it needs, its line in the help)
 _COMMANDS = {
-    "analyze": ("gradlaw.cli.options.analyze:add_options",
+    "analyze": ("gradlaw.cli.options.analyze:add_options", "report",
                 "collect gradients, test them in both directions, compute their spectra, write a report"),
-    "report": ("gradlaw.cli.options.report:add_options", "print a finished run and write its report again"),
-    "train": ("gradlaw.cli.options.train:add_options",
+    "report": ("gradlaw.cli.options.report:add_options", "report",
+               "print a finished run and write its report again"),
+    "train": ("gradlaw.cli.options.train:add_options", "data",
               "train a model by the paper's recipe, with a checkpoint after every epoch"),
-    "reproduce": ("gradlaw.cli.reproduce:add_options",
+    "reproduce": ("gradlaw.cli.reproduce:add_options", "all",
                   "measure the paper's tables and figures, beside the published numbers"),
-    "plan": ("gradlaw.cli.reproduce:add_plan_options",
+    "plan": ("gradlaw.cli.reproduce:add_plan_options", "all",
              "estimate time, memory and disk of a reproduction on this device"),
 }  # fmt: skip
 
@@ -31,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command, without its name; default: those of the process.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(given).parse_args(given)
     try:
+        options = _parser(given).parse_args(given)
+        require(*options.needs)
         command: Callable[[argparse.Namespace], None] = resolve_name(options.command)
         command(options)
     except InputError as error:
@@ -52,8 +55,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gradlaw {version('gradlaw')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, (options, meaning) in _COMMANDS.items():
+    for name, (options, extra, meaning) in _COMMANDS.items():
         command = commands.add_parser(name, help=meaning, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == chosen:
             resolve_name(options)(command)
+            command.set_defaults(needs=(extra, f"gradlaw {name}"))
     return parser
