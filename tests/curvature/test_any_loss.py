@@ -18,8 +18,6 @@ from gradlaw import resources
 from gradlaw.curvature import eigenpairs, gauss_newton, hessian
 from gradlaw.curvature.operators.composites import Composites
 
-EXAMPLES = 25
-
 
 @pytest.fixture
 def small_chunks(monkeypatch):
@@ -47,7 +45,7 @@ def check(problem, loss=None, rtol=1e-9, **options):
     return operator
 
 
-@pytest.mark.parametrize("seed", range(EXAMPLES))
+@pytest.mark.parametrize("seed", model_grammar.seeds(25))
 def test_any_model_and_loss(seed, small_chunks):
     example = model_grammar.draw(seed)
     model, loss = example.make()

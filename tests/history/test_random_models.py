@@ -1,7 +1,5 @@
 """Random models and losses: every engine and the streamed spectrum are plain autograd in float64, or refuse."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,6 @@ import model_grammar
 from gradlaw.history.settings import ENGINES
 from gradlaw.minibatches import Minibatches
 
-FIRST, EXAMPLES = int(os.environ.get("GRADLAW_FIRST_EXAMPLE", 0)), int(os.environ.get("GRADLAW_EXAMPLES", 40))
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}  # of a gradient's norm
 
 
@@ -56,7 +53,7 @@ def _problem(example: model_grammar.Example) -> gl.Problem:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning", "ignore:Using a target size:UserWarning")
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + EXAMPLES))
+@pytest.mark.parametrize("seed", model_grammar.seeds(40))
 def test_engines_and_spectrum_are_plain_autograd_or_refuse(seed):
     # The fused attention kernels cannot be differentiated twice, which a gradient penalty needs.
     with sdpa_kernel(SDPBackend.MATH):
