@@ -6,7 +6,6 @@ from torch import Tensor
 
 from gradlaw import random_streams
 from gradlaw._torch import BatchNorm
-from gradlaw.curvature.operators.at_rest import at_rest
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.samples import Samples
 from gradlaw.errors import InputError
@@ -30,8 +29,7 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
         _refuse_minibatch_statistics(problem)
     probe = samples.indices.shape[1] if samples.grouped else min(_PROBE_SAMPLES, problem.samples)
     minibatches = Minibatches(problem.samples, probe, 2, samples.seed)
-    with at_rest([problem.model]):
-        findings = inspect_problem(problem, minibatches, LoopEngine(problem, samples.seed))
+    findings = inspect_problem(problem, minibatches, LoopEngine(problem, samples.seed))
     if findings.random:
         raise InputError(
             "the loss is random at fixed parameters (dropout?), so that it has no Hessian: use model.eval(), or set "
