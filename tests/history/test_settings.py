@@ -54,3 +54,14 @@ def test_settings_that_are_missing_or_unknown_are_refused(history):
     del record["seed"]
     with pytest.raises(gl.InputError, match=r"lack seed and hold momentum, which only a later version"):
         HistorySettings.from_dict(record)
+
+
+def test_bands_on_disk_are_checked_and_change_nothing(small_problem, tmp_path):
+    with pytest.raises(gl.InputError, match="band_bytes must be at least 1, got 0"):
+        gl.collect(small_problem, 12, 4, store=tmp_path / "none", band_bytes=0)
+    assert not (tmp_path / "none").exists()
+    small, large = (
+        gl.collect(small_problem, 12, 4, store=tmp_path / str(size), band_bytes=size) for size in (1, 2**20)
+    )
+    assert small.gradients.chunks == (1, 1)
+    assert small == large == gl.collect(small_problem, 12, 4)

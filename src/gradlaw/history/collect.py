@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gradlaw.errors import count
 from gradlaw.history.engines.choose import EngineChoice, choose_engine
 from gradlaw.history.engines.finite import check_finite
 from gradlaw.history.engines.loop import LoopEngine
@@ -47,6 +48,7 @@ def collect(
     dtype: torch.dtype | str | None = None,
     *,
     progress: Progress | None = None,
+    band_bytes: int = zarr_store.BAND_BYTES,
 ) -> GradientHistory:
     """Collect the gradients of ``iterations`` seeded minibatches at fixed parameters.
 
@@ -69,6 +71,8 @@ def collect(
             one they are computed in. The error of a narrower one is measured: it raises ``history.rounding``, and with
             it the floor of the spectra, and is stated in ``history.notices`` and ``history.settings.storage``.
         progress: where to show it.
+        band_bytes: of a history on disk, that are read at once in either direction, at least 1 (default 256 MB): a
+            memory knob that does not change results.
 
     Returns:
         The history, shape (T, n), on the problem's device or on disk.
@@ -80,7 +84,7 @@ def collect(
             gradient in any iteration that is not finite, or beyond the range of ``dtype``.
     """
     asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, dtype)
-    progress, minibatches = progress or SILENT, asked.minibatches()
+    progress, minibatches, band_bytes = progress or SILENT, asked.minibatches(), count(band_bytes, "band_bytes")
     if store is not None and store != MEMORY and zarr_store.holds_store(Path(store)):
         history = reopen(Path(store), problem, asked)
         progress.say(f"read the gradient history that {store} holds: same problem, same settings")
@@ -93,7 +97,7 @@ def collect(
     findings = inspect_problem(problem, minibatches, reference)
     choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
     alone = rounding_alone(problem, minibatches, findings.gradient, reference)
-    target, folder = _target(placement, problem, asked.iterations, stored)
+    target, folder = _target(placement, problem, asked.iterations, stored, band_bytes)
     run = _Collection(target, choice, stored, transforms, findings.unused)
     losses = run.fill(progress)
     check_unchanged(problem, minibatches, findings, reference)
@@ -119,16 +123,16 @@ def collect(
 
 
 def _target(
-    placement: Placement, problem: Problem, iterations: int, dtype: torch.dtype
+    placement: Placement, problem: Problem, iterations: int, dtype: torch.dtype, band_bytes: int
 ) -> tuple[Tensor | zarr_store.DiskGradients, Path | None]:
     """An empty matrix, and its folder if it is on disk."""
     shape = iterations, problem.dimensions
     if placement.folder is None:
         return torch.empty(shape, dtype=dtype, device=problem.device), None
     if not placement.temporary:
-        return zarr_store.create(placement.folder, shape, dtype), placement.folder
+        return zarr_store.create(placement.folder, shape, dtype, band_bytes), placement.folder
     folder = Path(tempfile.mkdtemp(prefix="gradlaw-", dir=placement.folder))
-    gradients = zarr_store.create(folder, shape, dtype)
+    gradients = zarr_store.create(folder, shape, dtype, band_bytes)
     weakref.finalize(gradients, shutil.rmtree, folder)
     return gradients, folder
 

@@ -15,13 +15,12 @@ from gradlaw.history.layers.base import RowFactors
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import Advance, Progress
+from gradlaw.spectra.gram.blocks import BlockSizes
 from gradlaw.spectra.gram.dense import add_block, column_blocks, even_edges, mirrored
 from gradlaw.spectra.gram.plan import OUTER, GramPass, GramTerm
 from gradlaw.spectra.gram.products import add_outer, dense_blocks
 
 PROBED = 2  # minibatches computed by the reference too; two, so that a mix-up between them shows
-_CHUNK_BYTES = 256 * 2**20  # of inputs, output gradients and gradients of layers at once
-_CHUNK_SAMPLES = 512  # forward and backward passes at once
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,9 @@ class _Kept:
 class FactorPasses:
     """Passes over minibatches, each of which adds the part of some layers to a Gram matrix."""
 
-    def __init__(self, engine: Engine, minibatches: Minibatches, passes: Sequence[GramPass]):
+    def __init__(self, engine: Engine, minibatches: Minibatches, passes: Sequence[GramPass], blocks: BlockSizes):
         self.problem, self.engine, self.minibatches, self.passes = engine.problem, engine, minibatches, passes
+        self.blocks = blocks
 
     def run(self, iterations: int, progress: Progress) -> tuple[Tensor, Tensor]:
         """Gram matrix and losses of the first ``iterations`` minibatches."""
@@ -50,7 +50,7 @@ class FactorPasses:
                 fill = self._by_layers if gram_pass.layerwise else self._by_rows
                 fill(gram_pass, kept, losses, advance)
             with progress.stage(f"Gram matrix{which}", gram_pass.cost) as advance:
-                _accumulate(gram, gram_pass, kept, advance)
+                _accumulate(gram, gram_pass, kept, advance, self.blocks)
         gram = mirrored(gram)
         self._refuse_not_finite(~torch.isfinite(gram.diagonal()))
         return gram, losses
@@ -81,7 +81,7 @@ class FactorPasses:
             sizes.append(gradient + (contribution.kept.nbytes + contribution.g.nbytes) // len(first))
 
         engine.contributions(first, add, names)
-        return max(1, min(_CHUNK_BYTES // max(1, sum(sizes)), _CHUNK_SAMPLES // len(first[0])))
+        return max(1, min(self.blocks.pass_bytes // max(1, sum(sizes)), self.blocks.pass_samples // len(first[0])))
 
     def _by_rows(self, gram_pass: GramPass, kept: _Kept, losses: Tensor, advance: Advance) -> None:
         """Fill what is kept from whole gradients of the parameters of one pass."""
@@ -158,9 +158,11 @@ class _Taker:
         self.kept.gradients[self.some, columns] += rows.flatten(1)[:, term.start : term.stop]
 
 
-def _accumulate(gram: Tensor, gram_pass: GramPass, kept: _Kept, advance: Advance) -> None:
+def _accumulate(gram: Tensor, gram_pass: GramPass, kept: _Kept, advance: Advance, blocks: BlockSizes) -> None:
     """Add the part of one pass on and below the diagonal."""
-    for _, block in column_blocks(kept.gradients, even_edges(len(gram), 0, kept.gradients.shape[1])):
+    for _, block in column_blocks(
+        kept.gradients, even_edges(len(gram), 0, kept.gradients.shape[1], blocks.block_bytes)
+    ):
         add_block(gram, block)
         advance(block.shape[1])
     for term in gram_pass.terms:
@@ -168,8 +170,8 @@ def _accumulate(gram: Tensor, gram_pass: GramPass, kept: _Kept, advance: Advance
         if not calls:
             continue
         if term.form == OUTER:
-            add_outer(gram, calls, term.bias is not None, advance)
+            add_outer(gram, calls, term.bias is not None, advance, blocks)
         else:
-            for block in dense_blocks(calls, term.bias is not None):
+            for block in dense_blocks(calls, term.bias is not None, blocks):
                 add_block(gram, block)
                 advance(block.shape[1])
