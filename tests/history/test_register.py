@@ -32,8 +32,8 @@ class Amplified(nn.Module):
 class AmplifiedFactors(LinearFactors):
     """What comes out of the matrix has the gain's part of the output's gradient."""
 
-    def output_gradients(self, some: slice, group: int, channels: slice = slice(None)) -> Tensor:
-        return self.layer.gain.detach() * super().output_gradients(some, group, channels)
+    def output_gradients(self, iterations: slice, group: int, channels: slice = slice(None)) -> Tensor:
+        return self.layer.gain.detach() * super().output_gradients(iterations, group, channels)
 
 
 class AmplifiedRule(LayerRule):

@@ -1,4 +1,4 @@
-"""collect: from a problem to its gradient history."""
+"""collect: from a problem to its gradient history, or to the one that a folder holds already."""
 
 import shutil
 import tempfile
@@ -10,15 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gradlaw.errors import count
+from gradlaw.errors import InputError, count
 from gradlaw.history.engines.choose import EngineChoice, choose_engine
-from gradlaw.history.engines.finite import check_finite
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import check_unchanged, inspect_problem, unused_notices
 from gradlaw.history.engines.rounding_alone import rounding_alone
-from gradlaw.history.engines.verify import Disagreement
+from gradlaw.history.engines.verify import Disagreement, check_finite
 from gradlaw.history.gradient_history import GradientHistory
-from gradlaw.history.reopen import reopen
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.placement import MEMORY, Placement, place
@@ -34,6 +32,11 @@ from gradlaw.history.transforms import (
 )
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
+
+_OF_RUN = ("iterations", "batch_size", "seed", "replacement", "transforms")
+_OF_PROBLEM = ("mode", "loss", "dimensions", "parameters_not_analysed", "parameters_sha256", "randomness")
+_OF_DATA = ("samples", "sha256")
+_LOSS_TOLERANCE = 1e-4  # relative; engines and devices agree far better
 
 
 def collect(
@@ -58,9 +61,10 @@ def collect(
         batch_size: B, at most the number of samples.
         seed: of the minibatches, and of each iteration's randomness if the problem has any.
         engine: how gradients are computed. ``"loop"``: plain autograd, the reference. ``"vmap"``: many minibatches at
-            once. ``"layerwise"``: the same from the inputs and output gradients of layers. ``"samplewise"``: every
-            sample once, minibatches as means of samples, for minibatches of a large share of the data. ``"auto"``: the
-            one that costs least and takes the model. All are compared with the loop on the first minibatches.
+            once. ``"layerwise"``: the same from the inputs and output gradients of layers (see
+            :func:`gradlaw.history.layers.register` for layers of your own). ``"samplewise"``: every sample once,
+            minibatches as means of samples, for minibatches of a large share of the data. ``"auto"``: the one that
+            costs least and takes the model. All are compared with the loop on the first minibatches.
         transforms: what an optimiser would make of the gradients at fixed parameters, applied from left to right:
             clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
         store: ``"memory"``, a folder to keep the history in (see :meth:`GradientHistory.open`), or None: memory if it
@@ -86,7 +90,7 @@ def collect(
     asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, dtype)
     progress, minibatches, band_bytes = progress or SILENT, asked.minibatches(), count(band_bytes, "band_bytes")
     if store is not None and store != MEMORY and zarr_store.holds_store(Path(store)):
-        history = reopen(Path(store), problem, asked)
+        history = _reopen(Path(store), problem, asked)
         progress.say(f"read the gradient history that {store} holds: same problem, same settings")
         return history
     stored = DTYPES[asked.storage.dtype]
@@ -120,6 +124,41 @@ def collect(
     if folder is not None:
         zarr_store.finish(folder, losses, history.record() | {"problem": problem.describe()})
     return history
+
+
+def _reopen(folder: Path, problem: Problem, asked: HistorySettings) -> GradientHistory:
+    """The finished history in a folder, if it is what would be collected with these settings.
+
+    Raises:
+        InputError: the folder holds another history, or an unfinished one.
+    """
+    history = GradientHistory.open(folder)
+    described, recorded = problem.describe(), zarr_store.open_store(folder)[2]["problem"]
+    pairs = {name: (history.settings[name], asked[name]) for name in _OF_RUN}
+    pairs["stored as"] = history.settings.storage.dtype, asked.storage.dtype
+    if asked.engine != "auto":
+        pairs["engine"] = history.settings.engine, asked.engine
+    pairs |= {name: (recorded[name], described[name]) for name in _OF_PROBLEM}
+    pairs |= {f"{name} of the data": (recorded["data"][name], described["data"][name]) for name in _OF_DATA}
+    different = [f"{name} is {there}, not {here}" for name, (there, here) in pairs.items() if there != here]
+    if different:
+        raise InputError(
+            f"{folder} holds the gradient history of another run ({'; '.join(different)}); give another folder as "
+            "store, or delete this one"
+        )
+    _check_first_loss(folder, problem, history)
+    return history
+
+
+def _check_first_loss(folder: Path, problem: Problem, history: GradientHistory) -> None:
+    """What digests do not show: buffers, the code of the loss, data that are not in memory."""
+    first, engine = history.settings.minibatches()[0], LoopEngine(problem, history.settings.seed)
+    loss, stored = float(engine.gradient(0, first)[0]), float(history.losses[0])
+    if not abs(loss - stored) <= _LOSS_TOLERANCE * max(abs(stored), abs(loss)):
+        raise InputError(
+            f"the loss of the first minibatch is {loss:.6g}, but {stored:.6g} in the gradient history that {folder} "
+            "holds: model, loss or data have changed; give another folder as store, or delete this one"
+        )
 
 
 def _target(

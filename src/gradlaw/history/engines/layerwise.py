@@ -164,15 +164,15 @@ class LayerwiseEngine:
             leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)] if see else []
             live = [leaf for leaf in leaves if leaf.requires_grad]
             wanted = [anchor, *live, *by_rules.values()]
-            _, *found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
-        reached = [name for name, g in zip(by_rules, found[len(live) :], strict=True) if g is not None]
+            _, *gradients = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
+        reached = [name for name, g in zip(by_rules, gradients[len(live) :], strict=True) if g is not None]
         if reached:
             raise InputError(
                 f"the loss reaches {', '.join(reached)} in a way that it does not with the first minibatches: which "
                 "parameters are used, or how, depends on the data"
             )
         if see is not None:
-            of_live = dict(zip(map(id, live), found, strict=False))
+            of_live = dict(zip(map(id, live), gradients, strict=False))
             detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, outputs)
             see(detached, [of_live.get(id(leaf)) for leaf in leaves], targets)
         return losses.detach()

@@ -12,10 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from gradlaw.errors import InputError
-from gradlaw.history.engines.finite import check_finite
 from gradlaw.history.engines.loop import LoopEngine, flatten
 from gradlaw.history.engines.randomness import RandomState, generators_in, modules_that_draw
 from gradlaw.history.engines.rounding import measure_rounding
+from gradlaw.history.engines.verify import check_finite
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 

@@ -84,12 +84,13 @@ class SamplewiseEngine:
         proof = MeanOfSamples(self.problem, samples)
         out.zero_()
         for start in range(0, len(samples), step):
-            some = samples[start : start + step]
-            of_samples = self._single.gradients(0, list(some[:, None]), rows[: len(some)], see=proof.keep)
-            proof.keep_losses(of_samples)
-            weights = torch.from_numpy(counts[:, some]).to(out) / len(batches[0])
-            out.addmm_(weights, rows[: len(some)])
-            losses.addmv_(weights, of_samples.to(out.dtype))
+            chunk = samples[start : start + step]
+            gradients = rows[: len(chunk)]
+            sample_losses = self._single.gradients(0, list(chunk[:, None]), gradients, see=proof.keep)
+            proof.keep_losses(sample_losses)
+            weights = torch.from_numpy(counts[:, chunk]).to(out) / len(batches[0])
+            out.addmm_(weights, gradients)
+            losses.addmv_(weights, sample_losses.to(out.dtype))
         proof.check(first, batches, counts)
         return losses
 
@@ -109,9 +110,9 @@ def _counts(batches: Sequence[np.ndarray], samples: int) -> np.ndarray:
 
 def _coupling(problem: Problem) -> str | None:
     """The first layer that mixes the samples of a minibatch."""
-    found = (
+    coupling = (
         f"{name!r} ({type(module).__name__})"
         for name, module in problem.model.named_modules()
         if takes_batch_statistics(module)
     )
-    return next(found, None)
+    return next(coupling, None)

@@ -153,11 +153,11 @@ class RowFactors(ABC):
         return 1
 
     @abstractmethod
-    def inputs(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
+    def inputs(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
         """x_r of some iterations, (C, R, channels width)."""
 
     @abstractmethod
-    def output_gradients(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
+    def output_gradients(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
         """d_r of some iterations, (C, R, outputs)."""
 
 

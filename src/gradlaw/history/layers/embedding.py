@@ -26,12 +26,12 @@ class EmbeddingFactors(RowFactors):
     def channels(self) -> int:
         return self.layer.num_embeddings
 
-    def inputs(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
+    def inputs(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
         """Indices of some iterations, (C, R)."""
-        return self.x[some].flatten(1)
+        return self.x[iterations].flatten(1)
 
-    def output_gradients(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        x, g = self.x[some], self.g[some]
+    def output_gradients(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        x, g = self.x[iterations], self.g[iterations]
         return _rows(self.layer, x, g, len(x))[1][..., channels]
 
 

@@ -26,11 +26,11 @@ class LinearFactors(RowFactors):
     def channels(self) -> int:
         return self.x.shape[-1]
 
-    def inputs(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        return self.x[some].flatten(1, -2)[..., channels]
+    def inputs(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        return self.x[iterations].flatten(1, -2)[..., channels]
 
-    def output_gradients(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        return self.g[some].flatten(1, -2)[..., channels]
+    def output_gradients(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        return self.g[iterations].flatten(1, -2)[..., channels]
 
 
 class LinearRule(LayerRule):

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.history.engines.choose import Candidate, Engine, EngineChoice
-from gradlaw.history.engines.finite import NotFinite
 from gradlaw.history.engines.layerwise import Contribution, LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine, flatten
 from gradlaw.history.engines.preflight import check_unchanged, inspect_problem
-from gradlaw.history.engines.verify import Disagreement, Verification
+from gradlaw.history.engines.verify import Disagreement, NotFinite, Verification
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gradlaw.history.engines.choose import Engine
-from gradlaw.history.engines.finite import check_finite, check_losses
 from gradlaw.history.engines.layerwise import Contribution, LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine
+from gradlaw.history.engines.verify import check_finite, check_losses
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.history.layers.base import RowFactors
 from gradlaw.minibatches import Minibatches
@@ -61,16 +61,16 @@ class FactorPasses:
         names = set(gram_pass.names)
         step = self._chunk(self.engine, names)
         for start in range(0, len(losses), step):
-            some = slice(start, min(start + step, len(losses)))
-            taker = _Taker(gram_pass, kept, some, len(losses))
-            batches = [self.minibatches[t] for t in range(some.start, some.stop)]
-            losses[some] = self.engine.contributions(batches, taker.take, names)
-            check_losses(losses[some], start)
+            end = min(start + step, len(losses))
+            taker = _Taker(gram_pass, kept, slice(start, end), len(losses))
+            batches = [self.minibatches[t] for t in range(start, end)]
+            losses[start:end] = self.engine.contributions(batches, taker.take, names)
+            check_losses(losses[start:end], start)
             if not taker.finite:
                 suspects = torch.zeros(len(losses), dtype=torch.bool)
-                suspects[some] = True
+                suspects[start:end] = True
                 self._refuse_not_finite(suspects)
-            advance(some.stop - some.start)
+            advance(end - start)
 
     def _chunk(self, engine: LayerwiseEngine, names: set[str]) -> int:
         """How many iterations at once, by what their layers take."""
@@ -93,13 +93,13 @@ class FactorPasses:
         columns = {parameter.name: parameter.start for parameter in part.layout}
         for start in range(0, len(losses), step):
             end = min(start + step, len(losses))
-            some = rows[: end - start]
-            losses[start:end] = engine.gradients(start, [self.minibatches[t] for t in range(start, end)], some)
-            check_finite(losses[start:end], some, start, part.layout)
+            block = rows[: end - start]
+            losses[start:end] = engine.gradients(start, [self.minibatches[t] for t in range(start, end)], block)
+            check_finite(losses[start:end], block, start, part.layout)
             offset = 0
             for term in gram_pass.terms:
                 width, shift = term.stop - term.start, columns[term.part.name] + term.start
-                kept.gradients[start:end, offset : offset + width] = some[:, shift : shift + width]
+                kept.gradients[start:end, offset : offset + width] = block[:, shift : shift + width]
                 offset += width
             advance(end - start)
 
@@ -118,10 +118,11 @@ class FactorPasses:
 
 
 class _Taker:
-    """Takes the contributions of the iterations ``some`` of one chunk into what is kept."""
+    """Takes the contributions of the iterations of one ``chunk`` into what is kept of all of them."""
 
-    def __init__(self, gram_pass: GramPass, kept: _Kept, some: slice, iterations: int):
-        self.kept, self.some, self.iterations = kept, some, iterations
+    def __init__(self, gram_pass: GramPass, kept: _Kept, chunk: slice, iterations: int):
+        self.kept, self.chunk, self.iterations = kept, chunk, iterations
+        self.chunk_size = chunk.stop - chunk.start
         self.finite = True
         self._by_factors = {term.part.name for term in gram_pass.terms if term.factors}
         self._places: dict[str, tuple[int, GramTerm]] = {}
@@ -144,18 +145,18 @@ class _Taker:
     def _take_factors(self, name: str, contribution: Contribution) -> None:
         calls, number = self.kept.calls.setdefault(name, []), self._seen.get(name, 0)
         self._seen[name] = number + 1
-        chunk = self.some.stop - self.some.start
         if number == len(calls):
-            calls.append(contribution.room(self.iterations, chunk))
-        calls[number].x[self.some] = contribution.kept.unflatten(0, (chunk, -1))
-        calls[number].g[self.some] = contribution.g.unflatten(0, (chunk, -1))
+            calls.append(contribution.room(self.iterations, self.chunk_size))
+        calls[number].x[self.chunk] = contribution.kept.unflatten(0, (self.chunk_size, -1))
+        calls[number].g[self.chunk] = contribution.g.unflatten(0, (self.chunk_size, -1))
 
     def _take_gradients(self, offset: int, term: GramTerm, contribution: Contribution) -> None:
-        chunk = self.some.stop - self.some.start
-        rows = torch.empty(chunk, *contribution.part.shape, dtype=contribution.g.dtype, device=contribution.g.device)
+        rows = torch.empty(
+            self.chunk_size, *contribution.part.shape, dtype=contribution.g.dtype, device=contribution.g.device
+        )
         contribution.write(rows)
         columns = slice(offset, offset + term.stop - term.start)
-        self.kept.gradients[self.some, columns] += rows.flatten(1)[:, term.start : term.stop]
+        self.kept.gradients[self.chunk, columns] += rows.flatten(1)[:, term.start : term.stop]
 
 
 def _accumulate(gram: Tensor, gram_pass: GramPass, kept: _Kept, advance: Advance, blocks: BlockSizes) -> None:

@@ -59,8 +59,8 @@ def add_outer(
 class InputRows:
     """The rows x_r of some iterations."""
 
-    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
-        rows = torch.cat([call.inputs(some, group) for call in calls], dim=1).transpose(0, 1)
+    def __init__(self, calls: Sequence[RowFactors], iterations: slice, group: int):
+        rows = torch.cat([call.inputs(iterations, group) for call in calls], dim=1).transpose(0, 1)
         self.rows, self.values = len(rows), rows.flatten(0, 1)  # row by row, then iteration by iteration
 
     def inner(self, other: "InputRows") -> Tensor:
@@ -76,8 +76,8 @@ class InputRows:
 class OutputRows(InputRows):
     """The rows d_r of some iterations."""
 
-    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
-        rows = torch.cat([call.output_gradients(some, group) for call in calls], dim=1).transpose(0, 1)
+    def __init__(self, calls: Sequence[RowFactors], iterations: slice, group: int):
+        rows = torch.cat([call.output_gradients(iterations, group) for call in calls], dim=1).transpose(0, 1)
         self.rows, self.values = len(rows), rows.flatten(0, 1)
 
 
@@ -95,10 +95,10 @@ class IndexRows(InputRows):
 class WindowRows(InputRows):
     """Those of a convolution, whose windows overlap: products of input places, summed over the kernel's elements."""
 
-    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
+    def __init__(self, calls: Sequence[RowFactors], iterations: slice, group: int):
         (call,) = calls
         assert isinstance(call, ConvolutionFactors)
-        places = call.places(some, group)
+        places = call.places(iterations, group)
         nothing = torch.zeros_like(places[:1])  # what is seen outside
         self.rows, self.parts = call.rows, []
         samples = torch.arange(call.x.shape[1], device=places.device)[:, None, None] * (len(places) // call.x.shape[1])
@@ -160,12 +160,12 @@ def dense_blocks(calls: Sequence[RowFactors], bias: bool, blocks: BlockSizes = D
 def _block(calls: Sequence[RowFactors], group: int, outputs: slice, channels: slice, input_bytes: int) -> Tensor:
     """Gradients of a weight's outputs and input channels, (T, outputs channels width)."""
     first = calls[0]
-    iterations, width = len(first.x), (channels.stop - channels.start) * first.width
-    block = torch.empty(iterations, (outputs.stop - outputs.start) * width, dtype=torch.float64, device=first.x.device)
+    count, width = len(first.x), (channels.stop - channels.start) * first.width
+    block = torch.empty(count, (outputs.stop - outputs.start) * width, dtype=torch.float64, device=first.x.device)
     step = max(1, input_bytes // (first.rows * width * first.x.element_size()))
-    for start in range(0, iterations, step):
-        some = slice(start, start + step)
-        x = torch.cat([call.inputs(some, group, channels) for call in calls], dim=1)
-        d = torch.cat([call.output_gradients(some, group, outputs) for call in calls], dim=1)
-        block[some] = torch.bmm(d.transpose(1, 2), x).flatten(1)
+    for start in range(0, count, step):
+        iterations = slice(start, start + step)
+        x = torch.cat([call.inputs(iterations, group, channels) for call in calls], dim=1)
+        d = torch.cat([call.output_gradients(iterations, group, outputs) for call in calls], dim=1)
+        block[iterations] = torch.bmm(d.transpose(1, 2), x).flatten(1)
     return block
