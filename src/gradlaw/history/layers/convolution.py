@@ -83,9 +83,9 @@ class ConvolutionRule(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return layer._conv_forward(x, parameters["weight"], parameters.get("bias")), x
 
-    def write(self, layer: _ConvNd, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+    def write(self, layer: _ConvNd, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
         if name == "weight":
-            _write_weight(layer, kept, g, out)
+            _write_weight(layer, saved, g, out)
         else:
             sum_of_channels(g, out)
 

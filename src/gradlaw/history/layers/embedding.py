@@ -49,8 +49,8 @@ class EmbeddingRule(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return F.embedding(x, parameters["weight"], layer.padding_idx), x
 
-    def write(self, layer: nn.Embedding, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
-        x, g = _rows(layer, kept, g, len(out))
+    def write(self, layer: nn.Embedding, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+        x, g = _rows(layer, saved, g, len(out))
         out.zero_()
         out.scatter_add_(1, x.unsqueeze(-1).expand_as(g), g)
 

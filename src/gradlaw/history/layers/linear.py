@@ -44,9 +44,9 @@ class LinearRule(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return F.linear(x, parameters[self.weight], parameters.get(self.bias)), x
 
-    def write(self, layer: Any, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+    def write(self, layer: Any, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
         if name == self.weight:
-            _write_weight(kept, g, out)
+            _write_weight(saved, g, out)
         else:
             sum_of_rows(g, out)
 
