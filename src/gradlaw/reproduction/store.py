@@ -62,6 +62,14 @@ class Store:
         else:
             temporary.rename(target)
 
+    def where(self, measurement: Measurement) -> str:
+        """The files of its result, there or not."""
+        folder = self.path(measurement)
+        return f"{folder / RECORD}, {folder / ARRAYS}"
+
+    def __str__(self) -> str:
+        return f"{self.folder}, one folder a measurement"
+
     def remove_unfinished(self) -> None:
         """Remove what processes left that are no more."""
         for folder in self.folder.glob("*.partial"):
