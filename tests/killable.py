@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw.curvature.eigensolver import checkpoint
 from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.base import CurvatureOperator
 from matrices import symmetric
@@ -47,7 +46,7 @@ class Fragile(CurvatureOperator):
 
 def run(folder: Path | None, memory: int, countdown: Countdown) -> Eigenpairs:
     """The run, without checkpoints if there is no folder."""
-    return eigenpairs(Fragile(countdown), K, memory=memory, checkpoint=folder)
+    return eigenpairs(Fragile(countdown), K, memory=memory, checkpoint=folder, save_seconds=0)
 
 
 def main(folder: str, memory: str, out: str, *kills: str) -> None:
@@ -65,7 +64,6 @@ def main(folder: str, memory: str, out: str, *kills: str) -> None:
 
 def once(folder: str, memory: str, event: str, count: str, out: str) -> None:
     """The run, saving after every product."""
-    checkpoint._SECONDS = 0.0
     countdown, rename = Countdown(int(count)), Path.replace
     if event == "rename":
 

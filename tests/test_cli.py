@@ -27,7 +27,7 @@ def _gradlaw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
 
 
 def test_without_arguments_the_paper_s_sizes_are_taken():
-    options = _parser().parse_args(["analyze"])
+    options = _parser(["analyze"]).parse_args(["analyze"])
     sizes = options.iterations, options.batch_size, options.gaussian_k, options.alpha, options.seed
     assert sizes == (5000, 10, 100, 0.05, 0)
     assert (options.k, options.data, options.model, options.problem, options.out) == (None, None, None, None, None)
@@ -174,7 +174,7 @@ def test_interruption_ends_with_status_130(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gradlaw.cli.main.analyze", interrupted)
+    monkeypatch.setattr("gradlaw.cli.analyze.analyze", interrupted)
     assert main(["analyze", *QUICK]) == 130
     assert "interrupted" in capsys.readouterr().err
 

@@ -109,3 +109,16 @@ def test_bad_problems_are_refused(build, message):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(gl.InputError, match="cuda"):
         gl.Problem(nn.Linear(4, 3), cross_entropy, _data(), device="cuda")
+
+
+def test_a_pass_that_freezes_a_parameter_leaves_it_as_it_was():
+    class Freezes(nn.Linear):
+        def forward(self, x):
+            self.bias.requires_grad_(False)
+            return super().forward(x)
+
+    problem = gl.Problem(Freezes(3, 1), nn.MSELoss(), (torch.ones(4, 3), torch.zeros(4, 1)))
+    with problem.undisturbed(problem.state()):
+        problem.plain_loss(*problem.fetch(np.arange(2)))
+        assert not problem.model.bias.requires_grad
+    assert problem.model.bias.requires_grad

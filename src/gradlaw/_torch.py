@@ -1,11 +1,37 @@
 """What gradlaw takes from PyTorch beyond its public names; nothing else in the package names them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.nn.modules.conv import _ConvNd as ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm as InstanceNorm
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+__all__ = [
+    "EFFICIENT_ZEROS",
+    "INNER_MSE_LOSS",
+    "MODULE_TENSORS",
+    "SEQUENCE_PACKING",
+    "WEIGHT_NORM",
+    "BatchNorm",
+    "ConvNd",
+    "InstanceNorm",
+    "OperationMode",
+    "copy_all",
+    "is_functional",
+    "overloads",
+    "pytree",
+    "version",
+]
+
+# Operations that have no public name.
+INNER_MSE_LOSS, WEIGHT_NORM = torch._C._nn.mse_loss, torch._weight_norm
+EFFICIENT_ZEROS = torch.ops.aten._efficientzerotensor.default
+SEQUENCE_PACKING = (torch.ops.aten._pack_padded_sequence.default, torch.ops.aten._pad_packed_sequence.default)
 # Entries of a module's ``__dict__`` that hold its parameters, buffers and submodules.
 MODULE_TENSORS = ("_parameters", "_buffers")
 
@@ -23,6 +49,16 @@ class OperationMode(TorchDispatchMode):
 def version(tensor: Tensor) -> int:
     """How often a tensor has been written to in place; -1 for tensors that do not count (inference mode)."""
     return -1 if tensor.is_inference() else tensor._version
+
+
+def overloads(operation: Any) -> Any:
+    """The operation of which an aten overload, as modes see it, is one."""
+    return operation._overloadpacket
+
+
+def is_functional(operation: Any) -> bool:
+    """Whether it is an aten operation that writes to none of its arguments."""
+    return isinstance(operation, torch._ops.OpOverload) and not operation._schema.is_mutable
 
 
 def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:

@@ -41,6 +41,7 @@ class ModelState:
         modules = [pair for tree in trees for pair in tree.named_modules()]
         theta = {id(p): (name, p) for tree in trees for name, p in tree.named_parameters()}
         self._versions = [(name, p, _torch.version(p)) for name, p in theta.values() if not _is_lazy(p)]
+        self._flags = [(p, p.requires_grad) for _, p in theta.values()]
         self._theta = [_Held(name, p, p.detach().clone()) for name, p, _ in self._versions] if parameters else []
         self._containers: list[tuple[Any, Any]] = []
         self._tensors: dict[int, _Held] = {}
@@ -63,6 +64,9 @@ class ModelState:
         for container, saved in self._containers:
             _put_back(container, saved)
         _torch.copy_all([h.tensor for h in self._tensors.values()], [h.copy for h in self._tensors.values()])
+        for parameter, flag in self._flags:
+            if parameter.requires_grad != flag:
+                parameter.requires_grad_(flag)
         for held in self._theta:
             if not _same(held.tensor.detach(), held.copy):
                 with torch.no_grad():

@@ -14,12 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 import gradlaw as gl
 import model_grammar
-from gradlaw.curvature import gauss_newton
-from gradlaw.curvature.eigensolver import eigenpairs
-from gradlaw.curvature.operators import hessian
+from gradlaw import resources
+from gradlaw.curvature import eigenpairs, gauss_newton, hessian
 from gradlaw.curvature.operators.composites import Composites
-
-EXAMPLES = 25
 
 
 @pytest.fixture
@@ -48,7 +45,7 @@ def check(problem, loss=None, rtol=1e-9, **options):
     return operator
 
 
-@pytest.mark.parametrize("seed", range(EXAMPLES))
+@pytest.mark.parametrize("seed", model_grammar.seeds(25))
 def test_any_model_and_loss(seed, small_chunks):
     example = model_grammar.draw(seed)
     model, loss = example.make()
@@ -111,7 +108,7 @@ def test_a_term_that_is_flat_at_theta_is_seen():
 
 
 def test_what_does_not_fit_at_once_is_refused(monkeypatch):
-    monkeypatch.setattr(sys.modules["gradlaw.curvature.operators.hessian"], "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(resources, "free_memory", lambda device: 100_000)
     plain = check(gl.Problem(_mlp(), F.cross_entropy, _classes()), memory=10**9)
     assert (plain.mode, len(plain.chunks), plain.notices) == ("linearised", 3, ())
     weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0, 20.0]).double())
@@ -189,7 +186,7 @@ INTEGER_TARGETS = [
 def test_no_loss_of_integer_targets_ends_the_process():
     program = """
         import torch, gradlaw as gl
-        from gradlaw.curvature.operators import hessian
+        from gradlaw.curvature import hessian
         from gradlaw.curvature import gauss_newton
         from torch import nn
         from torch.nn import functional as F

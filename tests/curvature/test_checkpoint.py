@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import killable
-from gradlaw.curvature.eigensolver import checkpoint
+from gradlaw.curvature.eigensolver.checkpoint import SolverState
 from gradlaw.curvature.eigensolver.eigenpairs import eigenpairs
 from gradlaw.errors import InputError
 from matrices import power_law, symmetric
@@ -43,7 +43,7 @@ class Interrupted(Exception):
 
 def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch, **arguments) -> None:
     """Leave a checkpoint behind."""
-    save, saves = checkpoint.Checkpoint.save, 0
+    save, saves = SolverState.save, 0
 
     def save_and_stop(self, state, basis) -> None:
         nonlocal saves
@@ -52,10 +52,9 @@ def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch, **arguments) -> Non
         if saves == 40:
             raise Interrupted
 
-    monkeypatch.setattr(checkpoint, "_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint.Checkpoint, "save", save_and_stop)
+    monkeypatch.setattr(SolverState, "save", save_and_stop)
     with pytest.raises(Interrupted):
-        eigenpairs(checkpoint=folder, **arguments)
+        eigenpairs(checkpoint=folder, save_seconds=0, **arguments)
     monkeypatch.undo()
 
 

@@ -93,7 +93,7 @@ def test_other_buffers_show_in_the_loss(problem, tmp_path):
 
 def test_an_unfinished_history_is_refused(problem, tmp_path):
     def interrupted(outputs, targets):
-        if next(calls) == 15:
+        if next(calls) == 30:
             raise KeyboardInterrupt
         return cross_entropy(outputs, targets)
 

@@ -84,13 +84,13 @@ def test_a_stored_history_is_opened_again(pair, tmp_path):
 
 def test_an_analysis_of_a_stored_history_is_the_same(small_problem, small_chunks, tmp_path):
     one, other = (
-        gl.analyze(small_problem, 40, 4, k=20, gaussian_k=20, depth=True, store=store)
+        gl.analyze(small_problem, 40, 4, k=20, gaussian_k=20, extended=True, store=store)
         for store in ("memory", tmp_path / "store")
     )
     for axis in ("dimension", "iteration"):
         frames = one.tests[axis].to_frame(), other.tests[axis].to_frame()
         pd.testing.assert_frame_equal(*frames, rtol=1e-12, atol=1e-15)
-    pd.testing.assert_frame_equal(one.depth.tail_indices, other.depth.tail_indices, rtol=1e-12)
+    pd.testing.assert_frame_equal(one.extended.tail_indices, other.extended.tail_indices, rtol=1e-12)
 
 
 def test_large_histories_go_to_disk_by_themselves_and_are_announced(small_problem, monkeypatch, capsys):
@@ -148,12 +148,12 @@ def test_statistics_of_half_precision_are_computed_in_float32(small_problem, dty
     for axis in ("dimension", "iteration"):
         one, other = (gl.gradient_tests(h, axis, k=20, gaussian_k=20).to_frame() for h in (half, np.asarray(half)))
         pd.testing.assert_frame_equal(one, other)
-    analysis = gl.analyze(small_problem, **settings, dtype=dtype, depth=True)
+    analysis = gl.analyze(small_problem, **settings, dtype=dtype, extended=True)
     assert analysis.settings["storage"]["dtype"] == dtype
     column = half.dimension(80)
     centred = column.double() - column.double().mean()
     skewness = float((centred**3).mean() / (centred**2).mean() ** 1.5)
-    assert analysis.depth.gaussianity["skewness"][80] == pytest.approx(skewness, rel=1e-4)
+    assert analysis.extended.gaussianity["skewness"][80] == pytest.approx(skewness, rel=1e-4)
 
 
 def _scaled(problem: gl.Problem, factor: float) -> gl.Problem:

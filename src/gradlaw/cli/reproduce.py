@@ -10,7 +10,6 @@ import torch
 from rich.console import Console
 
 from gradlaw.errors import InputError
-from gradlaw.history.stores.placement import free_memory
 from gradlaw.progress import Progress
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.explain import explain
@@ -31,6 +30,7 @@ from gradlaw.reproduction.store import Store
 from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
 from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
 from gradlaw.reproduction.xie2023.paper import PAPER
+from gradlaw.resources import free_memory
 
 _WIDTH = 160
 _PROFILE, _SEEDS = "quick", (0,)
@@ -38,21 +38,20 @@ RESULTS = Path("docs/reproduction/results")  # of the repository
 _PUBLIC_PROFILES = [name for name in PAPER.profiles if name != "tiny"]
 
 
-def add_reproduce(commands: argparse._SubParsersAction) -> None:
-    """Add both commands and their options."""
-    parser = commands.add_parser(
-        "reproduce",
-        help="measure the paper's tables and figures, beside the published numbers",
-        description="Measures tables and figures of the paper and puts the published numbers beside. What was\n"
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw reproduce`` takes."""
+    parser.description = (
+        "Measures tables and figures of the paper and puts the published numbers beside. What was\n"
         "measured before is in the store and is not measured again; a run that was killed goes on when\n"
-        "it is repeated.",
-        epilog="examples:\n"
+        "it is repeated."
+    )
+    parser.epilog = (
+        "examples:\n"
         "  gradlaw reproduce table1 --mnist data/mnist\n"
         '  gradlaw reproduce "table8 row 3" --data-root data --profile paper --seeds 0,1,2\n'
         "  gradlaw reproduce all --data-root data --profile quick --markdown reproduction.md\n"
         '  gradlaw reproduce --explain "table8 row 3" --data-root data\n'
-        "  gradlaw reproduce --from-results",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "  gradlaw reproduce --from-results"
     )
     _add_options(parser)
     parser.add_argument("--jobs", type=int, default=1, help="rows to measure in parallel processes (default: 1)")
@@ -67,16 +66,15 @@ def add_reproduce(commands: argparse._SubParsersAction) -> None:
                         f"read no data; draw what --save-results wrote (default: {RESULTS}), all of it if no name is "
                         "given")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(command=_reproduce)
-    plan = commands.add_parser(
-        "plan",
-        help="estimate time, memory and disk of a reproduction on this device",
-        description="Estimates, from a short calibration, what each row would take that is not in the store yet.",
-        epilog="example:\n  gradlaw plan table6 --mnist data/mnist --profile paper",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_options(plan)
-    plan.set_defaults(command=_plan)
+    parser.set_defaults(command="gradlaw.cli.reproduce:run")
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw plan`` takes."""
+    parser.description = "Estimates, from a short calibration, what each row would take that is not in the store yet."
+    parser.epilog = "example:\n  gradlaw plan table6 --mnist data/mnist --profile paper"
+    _add_options(parser)
+    parser.set_defaults(command="gradlaw.cli.reproduce:run_plan")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +121,8 @@ def _context(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
     return Context(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
 
 
-def _reproduce(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Measure what is not in the store yet, print it beside the published numbers, write tables and figures."""
     if options.from_results is not None:
         return _draw_results(options)
     _check_names(options)
@@ -222,7 +221,8 @@ def _print(found: Report) -> None:
     console.print(terminal("Claims", CLAIMS_HEADER, claims_rows(found.decisions), ("statistic",)), highlight=False)
 
 
-def _plan(options: argparse.Namespace) -> None:
+def run_plan(options: argparse.Namespace) -> None:
+    """Print what each row that is not in the store would take, by a short calibration."""
     _check_names(options)
     context, store, resolver = _context(options)
     selection = select(PAPER, options.names)

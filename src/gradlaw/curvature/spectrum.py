@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from gradlaw.choices import Which
 from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.hessian import hessian
 from gradlaw.errors import InputError
@@ -37,7 +38,7 @@ class HessianSpectrum(Eigenpairs):
 def hessian_spectrum(
     problem: Problem,
     k: int = 1000,
-    which: str = "LA",
+    which: Which = "LA",
     *,
     samples: int | None = None,
     batch_size: int | None = None,
@@ -47,6 +48,7 @@ def hessian_spectrum(
     keep_vectors: bool = False,
     memory: float | None = None,
     checkpoint: str | Path | None = None,
+    save_seconds: float = 180.0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> HessianSpectrum:
@@ -65,7 +67,8 @@ def hessian_spectrum(
         measure: how many residuals are measured by a product with the finished eigenvector. Default: all.
         keep_vectors: return the eigenvectors too.
         memory: bytes that the Krylov basis may take; beyond, it is on disk.
-        checkpoint: a folder to save to every few minutes and to resume from.
+        checkpoint: a folder to save to now and then and to resume from.
+        save_seconds: between two saves, at least, 3 minutes by default.
         seed: of the samples, the minibatches and the solver.
         progress: where to show it.
 
@@ -76,6 +79,6 @@ def hessian_spectrum(
     operator = hessian(problem, samples, batch_size=batch_size, seed=seed, dtype=dtype, progress=progress)
     pairs = eigenpairs(
         operator, k, which, tol=tol, measure=measure, keep_vectors=keep_vectors, memory=memory, checkpoint=checkpoint,
-        seed=seed, progress=progress,
+        save_seconds=save_seconds, seed=seed, progress=progress,
     )  # fmt: skip
     return HessianSpectrum(**vars(pairs))

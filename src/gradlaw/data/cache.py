@@ -1,8 +1,8 @@
 """Decoded splits on disk, in ``$GRADLAW_CACHE`` or ``gradlaw`` in the user's cache directory.
 
 A file holds a JSON header and four arrays, one ``.npy`` after the other, and the SHA-256 of all that. Its name ends in
-a key made of everything that the content depends on, so that a changed source is another file. It is written under a
-temporary name and renamed: processes that run at the same time read whole files only.
+a key made of everything that the content depends on, so that a changed source is another file. It is
+written whole or not at all: processes that run at the same time read whole files only.
 """
 
 import hashlib
@@ -18,9 +18,11 @@ from uuid import uuid4
 
 import numpy as np
 
+from gradlaw.atomic import replacing
 from gradlaw.data.decoded import Decoded
 from gradlaw.data.location import Location
 from gradlaw.data.moments import Moments
+from gradlaw.extras import extra
 
 VARIABLE = "GRADLAW_CACHE"
 OFF = "off"
@@ -53,7 +55,8 @@ def cached(location: Location, split: str, choice: object, build: Callable[[], D
     directory = cache_directory()
     if directory is None:
         return build()
-    stem, key = _name(location, split, choice)
+    with extra("data", "reading data sets"):
+        stem, key = _name(location, split, choice)
     path = directory / f"{stem}-{key}.arrays"
     with suppress(OSError):  # not there, or not to be read: made anew
         kept = _read(path)
@@ -106,17 +109,11 @@ def _write(path: Path, decoded: Decoded) -> None:
         "image_formats": decoded.image_formats, "revision": decoded.revision,
     })  # fmt: skip
     arrays = (decoded.values, decoded.targets, decoded.moments.mean, decoded.moments.std)
-    temporary = path.with_name(f"{path.stem}.{uuid4().hex}.partial")
-    try:
-        with temporary.open("xb") as file:
-            hashed = _Hashed(file.write)
-            for array in (np.frombuffer(header.encode(), np.uint8), *arrays):
-                np.lib.format.write_array(hashed, array, allow_pickle=False)
-            file.write(hashed.digest.digest())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path, owner=uuid4().hex) as temporary, temporary.open("xb") as file:
+        hashed = _Hashed(file.write)
+        for array in (np.frombuffer(header.encode(), np.uint8), *arrays):
+            np.lib.format.write_array(hashed, array, allow_pickle=False)
+        file.write(hashed.digest.digest())
 
 
 def _read(path: Path) -> Decoded | None:

@@ -4,13 +4,14 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gradlaw.errors import InputError
-from gradlaw.history.engines.choose import ENGINES, EngineChoice, choose_engine
+from gradlaw.choices import DtypeName, EngineName
+from gradlaw.history.engines.choose import EngineChoice, choose_engine
 from gradlaw.history.engines.finite import check_finite
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import check_unchanged, inspect_problem, unused_notices
@@ -18,20 +19,19 @@ from gradlaw.history.engines.rounding_alone import rounding_alone
 from gradlaw.history.engines.verify import Disagreement
 from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.reopen import reopen
+from gradlaw.history.settings import HistorySettings
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.placement import MEMORY, Placement, place
-from gradlaw.history.stores.precision import Storage, dtype_name, storage_dtype
+from gradlaw.history.stores.precision import DTYPES, Storage
 from gradlaw.history.transforms import (
     Adam,
     Apply,
     Momentum,
     Transform,
     WeightDecay,
-    check_order,
     describe,
     start_transforms,
 )
-from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
 
@@ -41,11 +41,11 @@ def collect(
     iterations: int = 5000,
     batch_size: int = 1,
     seed: int = 0,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     transforms: Sequence[Transform] = (),
     store: str | Path | None = None,
     replacement: bool = False,
-    dtype: torch.dtype | str | None = None,
+    dtype: torch.dtype | DtypeName | None = None,
     *,
     progress: Progress | None = None,
 ) -> GradientHistory:
@@ -68,7 +68,7 @@ def collect(
         replacement: draw each minibatch independently instead of by shuffled epochs.
         dtype: type to store gradients in: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``. Default: the
             one they are computed in. The error of a narrower one is measured: it raises ``history.rounding``, and with
-            it the floor of the spectra, and is stated in ``history.notices`` and ``history.settings["storage"]``.
+            it the floor of the spectra, and is stated in ``history.notices`` and ``history.settings.storage``.
         progress: where to show it.
 
     Returns:
@@ -80,25 +80,21 @@ def collect(
             that holds another history or something else, an engine that disagrees with the reference, or a loss or
             gradient in any iteration that is not finite, or beyond the range of ``dtype``.
     """
-    progress = progress or SILENT
-    if engine not in ENGINES:
-        raise InputError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    check_order(transforms)
-    minibatches = Minibatches(problem.samples, batch_size, iterations, seed, replacement)
-    iterations, batch_size, seed = minibatches.iterations, minibatches.batch_size, minibatches.seed
+    asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, dtype)
+    progress, minibatches = progress or SILENT, asked.minibatches()
     if store is not None and store != MEMORY and zarr_store.holds_store(Path(store)):
-        history = reopen(Path(store), problem, minibatches, engine, transforms, dtype)
+        history = reopen(Path(store), problem, asked)
         progress.say(f"read the gradient history that {store} holds: same problem, same settings")
         return history
-    stored = storage_dtype(dtype, problem.dtype)
-    placement = place(store, problem, iterations, stored)
+    stored = DTYPES[asked.storage.dtype]
+    placement = place(store, problem, asked.iterations, stored)
     if placement.announcement:
         progress.say(placement.announcement)
-    reference = LoopEngine(problem, seed)
+    reference = LoopEngine(problem, asked.seed)
     findings = inspect_problem(problem, minibatches, reference)
-    choice = choose_engine(engine, problem, minibatches, reference, findings)
+    choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
     alone = rounding_alone(problem, minibatches, findings.gradient, reference)
-    target, folder = _target(placement, problem, iterations, stored)
+    target, folder = _target(placement, problem, asked.iterations, stored)
     run = _Collection(target, choice, stored, transforms, findings.unused)
     losses = run.fill(progress)
     check_unchanged(problem, minibatches, findings, reference)
@@ -108,18 +104,7 @@ def collect(
         layout=problem.layout,
         unused=run.unused,
         rounding=max(findings.rounding, choice.difference, run.storage.rounding),
-        settings={
-            "iterations": iterations,
-            "batch_size": batch_size,
-            "samples": problem.samples,
-            "seed": seed,
-            "replacement": minibatches.replacement,
-            "engine": choice.engine.name,
-            "dtype": dtype_name(problem.dtype),
-            "storage": run.storage.describe(),
-            "rounding_alone": alone,
-            "transforms": [describe(transform) for transform in transforms],
-        },
+        settings=replace(asked, engine=choice.engine.name, storage=run.storage.measured(), rounding_alone=tuple(alone)),
         notices=[
             *unused_notices(run.unused),
             *findings.notices,

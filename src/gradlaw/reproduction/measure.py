@@ -14,8 +14,8 @@ import pandas as pd
 from torch import nn
 
 import gradlaw
-from gradlaw.analysis.result import Analysis, analyze
 from gradlaw.analysis.verdicts import SpectralVerdict
+from gradlaw.analyze import Analysis, analyze
 from gradlaw.curvature.spectrum import HessianSpectrum, hessian_spectrum
 from gradlaw.errors import InputError
 from gradlaw.history import collect

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradlaw.atomic import write_whole
 from gradlaw.report.formatting import yes
 from gradlaw.reproduction.claim import Decision, decide
 from gradlaw.reproduction.compared import ComparedTable, compare
@@ -85,10 +86,7 @@ def write(found: Report, folder: Path) -> list[Path]:
     files["claims.md"] = f"## Claims\n\n{found.label}\n\n{markdown(CLAIMS_HEADER, decided)}"
     files["claims.json"] = claims_json(found)
     for name, content in files.items():
-        data = content.encode() if isinstance(content, str) else content
-        temporary = folder / f"{name}.partial"
-        temporary.write_bytes(data)
-        temporary.replace(folder / name)
+        write_whole(folder / name, content)
     return [folder / name for name in files]
 
 

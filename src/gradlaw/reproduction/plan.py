@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from gradlaw.history.stores.placement import free_memory
 from gradlaw.reproduction.calibration import Machine, NetworkCosts, network_costs
 from gradlaw.reproduction.experiment import ANGLES, HESSIAN, NetworkSpec
 from gradlaw.reproduction.measure import Context, TrainingTask, model_settings
 from gradlaw.reproduction.measurement import Measurement
 from gradlaw.reproduction.tasks import Task
+from gradlaw.resources import free_memory
 
 _BASE_MEMORY = 5e8  # of a process that holds torch and a data set
 _EXTRA_SPECTRA = 1.3  # the second moment beside the covariance, and spectra of fewer iterations

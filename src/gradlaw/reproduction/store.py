@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from gradlaw.atomic import PARTIAL, full_disk_explained, new_folder
 from gradlaw.by_value import ByValue
 from gradlaw.reproduction.measurement import Measurement
 
@@ -48,19 +49,14 @@ class Store:
             return Result(json.loads((folder / RECORD).read_text(encoding="utf-8")), dict(arrays))
 
     def save(self, measurement: Measurement, result: Result) -> None:
-        """Write a result whole: into a temporary folder, which is then renamed."""
+        """Write a result whole or not at all; one that another process wrote meanwhile stays."""
         target = self.path(measurement)
-        temporary = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        np.savez_compressed(temporary / ARRAYS, allow_pickle=False, **result.arrays)
         record = {"measurement": measurement.settings(), **result.record}
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        (temporary / RECORD).write_text(text, encoding="utf-8")
-        if measurement in self:  # another process was faster
-            shutil.rmtree(temporary)
-        else:
-            temporary.rename(target)
+        kept = "results written before are whole"
+        with full_disk_explained(target, kept, "run again"), new_folder(target, RECORD, str(os.getpid())) as new:
+            np.savez_compressed(new / ARRAYS, allow_pickle=False, **result.arrays)
+            (new / RECORD).write_text(text, encoding="utf-8")
 
     def where(self, measurement: Measurement) -> str:
         """The files of its result, there or not."""
@@ -72,6 +68,6 @@ class Store:
 
     def remove_unfinished(self) -> None:
         """Remove what processes left that are no more."""
-        for folder in self.folder.glob("*.partial"):
+        for folder in self.folder.glob(f"*{PARTIAL}"):
             if not psutil.pid_exists(int(folder.name.split(".")[1])):
                 shutil.rmtree(folder)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.spectra.gradient import Spectrum
+from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 

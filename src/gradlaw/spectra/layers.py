@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
-from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_floor, rounding_of, spectrum_of_gram
+from gradlaw.spectra.access import gradients_of, layout_of, rounding_floor, rounding_of
+from gradlaw.spectra.gradient import spectrum_of_gram
 from gradlaw.spectra.gram.dense import column_blocks, even_edges, gram_of_blocks
+from gradlaw.spectra.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BLOCK_BYTES = 64 * 2**20  # of float64 gradients
 
@@ -49,7 +53,7 @@ def layer_spectra(history: Any, center: bool = True) -> dict[str, Spectrum]:
     return spectra
 
 
-def trace_shares(spectra: Mapping[str, Spectrum]) -> pd.DataFrame:
+def trace_shares(spectra: Mapping[str, Spectrum]) -> "pd.DataFrame":
     """How the trace and the dimensions divide among parameter tensors.
 
     Args:
@@ -62,6 +66,8 @@ def trace_shares(spectra: Mapping[str, Spectrum]) -> pd.DataFrame:
     Raises:
         InputError: no spectrum.
     """
+    import pandas as pd  # loaded for those who ask for a table
+
     if not spectra:
         raise InputError("there are no spectra to take shares of")
     columns = {
@@ -75,18 +81,6 @@ def trace_shares(spectra: Mapping[str, Spectrum]) -> pd.DataFrame:
     frame.insert(2, "share", frame["trace"] / total if total > 0 else 0.0)
     frame.insert(3, "dimension_share", frame["dimensions"] / frame["dimensions"].sum())
     return frame
-
-
-def layout_of(history: Any) -> list[ParameterSlice]:
-    """Where each parameter tensor sits among the dimensions.
-
-    Raises:
-        InputError: an array, which has no layout.
-    """
-    layout = getattr(history, "layout", None)
-    if not layout:
-        raise InputError(f"layers need a GradientHistory, whose layout names them; got {type(history).__name__}")
-    return layout
 
 
 def layer_blocks(

@@ -30,7 +30,7 @@ from torch import Tensor
 from gradlaw import random_streams
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count, seed
-from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, as_type_of, refuse_non_finite
 
 _BLOCK_BYTES = 2**22  # of float64 values; about eight such arrays live at a time
 _EPS = torch.finfo(torch.float64).eps
@@ -116,7 +116,7 @@ def stable_index_rows(
         parts.append((inverse, degenerate, zero_sums, _tied(part)))
     inverse, degenerate, zero_sums, tied = (torch.cat(columns) for columns in zip(*parts, strict=True))
     alpha = torch.where(inverse > 0, 1 / inverse, torch.inf)
-    columns = (like(column, matrix) for column in (alpha, inverse, degenerate, zero_sums, tied))
+    columns = (as_type_of(column, matrix) for column in (alpha, inverse, degenerate, zero_sums, tied))
     return StableIndices(block, shuffle_seed, *columns)
 
 

@@ -11,7 +11,7 @@ from gradlaw import random_streams
 from gradlaw.errors import InputError
 from gradlaw.errors import count as check_count
 from gradlaw.errors import seed as check_seed
-from gradlaw.stats.arrays import Array, as_matrix, like, near_one, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, as_type_of, near_one, refuse_non_finite
 
 SHORTEST = 8  # the skewness test's approximation needs as many
 _BLOCK = 4096  # series whose draws come from one generator
@@ -56,7 +56,7 @@ def gaussian_test_rows(matrix: Array, k: int = 100, seed: int = 0, first: int = 
         if not torch.isfinite(part).all():
             refuse_non_finite(rows, first)
         parts.append(_normal_test(part))
-    return like(torch.cat(parts), matrix)
+    return as_type_of(torch.cat(parts), matrix)
 
 
 def _seeded_parts(first: int, rows: int) -> list[tuple[int, int]]:

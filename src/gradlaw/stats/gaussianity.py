@@ -14,7 +14,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, choice, count, significance
 from gradlaw.errors import seed as check_seed
-from gradlaw.stats.arrays import Array, as_matrix, by_parts, like, near_one, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, as_type_of, by_parts, near_one, refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST, _kurtosis_score, _skewness_score
 
 TESTS = ("jarque_bera", "anderson_darling", "dagostino")
@@ -74,7 +74,7 @@ def gaussianity_rows(matrix: Array) -> Gaussianity:
         return _gaussianity(part)
 
     columns = by_parts(rows, _BLOCK_BYTES, describe)
-    return Gaussianity(**{name: like(column, matrix) for name, column in columns.items()})
+    return Gaussianity(**{name: as_type_of(column, matrix) for name, column in columns.items()})
 
 
 def passing_ceiling(test: str, length: int, alpha: float = 0.05, samples: int = 10_000, seed: int = 0) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, significance
-from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, as_type_of, refuse_non_finite
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
 from gradlaw.stats.exponent import corrected_exponent, exponent_interval
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
@@ -347,7 +347,7 @@ def fit_series(
         alpha=alpha,
         d_critical=d_critical,
         d_critical_calibrated=d_calibrated,
-        **{name: like(column, kind) for name, column in columns.items()},
+        **{name: as_type_of(column, kind) for name, column in columns.items()},
     )
 
 

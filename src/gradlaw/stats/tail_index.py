@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count
-from gradlaw.stats.arrays import Array, as_matrix, as_sample, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, as_sample, as_type_of, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan, without_nan
 
 _BLOCK_BYTES = 2**22  # of float64 values; up to a dozen such arrays live at a time
@@ -144,10 +144,10 @@ def _indices(
     index: Tensor, standard_error: Tensor, degenerate: Tensor, k: int | Tensor, original: Array
 ) -> TailIndices:
     return TailIndices(
-        k=like(k, original) if isinstance(k, Tensor) else k,
-        index=like(index, original),
-        standard_error=like(standard_error.where(~degenerate, torch.inf), original),
-        degenerate=like(degenerate, original),
+        k=as_type_of(k, original) if isinstance(k, Tensor) else k,
+        index=as_type_of(index, original),
+        standard_error=as_type_of(standard_error.where(~degenerate, torch.inf), original),
+        degenerate=as_type_of(degenerate, original),
     )
 
 

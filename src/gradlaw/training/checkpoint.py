@@ -4,12 +4,11 @@
     epoch-0007.optimiser.safetensors  the optimiser's tensors, of the last epoch alone
     epoch-0007.json                   every setting, the history so far, versions, digests
 
-Each file is written under a temporary name and then renamed, the JSON last: an epoch whose JSON is there is whole.
+Each file is written whole or not at all, the JSON last: an epoch whose JSON is there is whole.
 The learning rate, the order of the data and all random numbers of an epoch are functions of the settings, the seed
 and the epoch, so that nothing else is needed to continue bit for bit.
 """
 
-import errno
 import json
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from gradlaw.atomic import write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.provenance import sha256
@@ -29,7 +29,6 @@ from gradlaw.zoo import ModelSettings
 
 FORMAT = 1
 _NAME = r"epoch-\d+(\.optimiser)?\.(json|safetensors)(\.partial)?"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +115,7 @@ def save_checkpoint(
     """
     weights = folder / f"{_stem(settings['epoch'])}.safetensors"
     state = distinct(model.state_dict())
-    _write_whole(optimiser_file(folder, settings["epoch"]), safetensors.torch.save(_optimiser_tensors(optimizer)))
+    _write(optimiser_file(folder, settings["epoch"]), safetensors.torch.save(_optimiser_tensors(optimizer)))
     write_weights(weights, state, settings)
     for file in _files(folder):  # JSON before weights, so that what has a JSON is whole
         if _epoch(file) != settings["epoch"] and (not keep_all or ".optimiser." in file.name):
@@ -130,9 +129,9 @@ def write_weights(path: Path, state: Mapping[str, Tensor], settings: Mapping[str
     Raises:
         InputError: the disk is full.
     """
-    _write_whole(path, safetensors.torch.save(dict(state), {"format": "pt"}))
+    _write(path, safetensors.torch.save(dict(state), {"format": "pt"}))
     record = {"format": FORMAT, **settings, "weights_sha256": _digest(state)}
-    _write_whole(path.with_suffix(".json"), (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    _write(path.with_suffix(".json"), (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -180,16 +179,5 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno not in _FULL:
-            raise
-        raise InputError(
-            f"no space left on the disk while writing {path} ({error.strerror}); checkpoints written before are whole. "
-            "Free some space and resume"
-        ) from error
+def _write(path: Path, content: bytes) -> None:
+    write_whole(path, content, "checkpoints written before are whole", "resume")

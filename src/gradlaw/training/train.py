@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
+from gradlaw._torch import BatchNorm
 from gradlaw.errors import InputError
 from gradlaw.errors import seed as checked_seed
 from gradlaw.problem import Problem
@@ -26,6 +25,9 @@ from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evalu
 from gradlaw.training.recipe import Recipe
 from gradlaw.training.resume import open_folder, restore_optimiser
 from gradlaw.zoo import ModelSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Data = Dataset | Sequence[Any]
 
@@ -51,8 +53,10 @@ class TrainingRun:
     test: Score | None
     checkpoint: Path | None
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """The history, one row an epoch."""
+        import pandas as pd  # loaded for those who ask for a table
+
         return pd.DataFrame(self.history)
 
     def __str__(self) -> str:
@@ -210,7 +214,7 @@ def _tensors(problem: Problem) -> tuple[Tensor, Tensor]:
 
 def _smallest_minibatch(model: nn.Module, samples: int, batch_size: int) -> int:
     """2 for a model with BatchNorm, which cannot normalise a single sample; else 1."""
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if not any(isinstance(module, BatchNorm) for module in model.modules()):
         return 1
     if min(batch_size, samples) == 1:
         raise InputError("batch norm cannot normalise a minibatch of a single sample: use a batch_size of at least 2")

@@ -1,11 +1,14 @@
 """An orthonormal basis of a Krylov space: rows in panels, in memory or on disk."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from gradlaw.atomic import flush, write_whole
 
 ROW_ITEM_BYTES = 8
 _PANEL_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}  # a panel is read from memory once and from the cache twice
@@ -74,16 +77,14 @@ class Basis:
         self._panels, self.size = target, new_rows
 
     def save(self, folder: Path) -> None:
-        """Write the panels that are not yet in ``folder``, each whole."""
-        if self.folder is not None:
-            return  # they are there
+        """Write the panels that are not yet in ``folder``, each whole; flush those that are mapped from there."""
         for index, (start, panel) in enumerate(self._filled()):
             if index >= self._saved:
                 path = self._path(folder, index, self.generation)
-                temporary = path.with_suffix(".partial")
-                with temporary.open("wb") as file:
-                    np.save(file, panel.cpu().numpy())
-                temporary.replace(path)
+                if self.folder is None:
+                    write_whole(path, partial(_write_array, panel.cpu().numpy()), then="run again: it resumes")
+                else:
+                    flush(path)
                 self._saved += start + self.panel_rows <= self.size
 
     def load(self, folder: Path, size: int, generation: int) -> None:
@@ -114,3 +115,8 @@ class Basis:
     @staticmethod
     def _path(folder: Path, index: int, generation: int) -> Path:
         return folder / f"basis-{generation:04d}-{index:06d}.npy"
+
+
+def _write_array(values: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, values)  # given a path, it would add a suffix

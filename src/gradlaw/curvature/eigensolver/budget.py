@@ -9,31 +9,31 @@ import torch
 
 from gradlaw.curvature.eigensolver.basis import ROW_ITEM_BYTES
 from gradlaw.errors import InputError
-from gradlaw.history.stores.placement import free_memory
+from gradlaw.resources import memory_budget
 
-_MEMORY_SHARE = 0.5  # of what is free
 _USUAL_ROWS = 5  # of the basis, per eigenpair: seen for LeNet on MNIST
 
 
 @dataclass(frozen=True)
-class Room:
-    """How many rows of the basis there may be before a restart, in memory or ``on_disk``, in words."""
+class BasisBudget:
+    """How many rows of the basis there may be before a restart, in memory or ``on_disk``, and that in words."""
 
     capacity: int
     on_disk: bool
     announcement: str
 
 
-def room_for(k: int, dimensions: int, device: torch.device, memory: float | None, folder: Path | None) -> Room:
+def basis_budget(
+    k: int, dimensions: int, device: torch.device, memory: float | None, folder: Path | None
+) -> BasisBudget:
     """Decide from the size of the basis and what is free.
 
     Raises:
         InputError: the basis fits neither into memory nor onto the disk.
     """
     row = dimensions * ROW_ITEM_BYTES
-    free = free_memory(device)
-    budget = _MEMORY_SHARE * free if memory is None else memory
-    affordable = int(budget // row)
+    granted_bytes = memory_budget(device, memory)
+    affordable = granted_bytes // row
     in_memory = affordable >= min(dimensions, 2 * k + 50)
     capacity = min(dimensions, affordable, 10 * k + 500) if in_memory else min(dimensions, 3 * k + 100)
     usual = min(capacity, _USUAL_ROWS * k + 100)
@@ -42,13 +42,13 @@ def room_for(k: int, dimensions: int, device: torch.device, memory: float | None
         f"at most {capacity * row / 1e9:.2f} GB ({capacity:,} rows, then a restart)"
     )
     if in_memory:
-        return Room(capacity, False, size)
+        return BasisBudget(capacity, False, size)
     parent = Path(tempfile.gettempdir()) if folder is None else folder
     needed, left = (capacity + k) * row, shutil.disk_usage(parent).free
-    granted = f"{budget / 1e9:.2f} GB of memory are granted"
+    granted = f"{granted_bytes / 1e9:.2f} GB of memory are granted"
     if needed > left:
         raise InputError(
             f"{size}; {granted} and the disk of {parent} has {left / 1e9:.2f} GB left of {needed / 1e9:.2f} GB needed; "
             "lower k, or give a checkpoint folder on another disk"
         )
-    return Room(capacity, True, f"{size}; {granted}, so it is on disk in {parent}, which is slower")
+    return BasisBudget(capacity, True, f"{size}; {granted}, so it is on disk in {parent}, which is slower")

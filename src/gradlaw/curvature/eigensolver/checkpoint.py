@@ -1,9 +1,10 @@
 """Checkpoints of an eigensolver: the rows of its basis and its state, in a folder.
 
-Rows are in files that are written before the state that counts them, the state under a temporary name that is then
-renamed: whenever the process dies, the folder holds a whole state and the rows that belong to it.
+Rows are in files that are on the disk before the state that counts them: whenever the process dies, the folder holds a
+whole state and the rows that belong to it.
 """
 
+import io
 import json
 import time
 from pathlib import Path
@@ -11,27 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from gradlaw.atomic import write_whole
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.errors import InputError
 
 _STATE = "state.npz"
-_SECONDS = 180.0
 
 
-class Checkpoint:
-    """A folder that a run saves to every few minutes, and resumes from.
+class SolverState:
+    """What a run saves to a folder every few minutes, and resumes from.
 
     Args:
         folder: made if it is not there.
         settings: what the run was asked for, as JSON takes it; a checkpoint of other settings is refused.
+        seconds: between two saves.
 
     Raises:
         InputError: the folder holds a checkpoint of other settings.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]):
+    def __init__(self, folder: Path, settings: dict[str, Any], seconds: float):
         self.folder, self._settings = folder, json.dumps(settings, sort_keys=True)
-        self._saved = time.monotonic()
+        self._seconds, self._saved = seconds, time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
         self.state: dict[str, Any] | None = None
         if (folder / _STATE).exists():
@@ -41,15 +43,14 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether the last save is long enough ago."""
-        return time.monotonic() - self._saved >= _SECONDS
+        return time.monotonic() - self._saved >= self._seconds
 
     def save(self, state: dict[str, Any], basis: Basis) -> None:
         """Write the rows that are not yet there, then the state."""
         basis.save(self.folder)
-        temporary = self.folder / f"{_STATE}.partial"
-        with temporary.open("wb") as file:
-            np.savez(file, settings=self._settings, **state)
-        temporary.replace(self.folder / _STATE)
+        content = io.BytesIO()
+        np.savez(content, settings=self._settings, **state)
+        write_whole(self.folder / _STATE, content.getvalue(), then="run again: it resumes")
         basis.forget_old_files(self.folder)
         self._saved = time.monotonic()
 

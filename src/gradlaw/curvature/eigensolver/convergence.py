@@ -13,14 +13,13 @@ _PROBE_SHARE = 0.1  # the same, as a share of the products before
 _MISS_RATE = 1e-3
 
 
-class Search:
+class EigenSearch:
     """Drives a Lanczos run until its k preferred Ritz pairs have converged and a probe found no others.
 
     A single start vector sees one vector of each eigenspace. So converged pairs are deflated and the run goes on from a
     random vector: further copies of a multiple eigenvalue are now the extreme ones, and are found first.
 
     Attributes:
-        converged: how many of the k preferred pairs have a residual within the tolerance, at the last look.
         finished: whether the k rows of the basis are now the result, of eigenvalues ``lanczos.projection.theta``.
         restarts: how often the basis was full.
     """
@@ -28,26 +27,32 @@ class Search:
     def __init__(self, lanczos: Lanczos, k: int, which: str, tol: float, capacity: int, max_products: int):
         self.lanczos, self.k, self.which, self.tol = lanczos, k, which, tol
         self.capacity, self.max_products = capacity, max_products
-        self.converged, self.restarts, self.finished = 0, 0, False
-        self._next_look = min(capacity, k + max(10, k // 4))
+        self.restarts, self.finished = 0, False
+        self._next_step = min(capacity, k + max(10, k // 4))
         self._probe_end = 0  # in products; 0 before the first probe
         self._probe_length = 0
         self._complete = False
-        self._before, self._seen = (0, 0), 0  # products and converged pairs at the look before the last; products then
+        self._converged = ((0, 0), (0, 0))  # products and converged pairs at the last two steps
         self._deflated = np.zeros(0)
 
+    @property
+    def converged(self) -> int:
+        """How many of the k preferred pairs have a residual within the tolerance, at the last step."""
+        return self._converged[1][1]
+
     def advance(self) -> bool:
-        """One product; returns whether convergence was looked at."""
+        """One product; returns whether it ended a step."""
         self.lanczos.step()
         products, rows = self.lanczos.products, self.lanczos.basis.size
-        if rows < self._next_look and products < self.max_products:
+        if rows < self._next_step and products < self.max_products:
             return False
-        self._look()
+        self._step()
         return True
 
     def products_left(self) -> int | None:
-        """About how many more products it will take, were pairs to converge as between the last two looks."""
-        gained, taken = self.converged - self._before[1], self.lanczos.products - self._before[0]
+        """About how many more products it will take, were pairs to converge as between the last two steps."""
+        products, converged = self._converged[0]
+        gained, taken = self.converged - converged, self.lanczos.products - products
         if gained <= 0:
             return None
         missing = (self.k - self.converged) * taken / gained
@@ -72,26 +77,26 @@ class Search:
         """All that :meth:`restore` needs."""
         return {
             "capacity": self.capacity, "converged": self.converged, "restarts": self.restarts,
-            "finished": self.finished, "next_look": self._next_look, "probe_end": self._probe_end,
+            "finished": self.finished, "next_look": self._next_step, "probe_end": self._probe_end,
             "probe_length": self._probe_length, "deflated": self._deflated, "complete": self._complete,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
-        self.capacity, self.converged, self.restarts = (int(state[n]) for n in ("capacity", "converged", "restarts"))
-        self.finished, self._next_look = bool(state["finished"]), int(state["next_look"])
+        self.capacity, self.restarts = int(state["capacity"]), int(state["restarts"])
+        self._converged = ((0, 0), (0, int(state["converged"])))
+        self.finished, self._next_step = bool(state["finished"]), int(state["next_look"])
         self._probe_end, self._probe_length = int(state["probe_end"]), int(state["probe_length"])
         self._deflated, self._complete = state["deflated"], bool(state["complete"])
 
-    def _look(self) -> None:
+    def _step(self) -> None:
         """Count what has converged, and decide how to go on."""
         lanczos, k = self.lanczos, self.k
         rows, self._complete = lanczos.basis.size, lanczos.basis.size == lanczos.basis.dimensions
         keep = k + (self.capacity - k) // 2 if rows == self.capacity else k
         values, residuals, coefficients = lanczos.ritz_pairs(keep, self.which)
-        self._before = (self._seen, self.converged)
-        self._seen = lanczos.products
-        self.converged = int((residuals[:k] <= _SAFETY * self.tol * lanczos.norm).sum())
+        count = int((residuals[:k] <= _SAFETY * self.tol * lanczos.norm).sum())
+        self._converged = (self._converged[1], (lanczos.products, count))
         settled = self.converged == k and lanczos.products >= self._probe_end
         if settled and self._probe_end and not self._found(values[:k]):
             self._finish(values, coefficients)
@@ -103,9 +108,9 @@ class Search:
         elif rows == self.capacity:
             lanczos.restart(values, coefficients, deflate=False)
             self.restarts += 1
-            self._plan_look(max(10, self.capacity // 8))
+            self._plan_step(max(10, self.capacity // 8))
         else:
-            self._plan_look(max(10, rows // 20))
+            self._plan_step(max(10, rows // 20))
 
     def _found(self, values: np.ndarray) -> bool:
         """Whether the preferred values are better than those deflated before this probe, by more than the tolerance."""
@@ -118,7 +123,7 @@ class Search:
         self._deflated = np.sort(PREFERENCE[self.which](values))
         self._probe_length = max(_FEWEST_PROBES, int(_PROBE_SHARE * self.lanczos.products))
         self._probe_end = self.lanczos.products + self._probe_length
-        self._plan_look(self._probe_length)
+        self._plan_step(self._probe_length)
 
     def _finish(self, values: np.ndarray, coefficients: np.ndarray) -> None:
         """Leave the k pairs as the rows of the basis, descending."""
@@ -126,6 +131,6 @@ class Search:
         self.lanczos.restart(values[descending], coefficients[:, descending], deflate=True)
         self.finished = True
 
-    def _plan_look(self, wait: int) -> None:
+    def _plan_step(self, wait: int) -> None:
         wait = max(wait, self._probe_end - self.lanczos.products)
-        self._next_look = min(self.lanczos.basis.size + wait, self.capacity)
+        self._next_step = min(self.lanczos.basis.size + wait, self.capacity)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
+from gradlaw.choices import Which
 from gradlaw.curvature.eigensolver.basis import Basis
-from gradlaw.curvature.eigensolver.budget import room_for
-from gradlaw.curvature.eigensolver.checkpoint import Checkpoint
-from gradlaw.curvature.eigensolver.convergence import Search
+from gradlaw.curvature.eigensolver.budget import basis_budget
+from gradlaw.curvature.eigensolver.checkpoint import SolverState
+from gradlaw.curvature.eigensolver.convergence import EigenSearch
 from gradlaw.curvature.eigensolver.lanczos import NEGLIGIBLE, Lanczos
 from gradlaw.curvature.eigensolver.projection import PREFERENCE
 from gradlaw.curvature.operators.base import CurvatureOperator, as_operator
@@ -74,7 +75,7 @@ class Eigenpairs(ByValue):
 def eigenpairs(
     matrix: Any,
     k: int,
-    which: str = "LA",
+    which: Which = "LA",
     *,
     tol: float = 1e-6,
     measure: int | None = None,
@@ -82,6 +83,7 @@ def eigenpairs(
     max_products: int | None = None,
     memory: float | None = None,
     checkpoint: str | Path | None = None,
+    save_seconds: float = 180.0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Eigenpairs:
@@ -105,8 +107,9 @@ def eigenpairs(
         keep_vectors: return the eigenvectors; they are copied out of the basis, in the type of the operator.
         max_products: stop the search here, converged or not. Default: 10 n.
         memory: bytes that the basis may take; beyond, it is on disk. Default: half of what is free.
-        checkpoint: a folder to save to every few minutes and to resume from, with the same result bit for bit. It is
+        checkpoint: a folder to save to now and then and to resume from, with the same result bit for bit. It is
             emptied when the run is done. Default: no checkpoints.
+        save_seconds: between two saves, at least, 3 minutes by default; the result does not depend on it.
         seed: of the random vectors.
         progress: shows converged pairs, and what memory is needed beforehand.
 
@@ -128,20 +131,20 @@ def eigenpairs(
     described = {name: value for name, value in operator.describe().items() if name != "notices"}
     settings = {"operator": described, "k": k, "which": which, "tol": tol, "seed": seed,
                 "measure": measure, "max_products": max_products}  # fmt: skip
-    saves = None if checkpoint is None else Checkpoint(Path(checkpoint), settings)
-    room = room_for(k, operator.dimensions, operator.device, memory, saves.folder if saves else None)
-    progress.say(room.announcement)
-    with _folder(room.on_disk, saves) as folder:
+    saved = None if checkpoint is None else SolverState(Path(checkpoint), settings, float(save_seconds))
+    budget = basis_budget(k, operator.dimensions, operator.device, memory, saved.folder if saved else None)
+    progress.say(budget.announcement)
+    with _folder(budget.on_disk, saved) as folder:
         basis = Basis(operator.dimensions, operator.device, folder)
-        search = Search(
-            Lanczos(operator, basis, seed), k, which, tol, room.capacity, max_products or 10 * operator.dimensions
+        search = EigenSearch(
+            Lanczos(operator, basis, seed), k, which, tol, budget.capacity, max_products or 10 * operator.dimensions
         )
-        run = _Run(search, saves, measure, progress)
+        run = _Run(search, saved, measure, progress)
         run.search_pairs()
         run.measure_residuals()
         result = run.result(keep_vectors)
-    if saves is not None:
-        saves.remove()
+    if saved is not None:
+        saved.remove()
     return result
 
 
@@ -158,12 +161,12 @@ def _check(operator: CurvatureOperator, k: int, which: str, tol: float, max_prod
 
 
 @contextmanager
-def _folder(on_disk: bool, saves: Checkpoint | None) -> Iterator[Path | None]:
+def _folder(on_disk: bool, saved: SolverState | None) -> Iterator[Path | None]:
     """The folder of a basis on disk."""
     if not on_disk:
         yield None
-    elif saves is not None:
-        yield saves.folder
+    elif saved is not None:
+        yield saved.folder
     else:
         with tempfile.TemporaryDirectory(prefix="gradlaw-") as folder:
             yield Path(folder)
@@ -172,14 +175,14 @@ def _folder(on_disk: bool, saves: Checkpoint | None) -> Iterator[Path | None]:
 class _Run:
     """A search and the measurement of its residuals, saved now and then."""
 
-    def __init__(self, search: Search, saves: Checkpoint | None, measure: int | None, progress: Progress):
-        self.search, self.saves, self.progress = search, saves, progress
+    def __init__(self, search: EigenSearch, saved: SolverState | None, measure: int | None, progress: Progress):
+        self.search, self.saved, self.progress = search, saved, progress
         self.lanczos, self.basis = search.lanczos, search.lanczos.basis
         k = search.k
         self.picks = np.unique(np.linspace(0, k - 1, k if measure is None else min(measure, k)).round().astype(int))
         self.residuals = np.full(len(self.picks), np.nan)
-        if saves is not None and saves.state is not None:
-            self._restore(saves.state)
+        if saved is not None and saved.state is not None:
+            self._restore(saved.state)
 
     def search_pairs(self) -> None:
         """Advance the search to its end."""
@@ -231,12 +234,12 @@ class _Run:
         )
 
     def _save(self, at_once: bool) -> None:
-        if self.saves is not None and (at_once or self.saves.due()):
+        if self.saved is not None and (at_once or self.saved.due()):
             state = self.lanczos.state() | self.search.state() | {"residuals": self.residuals}
-            self.saves.save(state, self.basis)
+            self.saved.save(state, self.basis)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.basis.load(self.saves.folder, int(state["size"]), int(state["generation"]))  # type: ignore[union-attr]
+        self.basis.load(self.saved.folder, int(state["size"]), int(state["generation"]))  # type: ignore[union-attr]
         self.lanczos.restore(state)
         self.search.restore(state)
         self.residuals = state["residuals"]
@@ -246,7 +249,7 @@ class _Run:
 class _Report:
     """Moves the bar of converged pairs and, now and then, says how long the rest will take."""
 
-    def __init__(self, search: Search, advance: Advance, progress: Progress):
+    def __init__(self, search: EigenSearch, advance: Advance, progress: Progress):
         self.search, self.advance, self.progress = search, advance, progress
         self.shown = self.last = 0
         self.started = self.spoken = time.monotonic()

@@ -3,10 +3,9 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradlaw import random_streams
-from gradlaw.curvature.operators.at_rest import at_rest
+from gradlaw._torch import BatchNorm
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.samples import Samples
 from gradlaw.errors import InputError
@@ -30,8 +29,7 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
         _refuse_minibatch_statistics(problem)
     probe = samples.indices.shape[1] if samples.grouped else min(_PROBE_SAMPLES, problem.samples)
     minibatches = Minibatches(problem.samples, probe, 2, samples.seed)
-    with at_rest([problem.model]):
-        findings = inspect_problem(problem, minibatches, LoopEngine(problem, samples.seed))
+    findings = inspect_problem(problem, minibatches, LoopEngine(problem, samples.seed))
     if findings.random:
         raise InputError(
             "the loss is random at fixed parameters (dropout?), so that it has no Hessian: use model.eval(), or set "
@@ -42,7 +40,7 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
 
 def _refuse_minibatch_statistics(problem: Problem) -> None:
     for name, module in problem.model.named_modules():
-        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+        if isinstance(module, BatchNorm) and (module.training or module.running_mean is None):
             raise InputError(
                 f"the loss couples the samples of a minibatch (batch norm {name!r} takes its statistics). Give "
                 "batch_size, for the mean over fixed minibatches of that size, or call model.eval()"

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from gradlaw._torch import INNER_MSE_LOSS, WEIGHT_NORM
+
 _REDUCTIONS = ("none", "mean", "sum")  # by the number that torch passes on
 
 
@@ -62,8 +64,8 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 
 _COMPOSITES: dict[Any, Callable[..., Tensor]] = {
     F.mse_loss: _mse_loss,
-    torch._C._nn.mse_loss: _inner_mse_loss,
+    INNER_MSE_LOSS: _inner_mse_loss,
     torch.ops.aten.mse_loss: _inner_mse_loss,
     torch.ops.aten.mse_loss.default: _inner_mse_loss,
-    torch._weight_norm: _weight_norm,
+    WEIGHT_NORM: _weight_norm,
 }

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.checks import agrees, check_problem, check_products, random_vectors
 from gradlaw.curvature.operators.composites import Composites
@@ -20,12 +20,11 @@ from gradlaw.curvature.operators.samples import Samples, choose_samples
 from gradlaw.curvature.operators.split_trace import SplitTrace
 from gradlaw.errors import InputError
 from gradlaw.history.engines.preflight import unused_notices
-from gradlaw.history.stores.placement import free_memory
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
+from gradlaw.resources import memory_budget
 
 _CHUNK_SAMPLES = {"cpu": 256, "cuda": 4096}  # at once
-_MEMORY_SHARE = 0.5  # of what is free, that the linearisations may take
 _HALVED_SAMPLES = 64  # whose product is compared with that of their halves
 
 
@@ -113,7 +112,7 @@ def _build(
         raise InputError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
     chosen = choose_samples(problem, samples, batch_size, seed)
     findings = check_problem(problem, chosen)
-    budget = int(_MEMORY_SHARE * free_memory(problem.device))
+    budget = memory_budget(problem.device, None)
     chunk = _CHUNK_SAMPLES.get(problem.device.type, _CHUNK_SAMPLES["cuda"])
     reference = measure_reference(problem, chosen, dtype, asked, budget, findings.rounding, chunk)
     operator = LossCurvature(

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.curvature.operators.composites import Composites
 from gradlaw.history.engines.loop import scalar_loss
 from gradlaw.problem import Problem

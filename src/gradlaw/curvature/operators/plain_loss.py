@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 
-from gradlaw.curvature.operators.at_rest import at_rest
+from gradlaw._torch import pytree
 from gradlaw.history.engines.loop import scalar_loss
 from gradlaw.problem import Problem
 
@@ -29,10 +28,10 @@ class PlainLoss:
     def __init__(self, problem: Problem, dtype: torch.dtype | None):
         self.problem, self.dtype = problem, dtype
         self.parameters: tuple[Tensor, ...] = tuple(problem.parameters())
-        self._modules = [m for m in (problem.model, problem.loss) if isinstance(m, nn.Module)]
-        held = {id(t): t for m in self._modules for t in (*m.parameters(), *m.buffers())}
+        modules = [m for m in (problem.model, problem.loss) if isinstance(m, nn.Module)]
+        held = {id(t): t for m in modules for t in (*m.parameters(), *m.buffers())}
         self._theta = [(t, self._cast(t.detach()).clone()) for t in held.values()]
-        self._training = [(m, m.training) for root in self._modules for m in root.modules()]
+        self._training = [(m, m.training) for root in modules for m in root.modules()]
 
     def __call__(self, inputs: Any, targets: Any) -> Tensor:
         return self.of_outputs(self.outputs(inputs), targets)
@@ -54,7 +53,7 @@ class PlainLoss:
         """Put copies of theta and of the buffers into the user's tensors; all is as it was afterwards."""
         tensors = [t for t, _ in self._theta]
         own, gradients = [t.data for t in tensors], [t.grad for t in tensors]
-        with at_rest(self._modules):
+        with self.problem.undisturbed(self.problem.state()):
             try:
                 for tensor, value in self._theta:
                     tensor.grad, tensor.data = None, value.clone()

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.curvature.operators.mean_loss import MeanLoss, Theta
 from gradlaw.curvature.operators.plain_loss import PlainLoss
 

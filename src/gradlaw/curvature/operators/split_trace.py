@@ -10,8 +10,10 @@ from torch import Tensor, fx
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from gradlaw._torch import EFFICIENT_ZEROS, is_functional
+
 aten = torch.ops.aten
-_ZEROS = (aten.zeros_like.default, aten.zeros.default, aten.new_zeros.default, aten._efficientzerotensor.default)
+_ZEROS = (aten.zeros_like.default, aten.zeros.default, aten.new_zeros.default, EFFICIENT_ZEROS)
 
 
 class SplitTrace:
@@ -74,7 +76,7 @@ class SplitTrace:
 def _writes(node: fx.Node) -> bool:
     if node.op != "call_function" or node.target is operator.getitem:
         return False
-    return not isinstance(node.target, torch._ops.OpOverload) or node.target._schema.is_mutable
+    return not is_functional(node.target)
 
 
 def _simplify(traced: fx.GraphModule) -> None:

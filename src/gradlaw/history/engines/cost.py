@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import flop_registry
 
-from gradlaw._torch import OperationMode
+from gradlaw._torch import OperationMode, overloads, pytree
 from gradlaw.history.engines.loop import LoopEngine
 
 # Measured in CPU time on one core: LeNet, FCN, convolutional nets at 32 to 128 pixels, U-Nets at 64 and 256 pixels,
@@ -41,7 +40,7 @@ class PassCost:
         """Bytes of a sample's results, without gradients of parameters."""
         return self.bytes / self.samples
 
-    def batching_pays(self, batch_size: int) -> bool:
+    def batching_is_worth_it(self, batch_size: int) -> bool:
         """Whether operations over several minibatches at once take less time than one minibatch after the other.
 
         What an operation costs beside its arithmetic is saved; once one minibatch's results fill the cache, nothing is,
@@ -72,8 +71,8 @@ class _Counter(OperationMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self._cost.operations += 1
-        if func._overloadpacket in flop_registry:
-            self._cost.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
+        if overloads(func) in flop_registry:
+            self._cost.flops += flop_registry[overloads(func)](*args, **(kwargs or {}), out_val=result)
         given = {_place(a) for a in pytree.tree_leaves(args) if isinstance(a, Tensor)}
         for leaf in result if isinstance(result, tuple | list) else (result,):
             if isinstance(leaf, Tensor) and _place(leaf) not in given:  # not a view, nor written in place

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.loop import scalar_loss
 from gradlaw.problem import Problem

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import BatchNorm, pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.finite import check_finite
 from gradlaw.history.engines.loop import LoopEngine, flatten
@@ -152,7 +151,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _watch_batch_norm(hooks: ExitStack, name: str, module: nn.Module) -> None:
-    if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+    if isinstance(module, BatchNorm) and (module.training or module.running_mean is None):
         handle = module.register_forward_pre_hook(lambda _, args: _refuse_single_values(name, args[0]))
         hooks.callback(handle.remove)
 

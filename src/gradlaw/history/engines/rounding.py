@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
+from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.loop import LoopEngine, flatten, scalar_loss
 from gradlaw.minibatches import Minibatches

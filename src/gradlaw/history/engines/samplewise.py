@@ -10,7 +10,7 @@ from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.engines.layerwise import LayerwiseEngine
 from gradlaw.history.engines.mean_of_samples import MeanOfSamples
-from gradlaw.history.layers.rules import takes_batch_statistics
+from gradlaw.history.layers.normalisation import takes_batch_statistics
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
@@ -49,7 +49,7 @@ class SamplewiseEngine:
         self._single = LayerwiseEngine(problem, [batch[:1] for batch in batches], most_samples)
 
     @staticmethod
-    def pays(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
+    def is_worth_it(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
         """Whether this takes less time than passes over every minibatch, by counted operations."""
         iterations, batch_size, samples = len(minibatches), minibatches.batch_size, minibatches.samples
         bands = -(-iterations // _chunk(problem))

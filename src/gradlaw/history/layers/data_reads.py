@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gradlaw._torch import OperationMode
+from gradlaw._torch import SEQUENCE_PACKING, OperationMode
 
 aten = torch.ops.aten
 _READING_TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 # Untagged: what sequences are packed into depends on their lengths.
-_READING = (aten._pack_padded_sequence.default, aten._pad_packed_sequence.default)
+_READING = SEQUENCE_PACKING
 # Past the dispatcher: the memory itself.
 _LEAVING = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.untyped_storage, Tensor.data_ptr)
 

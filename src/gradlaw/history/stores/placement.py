@@ -5,14 +5,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
 from gradlaw.errors import InputError
 from gradlaw.problem import Problem
+from gradlaw.resources import MEMORY_SHARE, free_memory
 
 MEMORY = "memory"
-_MEMORY_SHARE = 0.5  # of what is free, that a history may take
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def place(store: str | Path | None, problem: Problem, iterations: int, dtype: to
         _check_disk(folder.parent, needed, row, size)
         return Placement(folder, False, f"{size}: stored in {folder}")
     free = free_memory(problem.device)
-    fits = needed <= _MEMORY_SHARE * free
+    fits = needed <= MEMORY_SHARE * free
     if store == MEMORY and needed > free:
         raise InputError(
             f"{size} and {free / 1e9:.2f} GB of memory are free, which fits T={free // row:,}; give a folder as store"
@@ -47,13 +46,8 @@ def place(store: str | Path | None, problem: Problem, iterations: int, dtype: to
         return Placement(None, False, None)
     parent = Path(tempfile.gettempdir())
     _check_disk(parent, needed, row, size)
-    where = f"more than {_MEMORY_SHARE:.0%} of the {free / 1e9:.2f} GB of memory that are free: stored below {parent}"
+    where = f"more than {MEMORY_SHARE:.0%} of the {free / 1e9:.2f} GB of memory that are free: stored below {parent}"
     return Placement(parent, True, f"{size}, {where} while it is used")
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes of memory that are free on a device."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 def _check_disk(folder: Path, needed: int, row: int, size: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.history.engines.choose import Candidate, Engine, EngineChoice
 from gradlaw.history.engines.finite import NotFinite
-from gradlaw.history.engines.layerwise import LayerwiseEngine, Share
+from gradlaw.history.engines.layerwise import Contribution, LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine, flatten
 from gradlaw.history.engines.preflight import check_unchanged, inspect_problem
 from gradlaw.history.engines.verify import Disagreement, Verification
@@ -19,7 +19,7 @@ from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.spectra.gram.passes import PROBED, FactorPasses
-from gradlaw.spectra.gram.plan import Pass, describe_plan, plan_passes
+from gradlaw.spectra.gram.plan import GramPass, describe_plan, plan_passes
 from gradlaw.spectra.gram.streamed import StreamedGradients
 
 _RELATIVE_EPS = 4e4  # of |g_s| |g_t|, that an entry may be off the reference: two gradients, each by 2e4 eps
@@ -111,14 +111,15 @@ def _attempt(
     return gram, losses
 
 
-def _plan(engine: Engine, first: Sequence[np.ndarray], iterations: int, memory: int | None, form: str) -> list[Pass]:
+def _plan(
+    engine: Engine, first: Sequence[np.ndarray], iterations: int, memory: int | None, form: str
+) -> list[GramPass]:
     """From what the layers take of the first minibatches."""
-    shares: dict[str, list[Share]] = {}
+    contributions: dict[str, list[Contribution]] = {}
     rest = {part.name for part in engine.problem.layout}
     if isinstance(engine, LayerwiseEngine):
-        engine.shares(first, lambda share: shares.setdefault(share.part.name, []).append(share))
-        rest = set(engine.fallback)
-    return plan_passes(engine.problem, shares, rest, iterations, len(first), memory, form)
+        contributions, rest = engine.contributions_by_parameter(first), set(engine.fallback)
+    return plan_passes(engine.problem, contributions, rest, iterations, len(first), memory, form)
 
 
 def _check(gram: Tensor, losses: Tensor, iterations: Iterable[int], verification: Verification) -> None:

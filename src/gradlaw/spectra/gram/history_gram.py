@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gradlaw.history import GradientHistory
-from gradlaw.history.engines.layerwise import LayerwiseEngine, Share
+from gradlaw.history.engines.layerwise import LayerwiseEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -33,29 +33,23 @@ def history_gram(history: GradientHistory, problem: Problem, progress: Progress 
     nothing but sizes, so that one seed gives the same bits each time.
     """
     progress = progress or SILENT
-    minibatches = _minibatches(history, problem)
+    minibatches = history.settings.minibatches()
     if _saved(history, problem, minibatches) > _WORTH:
-        found = factor_gram(problem, minibatches, progress=progress)
-        return HistoryGram(found.gram, max(history.rounding, found.rounding))
+        by_layers = factor_gram(problem, minibatches, progress=progress)
+        return HistoryGram(by_layers.gram, max(history.rounding, by_layers.rounding))
     with progress.stage("form the Gram matrix", history.shape[1]) as advance:
         return HistoryGram(gram_matrix(history.gradients, advance), history.rounding)
 
 
-def _minibatches(history: GradientHistory, problem: Problem) -> Minibatches:
-    s = history.settings
-    return Minibatches(problem.samples, s["batch_size"], s["iterations"], s["seed"], s["replacement"])
-
-
 def _saved(history: GradientHistory, problem: Problem, minibatches: Minibatches) -> float:
     """Multiply-adds that the products layer by layer have less than the dense one."""
-    s, (iterations, dimensions) = history.settings, history.shape
+    settings, (iterations, dimensions) = history.settings, history.shape
     pairs = iterations**2 / 2
-    as_computed = not s["transforms"] and s["storage"]["dtype"] == s["dtype"]
-    if not as_computed or s["engine"] != LayerwiseEngine.name or pairs * dimensions < _WORTH:
+    as_computed = not settings.transforms and settings.storage.dtype == settings.dtype
+    if not as_computed or settings.engine != LayerwiseEngine.name or pairs * dimensions < _WORTH:
         return 0.0
     first = [minibatches[0], minibatches[1]]
     engine = LayerwiseEngine(problem, first)
-    shares: dict[str, list[Share]] = {}
-    engine.shares(first, lambda share: shares.setdefault(share.part.name, []).append(share))
-    passes = plan_passes(problem, shares, engine.fallback, iterations, len(first), None, "auto")
-    return pairs * (dimensions - sum(piece.cost for one in passes for piece in one.pieces))
+    contributions = engine.contributions_by_parameter(first)
+    passes = plan_passes(problem, contributions, engine.fallback, iterations, len(first), None, "auto")
+    return pairs * (dimensions - sum(gram_pass.cost for gram_pass in passes))

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gradlaw.history.layers.factors import ALL, Call, ConvolutionCall, EmbeddingCall
+from gradlaw.history.layers.base import ALL, RowFactors
+from gradlaw.history.layers.convolution import ConvolutionFactors
+from gradlaw.history.layers.embedding import EmbeddingFactors
 from gradlaw.progress import Advance
 from gradlaw.spectra.gram.dense import cross_gram
 
@@ -20,14 +22,14 @@ _BLOCK_BYTES = 128 * 2**20  # of float64 gradients
 _CHUNK_BYTES = 16 * 2**20  # of inputs at once while a block is formed
 
 
-def outer_cost(calls: Sequence[Call], bias: bool) -> int:
+def outer_cost(calls: Sequence[RowFactors], bias: bool) -> int:
     """Multiply-adds of the outer form for a pair of iterations."""
     rows, first = sum(call.rows for call in calls), calls[0]
     inputs, _ = _cheapest(calls)
     return first.groups * (inputs + rows**2 * (bias + first.outputs + _PRODUCT))
 
 
-def add_outer(gram: Tensor, calls: Sequence[Call], bias: bool, advance: Advance) -> None:
+def add_outer(gram: Tensor, calls: Sequence[RowFactors], bias: bool, advance: Advance) -> None:
     """Add the outer form on and below the diagonal of ``gram``.
 
     Args:
@@ -56,7 +58,7 @@ def add_outer(gram: Tensor, calls: Sequence[Call], bias: bool, advance: Advance)
 class InputRows:
     """The rows x_r of some iterations."""
 
-    def __init__(self, calls: Sequence[Call], some: slice, group: int):
+    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
         rows = torch.cat([call.inputs(some, group) for call in calls], dim=1).transpose(0, 1)
         self.rows, self.values = len(rows), rows.flatten(0, 1)  # row by row, then iteration by iteration
 
@@ -65,7 +67,7 @@ class InputRows:
         return _unflattened(cross_gram(self.values, other.values), self.rows)
 
     @staticmethod
-    def cost(calls: Sequence[Call]) -> int:
+    def cost(calls: Sequence[RowFactors]) -> int:
         """Multiply-adds for a pair of iterations."""
         return sum(call.rows for call in calls) ** 2 * calls[0].channels * calls[0].width
 
@@ -73,7 +75,7 @@ class InputRows:
 class OutputRows(InputRows):
     """The rows d_r of some iterations."""
 
-    def __init__(self, calls: Sequence[Call], some: slice, group: int):
+    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
         rows = torch.cat([call.output_gradients(some, group) for call in calls], dim=1).transpose(0, 1)
         self.rows, self.values = len(rows), rows.flatten(0, 1)
 
@@ -85,16 +87,16 @@ class IndexRows(InputRows):
         return _unflattened((self.values[:, None] == other.values[None, :]).double(), self.rows)
 
     @staticmethod
-    def cost(calls: Sequence[Call]) -> int:
+    def cost(calls: Sequence[RowFactors]) -> int:
         return sum(call.rows for call in calls) ** 2
 
 
 class WindowRows(InputRows):
     """Those of a convolution, whose windows overlap: products of input places, summed over the kernel's elements."""
 
-    def __init__(self, calls: Sequence[Call], some: slice, group: int):
+    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
         (call,) = calls
-        assert isinstance(call, ConvolutionCall)
+        assert isinstance(call, ConvolutionFactors)
         places = call.places(some, group)
         nothing = torch.zeros_like(places[:1])  # what is seen outside
         self.rows, self.parts = call.rows, []
@@ -117,19 +119,19 @@ class WindowRows(InputRows):
         return total.transpose(1, 2)
 
     @staticmethod
-    def cost(calls: Sequence[Call]) -> int:
+    def cost(calls: Sequence[RowFactors]) -> int:
         (call,) = calls
-        assert isinstance(call, ConvolutionCall)
+        assert isinstance(call, ConvolutionFactors)
         products = sum((call.x.shape[1] * len(seen.unique())) ** 2 for seen in call.seen) * call.channels
         return products + call.rows**2 * call.width * _SHIFT
 
 
-def _cheapest(calls: Sequence[Call]) -> tuple[int, type[InputRows]]:
+def _cheapest(calls: Sequence[RowFactors]) -> tuple[int, type[InputRows]]:
     """How to form the inner products of inputs, and its cost."""
-    if isinstance(calls[0], EmbeddingCall):
+    if isinstance(calls[0], EmbeddingFactors):
         return IndexRows.cost(calls), IndexRows
     plain = InputRows.cost(calls), InputRows
-    if not isinstance(calls[0], ConvolutionCall) or len(calls) > 1:
+    if not isinstance(calls[0], ConvolutionFactors) or len(calls) > 1:
         return plain
     return min(plain, (WindowRows.cost(calls), WindowRows), key=lambda pair: pair[0])
 
@@ -139,7 +141,7 @@ def _unflattened(products: Tensor, rows: int) -> Tensor:
     return products.view(rows, len(products) // rows, rows, -1)
 
 
-def dense_blocks(calls: Sequence[Call], bias: bool) -> Iterator[Tensor]:
+def dense_blocks(calls: Sequence[RowFactors], bias: bool) -> Iterator[Tensor]:
     """Yield the gradients of a weight, and of its bias, in blocks of columns, (T, columns) float64."""
     first = calls[0]
     columns = max(1, _BLOCK_BYTES // (8 * len(first.x)))
@@ -154,7 +156,7 @@ def dense_blocks(calls: Sequence[Call], bias: bool) -> Iterator[Tensor]:
                 yield torch.stack([call.output_gradients(ALL, group, outputs).double().sum(1) for call in calls]).sum(0)
 
 
-def _block(calls: Sequence[Call], group: int, outputs: slice, channels: slice) -> Tensor:
+def _block(calls: Sequence[RowFactors], group: int, outputs: slice, channels: slice) -> Tensor:
     """Gradients of a weight's outputs and input channels, (T, outputs channels width)."""
     first = calls[0]
     iterations, width = len(first.x), (channels.stop - channels.start) * first.width

@@ -9,7 +9,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.stats.alternatives.tail import LARGEST_LOG_RATIO
-from gradlaw.stats.arrays import Array, as_matrix, by_parts, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, as_type_of, by_parts, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
 from gradlaw.stats.powerlaw import check_k, fit_power_law_rows
 
@@ -60,7 +60,7 @@ def compare_exponential_rows(
         return _against_exponential(largest, k, first)
 
     columns = by_parts(rows, _BLOCK_BYTES, describe)
-    return ExponentialComparisons(k=k, **{name: like(column, matrix) for name, column in columns.items()})
+    return ExponentialComparisons(k=k, **{name: as_type_of(column, matrix) for name, column in columns.items()})
 
 
 def _against_exponential(largest: Tensor, k: int, first: int) -> dict[str, Tensor]:

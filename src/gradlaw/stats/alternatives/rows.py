@@ -17,7 +17,7 @@ from gradlaw.stats.alternatives.tail import (
     TailRows,
     power_law_log_density_rows,
 )
-from gradlaw.stats.arrays import Array, as_matrix, like, refuse_non_finite
+from gradlaw.stats.arrays import Array, as_matrix, as_type_of, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
 from gradlaw.stats.powerlaw import check_k
 
@@ -115,7 +115,7 @@ def compare_tails_rows(matrix: Array, k: int = 1000, *, nan_policy: NanPolicy = 
 
 def _kind(column: np.ndarray, matrix: Array) -> Array:
     tensor = torch.from_numpy(column)
-    return like(tensor.to(matrix.device) if isinstance(matrix, Tensor) else tensor, matrix)
+    return as_type_of(tensor.to(matrix.device) if isinstance(matrix, Tensor) else tensor, matrix)
 
 
 def _alternatives(family: str, columns: dict[str, Array]) -> TailAlternatives:

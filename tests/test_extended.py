@@ -27,7 +27,7 @@ def history(problem) -> gl.GradientHistory:
 
 @pytest.fixture(scope="module")
 def analysis(problem) -> gl.Analysis:
-    return gl.analyze(problem, iterations=120, batch_size=4, k=40, gaussian_k=30, seed=2, depth=True)
+    return gl.analyze(problem, iterations=120, batch_size=4, k=40, gaussian_k=30, seed=2, extended=True)
 
 
 def test_groups_are_the_model_its_tensors_and_its_types_of_layer(problem):
@@ -39,7 +39,7 @@ def test_groups_are_the_model_its_tensors_and_its_types_of_layer(problem):
 
 
 def test_layers_hold_the_rates_of_both_directions(history, analysis):
-    layers = analysis.depth.layers
+    layers = analysis.extended.layers
     whole = layers[layers["group"] == "model"].set_index("axis")
     for axis, tests in analysis.tests.items():
         assert whole.loc[axis, "gaussian_rate"] == tests.gaussian_rate
@@ -50,7 +50,7 @@ def test_layers_hold_the_rates_of_both_directions(history, analysis):
 
 
 def test_tail_indices_are_those_of_the_estimators(history, analysis):
-    frame = analysis.depth.tail_indices
+    frame = analysis.extended.tail_indices
     matrix = np.asarray(history)
     noise = matrix - matrix.astype(np.float64).mean(axis=0).astype(np.float32)
     for axis, gradients, centred in (("dimension", matrix, noise), ("iteration", matrix.T, noise.T)):
@@ -63,7 +63,7 @@ def test_tail_indices_are_those_of_the_estimators(history, analysis):
 
 
 def test_gaussianity_is_on_all_iterations(history, analysis):
-    frame = analysis.depth.gaussianity
+    frame = analysis.extended.gaussianity
     matrix = np.asarray(history, dtype=np.float64)
     np.testing.assert_allclose(frame["skewness"], stats.skew(matrix), atol=1e-9)
     np.testing.assert_allclose(frame["excess_kurtosis"], stats.kurtosis(matrix), atol=1e-9)
@@ -71,7 +71,7 @@ def test_gaussianity_is_on_all_iterations(history, analysis):
 
 
 def test_every_sample_is_compared_with_four_families(analysis):
-    frame = analysis.depth.comparisons
+    frame = analysis.extended.comparisons
     samples = ["dimension-wise example", "iteration-wise example", "second moment", "covariance"]
     assert list(frame["sample"].unique()) == samples
     assert (frame.groupby("sample").size() == 4).all()
@@ -79,16 +79,16 @@ def test_every_sample_is_compared_with_four_families(analysis):
 
 
 def test_outcomes_of_comparisons_are_at_the_level_of_the_run(analysis):
-    p_values = analysis.depth.comparisons["nested_p_value"].fillna(analysis.depth.comparisons["p_value"])
+    p_values = analysis.extended.comparisons["nested_p_value"].fillna(analysis.extended.comparisons["p_value"])
     for alpha in (0.001, 0.5):
-        outcomes = [row[-1] for row in families_rows(analysis.depth, alpha)]
+        outcomes = [row[-1] for row in families_rows(analysis.extended, alpha)]
         decided = [outcome.startswith("fits") for outcome in outcomes]
-        assert decided == ((p_values <= alpha) & (analysis.depth.comparisons["ratio"] != 0)).tolist()
-    assert [row[-1] for row in families_rows(analysis.depth, 0.001)] != outcomes
+        assert decided == ((p_values <= alpha) & (analysis.extended.comparisons["ratio"] != 0)).tolist()
+    assert [row[-1] for row in families_rows(analysis.extended, 0.001)] != outcomes
 
 
 def test_exponents_come_with_intervals_and_the_scan(analysis):
-    frame = analysis.depth.exponents.set_index("sample")
+    frame = analysis.extended.exponents.set_index("sample")
     fit = analysis.spectral_verdicts()[0].fit
     row = frame.loc["second moment"]
     assert row["s"] == pytest.approx(fit.s)
@@ -101,7 +101,9 @@ def test_saved_loaded_and_reported(analysis, tmp_path):
     analysis.save(tmp_path)
     loaded = gl.Analysis.load(tmp_path)
     for name in ("layers", "tail_indices", "gaussianity", "exponents", "comparisons"):
-        pd.testing.assert_frame_equal(getattr(loaded.depth, name), getattr(analysis.depth, name), check_dtype=False)
+        pd.testing.assert_frame_equal(
+            getattr(loaded.extended, name), getattr(analysis.extended, name), check_dtype=False
+        )
     assert (tmp_path / "figures/tail_indices.svg").is_file()
     assert (tmp_path / "figures/gaussianity.png").is_file()
     page = (tmp_path / "report.html").read_text()
@@ -110,18 +112,28 @@ def test_saved_loaded_and_reported(analysis, tmp_path):
     assert "Alpha-stable tail index of the noise" in str(loaded)
 
 
-def test_a_saved_run_forgets_the_depth_of_the_one_it_overwrites(problem, analysis, tmp_path):
+def test_a_saved_run_forgets_the_extended_statistics_of_the_one_it_overwrites(problem, analysis, tmp_path):
     analysis.save(tmp_path)
     gl.analyze(problem, iterations=40, batch_size=4, k=20, gaussian_k=20).save(tmp_path, force=True)
     assert not (tmp_path / "layers.parquet").exists()
     assert not (tmp_path / "figures/gaussianity.png").exists()
-    assert gl.Analysis.load(tmp_path).depth is None
+    assert gl.Analysis.load(tmp_path).extended is None
 
 
 def test_the_fewest_iterations(problem, tmp_path):
     with pytest.raises(gl.InputError, match="at least 8 iterations, got 7"):
-        gl.analyze(problem, iterations=7, batch_size=4, depth=True)
-    gl.analyze(problem, iterations=8, batch_size=4, depth=True).save(tmp_path)
+        gl.analyze(problem, iterations=7, batch_size=4, extended=True)
+    gl.analyze(problem, iterations=8, batch_size=4, extended=True).save(tmp_path)
+
+
+def test_an_example_with_fewer_nonzero_values_than_the_shortest_tail_scanned():
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 6)
+    inputs[:, 2] = 0  # five of 53 dimensions never move
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    run = gl.analyze(gl.Problem(model, cross_entropy, (inputs, torch.randint(3, (64,)))), 60, 4, extended=True)
+    rows = run.extended.exponents.set_index("sample")
+    assert rows.loc["dimension-wise example", "scan_k"] == 48
 
 
 def test_both_sides_of_the_literature():

@@ -105,8 +105,8 @@ def test_layer_signals_of_a_history_on_disk(problem, history, tmp_path):
     pd.testing.assert_frame_equal(layer_signals(stored, gram), layer_signals(history, gram))
 
 
-def test_noise_of_every_layer_in_depth(problem, history):
-    deep = gl.analyze(problem, iterations=120, batch_size=4, k=60, gaussian_k=30, seed=2, depth=True)
+def test_noise_of_every_layer_with_extended_statistics(problem, history):
+    deep = gl.analyze(problem, iterations=120, batch_size=4, k=60, gaussian_k=30, seed=2, extended=True)
     pd.testing.assert_frame_equal(deep.noise.set_index(["group", "name"]), gradient_noise_by_layer(history))
 
 

@@ -1,35 +1,29 @@
-"""Figures of an analysis in depth: tail indices by direction, and where the Gaussian dimensions are."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Figures of the extended statistics: tail indices by direction, and where the Gaussian dimensions are."""
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.drawing import BLUE, GREY, PALE, RED, STYLE, mark_k
 from gradlaw.stats.tail_index import hill_curve
-
-if TYPE_CHECKING:
-    from gradlaw.analysis.result import Analysis
 
 SHARES = ("Gaussian", "not Gaussian", "degenerate")
 
 
-def draw_tail_indices(analysis: Analysis) -> Figure:
+def draw_tail_indices(analysis: AnalysisResult) -> Figure:
     """Both sides of the literature on one history: the alpha-stable index by direction, and Hill plots."""
-    assert analysis.depth is not None
+    assert analysis.extended is not None
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.7), layout="constrained")
         left, right = figure.subplots(1, 2)
         bins = np.linspace(0.4, 3, 66)
-        indices = analysis.depth.tail_indices
+        indices = analysis.extended.tail_indices
         for axis, colour in zip(analysis.examples, (RED, BLUE), strict=True):
             chosen = indices.loc[indices["axis"] == axis, "alpha_stable_permuted"]
             chosen = chosen[np.isfinite(chosen)]
-            median = analysis.depth.median_stable_index(axis)
+            median = analysis.extended.median_stable_index(axis)
             if median is None:
                 continue
             label = f"{axis}-wise, median {median:.2f}"
@@ -48,10 +42,10 @@ def draw_tail_indices(analysis: Analysis) -> Figure:
         return figure
 
 
-def draw_gaussianity(analysis: Analysis) -> Figure:
+def draw_gaussianity(analysis: AnalysisResult) -> Figure:
     """Where the non-Gaussian dimensions are: shares by parameter tensor."""
-    assert analysis.depth is not None
-    layers = analysis.depth.layers
+    assert analysis.extended is not None
+    layers = analysis.extended.layers
     rows = layers[(layers["axis"] == "iteration") & (layers["group"] != "layer type")][::-1]
     dead = rows["degenerate"].to_numpy(float)
     gaussian = rows["gaussian_rate"].to_numpy(float)
