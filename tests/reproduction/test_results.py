@@ -144,6 +144,13 @@ def test_files_that_contradict_themselves_are_refused(folder: Path, column: str,
         ResultTable(folder)
 
 
+def test_no_result_is_no_table(tmp_path: Path) -> None:
+    evidence = Evidence(Store(tmp_path), (0,), {(MEASURED.experiment, 0): MEASURED}, {})
+    with pytest.raises(InputError, match="none of what was asked for was measured"):
+        write_results(tmp_path / "results", TINY, evidence)
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize("name", [TABLE, SERIES])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()

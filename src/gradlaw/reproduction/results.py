@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gradlaw.atomic import write_whole
 from gradlaw.errors import InputError
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.measurement import Measurement, content_key
@@ -85,7 +86,11 @@ class ResultTable:
 
 
 def write_results(folder: Path, profile: Profile, evidence: Evidence) -> list[Path]:
-    """Write all results of the evidence, and the reasons for those that could not be made; returns both files."""
+    """Write all results of the evidence, and the reasons for those that could not be made; returns both files.
+
+    Raises:
+        InputError: there is no result, or the disk is full.
+    """
     rows: dict[str, dict[str, Any]] = {}
     series: list[pd.DataFrame] = []
     for (experiment, seed), m in evidence.measurements.items():
@@ -98,12 +103,14 @@ def write_results(folder: Path, profile: Profile, evidence: Evidence) -> list[Pa
         else:
             rows[m.key] = head | result.record
             series.append(_long(m.key, result.arrays))
+    if not series:
+        raise InputError(f"nothing to write to {folder}: none of what was asked for was measured")
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(
         {"key": key} | {path: _cell(value) for path, value in _leaves(row).items()} for key, row in rows.items()
     )
-    table.to_csv(folder / TABLE, index=False, lineterminator="\n")
-    _write_series(pd.concat(series, ignore_index=True), folder / SERIES)
+    write_whole(folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
+    write_whole(folder / SERIES, lambda path: _write_series(pd.concat(series, ignore_index=True), path))
     return [folder / TABLE, folder / SERIES]
 
 
