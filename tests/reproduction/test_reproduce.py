@@ -150,7 +150,9 @@ def test_kept_results_give_the_same_files_without_data(
     lines = zip((first / "page.md").read_text().split("\n"), (second / "page.md").read_text().split("\n"), strict=True)
     assert [a.split(":")[0] for a, b in lines if a != b] == ["- results"]
     assert main(["reproduce", "table3 row 2", "--from-results", str(kept), "--explain"]) == 0
-    assert f"{kept / 'measurements.csv'} and {kept / 'series.parquet'}, key" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"{kept / 'measurements.csv'} and {kept / 'series.parquet'}, key" in text
+    assert '  command: gradlaw reproduce "table3 row 2" --profile tiny --seeds 0\n' in text
 
 
 def test_kept_results_decide_their_own_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,7 @@ def _draw_results(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection, profile: Profile) -> None:
     """Explain, or print and write everything."""
     if options.explain:
-        print(explain(selection, evidence, _repeated(options)))
+        print(explain(selection, evidence, _repeated(options, profile, evidence.seeds)))
         return
     found = report(profile, evidence.seeds, selection, evidence)
     _print(found)
@@ -181,13 +181,13 @@ def _check_names(options: argparse.Namespace) -> None:
         raise InputError(f"name what to measure: {PAPER.contents}, a row such as 'table8 row 3', or all")
 
 
-def _repeated(options: argparse.Namespace) -> str:
-    """The options on which results depend, for a command that repeats them."""
-    if options.from_results is not None:
-        return shlex.join(["--from-results", str(options.from_results)])
-    seeds = ",".join(map(str, options.seeds or _SEEDS))
-    words = ["--profile", options.profile or _PROFILE, "--seeds", seeds, "--store", str(options.store)]
-    given = {"--data-root": options.data_root, "--hessian-samples": options.hessian_samples, "--device": options.device}
+def _repeated(options: argparse.Namespace, profile: Profile, seeds: Sequence[int]) -> str:
+    """The options on which results depend, for a command that measures them again."""
+    words = ["--profile", profile.name, "--seeds", ",".join(map(str, seeds))]
+    if profile != PAPER.profiles.get(profile.name):
+        words += ["--hessian-samples", str(profile.hessian_samples)]
+    given = {"--store": options.store if options.from_results is None else None}
+    given |= {"--data-root": options.data_root, "--device": options.device}
     given |= {f"--{name}": getattr(options, name) for name in DATA_SETS}
     for option, value in given.items():
         words += [] if value is None else [option, str(value)]
