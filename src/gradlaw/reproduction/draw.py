@@ -10,16 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
-from gradlaw.analysis.verdicts import EIGENGAPS
+from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
 from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, STYLE, encode, finish, fitted_line, fix_layout
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.paper import (
     BOUND,
-    DIMENSION,
-    GAPS_BY_EIGENVALUE,
-    GAPS_SORTED,
-    HESSIAN_VALUES,
-    ITERATION,
     RANKED,
     RATES,
     FigureSpec,
@@ -27,17 +22,25 @@ from gradlaw.reproduction.paper import (
     Paper,
     Series,
 )
+from gradlaw.reproduction.series import (
+    AXES,
+    GAPS_BY_EIGENVALUE,
+    GAPS_SORTED,
+    HESSIAN_VALUES,
+    NAMES,
+    POINTS,
+    drawn_ranks,
+    ranked,
+)
 from gradlaw.reproduction.store import Result
 from gradlaw.stats import PowerLawFit
 
 KINDS = ("pdf", "png", "svg")
 _COLOURS = (RED, BLUE, GREEN, "#b7791f", "#6b46c1", "#0f766e", "#97266d", "#4a5568")
 _MARKERS = "ox+sd^v*"
-_POINTS = 700  # drawn of a series at most, evenly spaced in log rank
 _PANEL = 4.2, 3.6  # inches
 _INSIDE, _LEGEND_LINE = 2, 0.18  # series whose legend is inside the axes; inches of a line of one below
 _DECADES_SHOWN = 1e-7  # of a magnitude, below the largest
-_AXES = {DIMENSION: "dimension", ITERATION: "iteration"}
 
 
 def draw(paper: Paper, spec: FigureSpec, evidence: Evidence, label: str) -> Figure | None:
@@ -100,7 +103,7 @@ def _ranked(axes: Axes, panel: Panel, found: _Found, _: _Published) -> None:
         k = max(k, _tested(series, result))
         largest = max(largest, float(values.max(initial=0.0)))
     finish(axes, k, _quantity(panel))
-    if largest > 0 and panel.series[0].quantity in _AXES:  # gradients reach down to rounding
+    if largest > 0 and panel.series[0].quantity in AXES:  # gradients reach down to rounding
         axes.set_ylim(bottom=max(axes.get_ylim()[0], largest * _DECADES_SHOWN))
     if panel.outliers:
         axes.axvline(panel.outliers + 0.5, color="black", lw=0.8, ls="-.", label=f"c - 1 = {panel.outliers}")
@@ -112,33 +115,32 @@ def _ranked(axes: Axes, panel: Panel, found: _Found, _: _Published) -> None:
 
 def _points(axes: Axes, ranks: np.ndarray, values: np.ndarray, colour: str, label: str, marker: str) -> None:
     """Values by rank, not all of them where there are many."""
-    few = len(values) <= _POINTS
-    chosen = slice(None) if few else np.unique(np.geomspace(1, len(values), _POINTS).round().astype(int)) - 1
+    chosen = slice(None) if len(values) <= POINTS else np.isin(ranks, drawn_ranks(ranks[-1]))
     axes.plot(ranks[chosen], values[chosen], marker, ms=3.5, mew=0.7, mfc="none", color=colour, label=label)
 
 
 def _values(series: Series, result: Result) -> tuple[np.ndarray, np.ndarray, dict[str, Any] | None]:
     """Ranks, positive values and the fit of one series."""
-    record, arrays = result.record, result.arrays
-    axis = _AXES.get(series.quantity)
-    if axis:
-        return arrays[f"{axis}_ranks"], arrays[f"{axis}_magnitudes"], record["examples"][axis]["fit"]
-    if series.quantity == HESSIAN_VALUES:
-        values, fit = arrays["hessian"][: record["positive"]], record["fit"]
-    elif series.quantity in (GAPS_BY_EIGENVALUE, GAPS_SORTED):
-        gaps = -np.diff(arrays["covariance"])[: record["spectra"]["covariance"]["rank"] - 1]
-        by_size = series.quantity == GAPS_SORTED
-        values, fit = (np.sort(gaps)[::-1], record["spectra"][EIGENGAPS]["fit"]) if by_size else (gaps, None)
-    else:
-        spectrum = record["spectra"][series.quantity]
-        values, fit = arrays[series.quantity.replace(" ", "_")][: spectrum["rank"]], spectrum["fit"]
-    ranks = np.arange(1, len(values) + 1)
-    return ranks[values > 0], values[values > 0], fit
+    ranks, values = ranked(result, NAMES[series.quantity])
+    shown = values > 0
+    if series.quantity in (SECOND_MOMENT, COVARIANCE):
+        shown &= ranks <= result.record["spectra"][series.quantity]["rank"]
+    return ranks[shown], values[shown], _fit(series.quantity, result.record)
+
+
+def _fit(quantity: str, record: dict[str, Any]) -> dict[str, Any] | None:
+    if quantity in AXES:
+        return record["examples"][AXES[quantity]]["fit"]
+    if quantity == HESSIAN_VALUES:
+        return record["fit"]
+    if quantity == GAPS_BY_EIGENVALUE:  # the law is fitted to the sorted ones
+        return None
+    return record["spectra"][EIGENGAPS if quantity == GAPS_SORTED else quantity]["fit"]
 
 
 def _tested(series: Series, result: Result) -> int:
     """K of the power-law test."""
-    record, axis = result.record, _AXES.get(series.quantity)
+    record, axis = result.record, AXES.get(series.quantity)
     if series.quantity == HESSIAN_VALUES:
         return record["k"]
     return record["tests"][axis]["k"] if axis else record["settings"]["k"]
@@ -146,14 +148,14 @@ def _tested(series: Series, result: Result) -> int:
 
 def _quantity(panel: Panel) -> str:
     quantity = panel.series[0].quantity
-    if quantity in _AXES:
+    if quantity in AXES:
         return "magnitude of the gradient"
     return "eigengap" if quantity in (GAPS_BY_EIGENVALUE, GAPS_SORTED) else "eigenvalue"
 
 
 def _rates(axes: Axes, panel: Panel, found: _Found, published: _Published) -> None:
     """Measured rates as lines, published ones as hollow marks."""
-    axis = _AXES[panel.series[0].quantity]
+    axis = AXES[panel.series[0].quantity]
     sizes = [series.experiment.batch_size or 0 for series, _ in found]
     tests = [result.record["tests"][axis] for _, result in found]
     lines = (("power_law_rate", "power law", RED, "-"),

@@ -2,13 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.measurement import Measurement
-from gradlaw.reproduction.store import Result, Store
+from gradlaw.reproduction.series import thin
+from gradlaw.reproduction.store import Result
 
 _CHANCE = 1.5  # times the accuracy of guessing
+
+
+class Results(Protocol):
+    """Where results are: the store of this machine, or the table that is kept with the source; named by ``str``."""
+
+    def __contains__(self, measurement: Measurement) -> bool: ...
+
+    def load(self, measurement: Measurement) -> Result:
+        """The result of a measurement that is there."""
+        ...
+
+    def where(self, measurement: Measurement) -> str:
+        """The files of its result, in words."""
+        ...
 
 
 @dataclass
@@ -16,13 +31,13 @@ class Evidence:
     """Results by experiment and seed, and the reasons where there is none.
 
     Attributes:
-        store: where results are.
+        store: where results are; their series are thinned when they are read.
         seeds: that were asked for.
         measurements: by experiment and seed.
         reasons: why a measurement was not made.
     """
 
-    store: Store
+    store: Results
     seeds: Sequence[int]
     measurements: Mapping[tuple[Experiment, int], Measurement]
     reasons: Mapping[Measurement, str]
@@ -34,7 +49,7 @@ class Evidence:
         if measurement is None:
             return None
         if measurement not in self._loaded:
-            self._loaded[measurement] = self.store.load(measurement) if measurement in self.store else None
+            self._loaded[measurement] = thin(self.store.load(measurement)) if measurement in self.store else None
         return self._loaded[measurement]
 
     def results(self, experiment: Experiment) -> list[Result]:

@@ -5,7 +5,6 @@ import json
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.selection import Selection
-from gradlaw.reproduction.store import ARRAYS, RECORD
 
 
 def explain(selection: Selection, evidence: Evidence, options: str) -> str:
@@ -31,11 +30,10 @@ def _of_experiment(experiment: Experiment, evidence: Evidence) -> str:
     lines = [f"  experiment: {experiment}"]
     for seed in evidence.seeds:
         m = evidence.measurements[experiment, seed]
-        folder = evidence.store.path(m)
-        state = "in the store" if m in evidence.store else f"not there ({evidence.why_not(experiment)})"
+        state = "there" if m in evidence.store else f"not there ({evidence.why_not(experiment)})"
         lines += [
             f"  seed {seed}, key {m.key}: {state}",
-            f"    files: {folder / RECORD}, {folder / ARRAYS}",
+            f"    files: {evidence.store.where(m)}",
             f"    settings: {json.dumps(m.settings())}",
         ]
         result = evidence.result(experiment, seed)

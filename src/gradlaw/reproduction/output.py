@@ -84,10 +84,15 @@ def write(found: Report, folder: Path) -> list[Path]:
     files |= _figures(found)
     decided = claims_rows(found.decisions)
     files["claims.md"] = f"## Claims\n\n{found.label}\n\n{markdown(CLAIMS_HEADER, decided)}"
-    files["claims.json"] = json.dumps({"label": found.label, "claims": [_plain(d) for d in found.decisions]}, indent=1)
+    files["claims.json"] = claims_json(found)
     for name, content in files.items():
         write_whole(folder / name, content)
     return [folder / name for name in files]
+
+
+def claims_json(found: Report) -> str:
+    """The claims with all of their checks."""
+    return json.dumps({"label": found.label, "claims": [_plain(d) for d in found.decisions]}, indent=1)
 
 
 def _figures(found: Report) -> dict[str, str | bytes]:

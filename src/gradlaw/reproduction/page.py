@@ -13,8 +13,8 @@ from gradlaw.reproduction.store import Result
 
 _INTRODUCTION = (
     'Tables and figures of "{title}" ({authors}), measured anew, with the published number beside. '
-    "Written by `gradlaw reproduce ... --markdown`; the numbers come from the "
-    "JSON files of the store, which `gradlaw reproduce --explain NAME` names for each row."
+    "Written by `gradlaw reproduce ... --markdown`; the numbers come from "
+    "the results named below, of which `gradlaw reproduce --explain NAME` says which belong to which row."
 )
 _PARTS = "training", "test"
 _MEANING = (
@@ -61,7 +61,7 @@ def _run(found: Report, results: list[Result]) -> str:
         f"- {len(results)} measurements, {duration(sum(t['seconds'] for t in times))} of computing, trainings not "
         f"counted; from {min((t['started'] for t in times), default='-')} to "
         f"{max((t['started'] for t in times), default='-')}",
-        f"- results: {found.evidence.store.folder}, one folder a measurement",
+        f"- results: {found.evidence.store}",
         *(f"- commit: {c}" for c in _distinct(p["commit"] or "not recorded" for p in provenances)),
         *(f"- machine: {m}" for m in machines),
         *(f"- software: {v}" for v in versions),

@@ -13,8 +13,6 @@ from gradlaw.reproduction.profiles import Profile
 
 TESTS, SPECTRUM = "tests", "spectrum"
 RANKED, RATES, BOUND = "ranked", "rates", "bound"
-DIMENSION, ITERATION, HESSIAN_VALUES = "dimension-wise", "iteration-wise", "Hessian"
-GAPS_BY_EIGENVALUE, GAPS_SORTED = "eigengaps by eigenvalue", "eigengaps, sorted"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """From names such as ``table6``, ``fig8`` and ``table8 row 3`` to rows, figures and what they need measured."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradlaw.errors import InputError
+from gradlaw.reproduction.evidence import Evidence, Results
 from gradlaw.reproduction.experiment import Experiment
+from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.paper import FigureSpec, Paper, Row, Table
 
 ALL = "all"
@@ -85,3 +87,15 @@ def named_by(paper: Paper, experiment: Experiment) -> list[str]:
         f.name for f in paper.figures.values() if any(s.experiment == experiment for p in f.panels for s in p.series)
     ]
     return list(dict.fromkeys(rows + figures))
+
+
+def gather(
+    selection: Selection, store: Results, seeds: Sequence[int], resolver: Resolver,
+    reasons: Mapping[Measurement, str] | None = None,
+) -> Evidence:  # fmt: skip
+    """The evidence for a selection and for every claim of its paper; ``reasons`` are why a measurement was not made."""
+    of_claims = (experiment for claim in selection.paper.claims for experiment in claim.experiments.values())
+    experiments = dict.fromkeys((*selection.experiments, *of_claims))
+    measurements = {(experiment, seed): resolver.resolve(experiment, seed) for experiment in experiments
+                    for seed in seeds}  # fmt: skip
+    return Evidence(store, seeds, measurements, reasons or {})

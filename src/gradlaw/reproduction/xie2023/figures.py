@@ -7,17 +7,13 @@ from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
 from gradlaw.reproduction.experiment import ANGLES, CLASSES, HESSIAN, Experiment, NetworkSpec, history
 from gradlaw.reproduction.paper import (
     BOUND,
-    DIMENSION,
-    GAPS_BY_EIGENVALUE,
-    GAPS_SORTED,
-    HESSIAN_VALUES,
-    ITERATION,
     RANKED,
     RATES,
     FigureSpec,
     Panel,
     Series,
 )
+from gradlaw.reproduction.series import DIMENSION, GAPS_BY_EIGENVALUE, GAPS_SORTED, HESSIAN_VALUES, ITERATION
 from gradlaw.reproduction.xie2023.networks import (
     AVILA,
     AVILA_RELU_BN,

@@ -102,7 +102,7 @@ def inverse_batch_size(batch_sizes: dict[str, int], factor: float) -> Rule:
     """B times the leading eigenvalues is within a factor of that at the first batch size, in the median."""
 
     def rule(results: Results) -> list[Check]:
-        scaled = {label: batch_sizes[label] * np.array(r.record["spectra"][COVARIANCE]["leading"][:TOP])
+        scaled = {label: batch_sizes[label] * r.arrays["covariance"][:TOP]
                   for label, r in results.items() if label in batch_sizes}  # fmt: skip
         labels = list(scaled)
         ratios = {label: float(np.median(scaled[label] / scaled[labels[0]])) for label in labels[1:]}
