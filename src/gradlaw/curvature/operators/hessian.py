@@ -104,6 +104,7 @@ def gauss_newton(
         seed: of the samples and minibatches.
         dtype: float32 or float64, in which to compute. Default: that of the problem.
         memory: bytes that the stored linearisations may take. Default: half of what is free.
+        chunk_samples: how many samples are worked on at once: memory against speed.
         progress: where to show it, and to announce what had to be decided.
 
     Raises:
