@@ -15,6 +15,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 SECTIONS = {
     "collection_speed": "Collecting gradients",
     "gram_speed": "The Gram matrix",
+    "proof_cost": "What the proofs cost",
     "analysis_speed": "A whole analysis",
     "training_speed": "Training",
     "hessian_products": "Hessian-vector products",

@@ -4,6 +4,7 @@ An example is a front (what turns inputs into features), some blocks, a readout,
 reaches the parameters by a closure. Blocks have engine rules or none, branch on data, tie weights, couple samples.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,12 @@ class Example:
         """The same weights, loss and data with float64 everywhere."""
         model, loss = self.build(torch.float64, True)
         return model, loss, pytree.tree_map(lambda a: _cast(a, torch.float64), self.data)
+
+
+def seeds(count: int) -> range:
+    """Of the examples that a test looks at: the first ``count``, or what GRADLAW_EXAMPLES ("2000", "500-2000") says."""
+    first, _, end = os.environ.get("GRADLAW_EXAMPLES", str(count)).rpartition("-")
+    return range(int(first or 0), int(end))
 
 
 def draw(seed: int) -> Example:

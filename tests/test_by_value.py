@@ -25,6 +25,7 @@ from gradlaw.stats.gaussianity import gaussianity_rows
 INTERNAL = {
     "gradlaw.history",
     "gradlaw.spectra.gram.passes",
+    "gradlaw.spectra.gram.streamed",
     "gradlaw.curvature.eigensolver.projection",
     "gradlaw.curvature.operators.reference",
     "gradlaw.stats.alternatives.tail",
@@ -68,7 +69,7 @@ def _results(problem: gl.Problem, history: gl.GradientHistory) -> dict[str, obje
         "hessian": gl.hessian_spectrum(problem, 3),
         "density": density,
         "curve": density.curve(),
-        "analysis": dataclasses.replace(gl.analyze(problem, 30, 2, depth=True), started="", finished=""),
+        "analysis": dataclasses.replace(gl.analyze(problem, 30, 2, extended=True), started="", finished=""),
     }
 
 

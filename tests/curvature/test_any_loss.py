@@ -15,12 +15,8 @@ from torch.utils.checkpoint import checkpoint
 import gradlaw as gl
 import model_grammar
 from gradlaw import resources
-from gradlaw.curvature import gauss_newton
-from gradlaw.curvature.eigensolver.eigenpairs import eigenpairs
+from gradlaw.curvature import eigenpairs, gauss_newton, hessian
 from gradlaw.curvature.operators.composites import Composites
-from gradlaw.curvature.operators.hessian import hessian
-
-EXAMPLES = 25
 
 
 def double_backward(loss, parameters, vector):
@@ -43,7 +39,7 @@ def check(problem, loss=None, rtol=1e-9, **options):
     return operator
 
 
-@pytest.mark.parametrize("seed", range(EXAMPLES))
+@pytest.mark.parametrize("seed", model_grammar.seeds(25))
 def test_any_model_and_loss(seed):
     example = model_grammar.draw(seed)
     model, loss = example.make()
@@ -185,7 +181,7 @@ INTEGER_TARGETS = [
 def test_no_loss_of_integer_targets_ends_the_process():
     program = """
         import torch, gradlaw as gl
-        from gradlaw.curvature.operators.hessian import hessian
+        from gradlaw.curvature import hessian
         from gradlaw.curvature import gauss_newton
         from torch import nn
         from torch.nn import functional as F

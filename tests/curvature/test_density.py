@@ -76,8 +76,8 @@ def test_one_seed_one_result() -> None:
 
 
 def test_bad_input() -> None:
-    for arguments in ({"probes": 0}, {"steps": 1}):
-        with pytest.raises(InputError, match="at least 1 probe"):
-            spectral_density(np.eye(3), **arguments)
+    for name, least in (("probes", 1), ("steps", 2)):
+        with pytest.raises(InputError, match=f"{name} must be at least {least}"):
+            spectral_density(np.eye(3), **{name: least - 1})
     with pytest.raises(InputError, match="width"):
         spectral_density(np.eye(3)).curve(width=0)

@@ -23,11 +23,19 @@ def test_csv_comes_back_as_it_was() -> None:
     assert [tuple(row) for row in csv.reader(io.StringIO(comma_separated(HEADER, ROWS)))] == [HEADER, *ROWS]
 
 
+def test_no_rows_leave_the_header() -> None:
+    assert comma_separated(HEADER, []) == "row,dataset,d_KS\n"
+    assert "row & dataset" in latex("", "tab:x", HEADER, [])
+
+
 def test_latex_escapes_and_uses_booktabs() -> None:
     text = latex("50% of x_1", "tab:x", HEADER, ROWS, ["a & b"])
     assert r"\caption{50\% of x\_1}" in text
     assert r"a|b \& 50\%, [c] \\" in text
     assert r"0.1 $\pm$ 0.2" in text
+    assert text.count(r"\begin{tabular}{lll}") == text.count(r"\resizebox{\linewidth}{!}{%") == 1
+    assert "$<$ $>$" in latex("< >", "tab:x", HEADER, ROWS)
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\footnotesize a \& b"))
 
 

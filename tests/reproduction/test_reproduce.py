@@ -86,7 +86,7 @@ def test_explain_names_settings_files_and_command(
     text = capsys.readouterr().out
     assert 'gradlaw reproduce "table3 row 4" --profile tiny --seeds 0' in text
     assert "table3 row 4 (ReLU, BatchNorm): eigengaps" in text
-    assert "in the store" in text
+    assert ": there\n" in text
     assert all((store / line).is_file() for line in _files(text))
 
 
@@ -129,6 +129,39 @@ def test_missing_seeds_are_named(store: Path, mnist_folder: Path, tmp_path: Path
     text = page.read_text()
     assert "random, B = 1, seed 7: not run yet" in text
     assert "- measured: 6 of 12 studies by seed" in text
+
+
+def test_kept_results_give_the_same_files_without_data(
+    store: Path, mnist_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("table3", "fig16", "theorem1")
+    kept, first, second = (tmp_path / name for name in ("kept", "first", "second"))
+    options = ["--from-store", "--save-results", str(kept), "--out", str(first), "--markdown", str(first / "page.md")]
+    assert main([*_arguments(mnist_folder, store, *names), *options]) == 0
+    monkeypatch.setattr("gradlaw.reproduction.inputs.load_data", None)  # nothing is read
+    options = ["--from-results", str(kept), "--out", str(second), "--markdown", str(second / "page.md")]
+    assert main(["reproduce", *names, *options]) == 0
+    assert "of nothing in the paper" not in capsys.readouterr().out
+    files = sorted(path.name for path in first.iterdir())
+    assert files == sorted(path.name for path in second.iterdir())
+    assert len(files) == 1 + 3 + 2 * 3 + 2
+    differing = [name for name in files if (first / name).read_bytes() != (second / name).read_bytes()]
+    assert differing == ["page.md"]
+    lines = zip((first / "page.md").read_text().split("\n"), (second / "page.md").read_text().split("\n"), strict=True)
+    assert [a.split(":")[0] for a, b in lines if a != b] == ["- results"]
+    assert main(["reproduce", "table3 row 2", "--from-results", str(kept), "--explain"]) == 0
+    text = capsys.readouterr().out
+    assert f"{kept / 'measurements.csv'} and {kept / 'series.parquet'}, key" in text
+    assert '  command: gradlaw reproduce "table3 row 2" --profile tiny --seeds 0\n' in text
+
+
+def test_kept_results_decide_their_own_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "--from-results", str(tmp_path), "--profile", "quick"]) == 2
+    assert "--profile does not go with --from-results" in capsys.readouterr().err
+    assert main(["reproduce", "--from-results", str(tmp_path)]) == 2
+    assert f"no results at {tmp_path}" in capsys.readouterr().err
+    assert main(["reproduce"]) == 2
+    assert "name what to measure: table1 to table11, fig1 to fig16, theorem1" in capsys.readouterr().err
 
 
 def test_parallel_processes_find_the_same(store: Path, mnist_folder: Path, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import gradlaw as gl
 import problems
-from gradlaw.history.layers.factors import ConvolutionCall, call_type
+from gradlaw.history.layers.convolution import ConvolutionFactors
+from gradlaw.history.layers.registry import rule_of
 from gradlaw.minibatches import Minibatches
-from gradlaw.spectra.gram import passes, products
+from gradlaw.spectra.gram.blocks import BlockSizes
 from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.spectra.gram.factored import factor_gram
 from gradlaw.spectra.gram.plan import DENSE, FORMS, OUTER
@@ -163,11 +164,9 @@ def test_awkward_cases_equal_collected_gradients(name, batch_size, form):
 
 @pytest.mark.parametrize("form", [OUTER, DENSE])
 @pytest.mark.parametrize("name", CASES)
-def test_small_tiles_and_blocks_give_the_same(name, form, monkeypatch):
-    for limit, value in {"_TALL": 7, "_WIDE": 10, "_BLOCK_BYTES": 8 * ITERATIONS * 20, "_CHUNK_BYTES": 500}.items():
-        monkeypatch.setattr(products, limit, value)
-    monkeypatch.setattr(passes, "_CHUNK_SAMPLES", 4)
-    assert _error(_problem(*CASES[name]()), 2, form=form) < 1e-12
+def test_small_tiles_and_blocks_give_the_same(name, form):
+    blocks = BlockSizes(tall=7, wide=10, block_bytes=8 * ITERATIONS * 20, input_bytes=500, pass_samples=4)
+    assert _error(_problem(*CASES[name]()), 2, form=form, blocks=blocks) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["convolutions", "transformer", "gru", "parameters alone", "reused and tied"])
@@ -360,7 +359,7 @@ def test_products_of_windows_are_sums_over_the_kernel(name, batch_size):
     layer, shape = CONVOLUTIONS[name]
     x = torch.randn(6 * batch_size, *shape, dtype=torch.float64)
     g = torch.zeros_like(layer.double()(x))
-    call = ConvolutionCall(layer, *(a.detach().unflatten(0, (6, batch_size)) for a in (x, g)))
+    call = ConvolutionFactors(layer, *(a.detach().unflatten(0, (6, batch_size)) for a in (x, g)))
     for group in range(layer.groups):
         expected, ours = (
             kind([call], slice(0, 2), group).inner(kind([call], slice(2, 6), group)) for kind in (InputRows, WindowRows)
@@ -370,10 +369,12 @@ def test_products_of_windows_are_sums_over_the_kernel(name, batch_size):
 
 def test_elements_of_a_strided_kernel_that_never_meet_are_apart():
     layer = nn.Conv2d(256, 512, 3, stride=2, padding=1)
-    call = ConvolutionCall(layer, torch.zeros(2, 1, 256, 8, 8), torch.zeros(2, 1, 512, 4, 4))
+    call = ConvolutionFactors(layer, torch.zeros(2, 1, 256, 8, 8), torch.zeros(2, 1, 512, 4, 4))
     assert sorted(len(seen) for seen in call.seen) == [1, 2, 2, 4]
     assert WindowRows.cost([call]) < InputRows.cost([call])
 
 
 def test_norms_have_no_rows():
-    assert call_type(nn.LayerNorm(3)) is None
+    rule = rule_of(nn.LayerNorm(3))
+    assert rule is not None
+    assert rule.factors is None

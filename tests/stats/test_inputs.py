@@ -32,9 +32,7 @@ TWO_DIMENSIONAL = {
     "stable_index_rows": lambda x: stats.stable_index_rows(x).inverse,
     "gradient_tests": lambda x: gl.gradient_tests(x, k=8, gaussian_k=8).d_ks,
     "gradient_tests of columns": lambda x: gl.gradient_tests(x, "iteration", k=2, gaussian_k=None).d_ks,
-    "rates_by_group": lambda x: stats.rates_by_group(
-        x, {"all": [slice(0, 12)]}, "iteration", k=2, gaussian_k=None
-    ).mean_d_ks.to_numpy(dtype=float),  # of any size
+    "rates_by_group": lambda x: stats.rates_by_group(x, {"a": [slice(12)]}, k=8, gaussian_k=8).mean_p_value.to_numpy(),
     "gradient_spectrum": lambda x: gl.gradient_spectrum(x).eigenvalues,
 }
 FUNCTIONS = [*((name, 1, call) for name, call in ONE_DIMENSIONAL.items()),

@@ -1,4 +1,4 @@
-"""A deeper look at a gradient history: layers, other tail indices, other families of tails, Gaussianity in full."""
+"""The extended statistics: layers, other tail indices, other families of tails, Gaussianity in full."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,8 +28,8 @@ LAYER_INDEX = ("axis", "group", "name")
 
 
 @dataclass(frozen=True, eq=False)
-class Depth(ByValue):
-    """What :func:`look_deeper` measured, as tables.
+class ExtendedStatistics(ByValue):
+    """What :func:`measure_extended` measured, as tables.
 
     Attributes:
         layers: every rate and mean, by axis and for the whole model, each parameter tensor and each type of layer.
@@ -57,12 +57,12 @@ class Depth(ByValue):
         return float(values.median()) if len(values) else None
 
 
-def look_deeper(
+def measure_extended(
     history: GradientHistory,
     tests: Mapping[str, GradientTests],
     tails: Mapping[str, tuple[np.ndarray, int]],
     progress: Progress | None = None,
-) -> Depth:
+) -> ExtendedStatistics:
     """Measure what :func:`gradlaw.analyze` leaves out for its cost.
 
     Args:
@@ -74,7 +74,7 @@ def look_deeper(
     """
     progress = progress or SILENT
     used = _usable_tails(tails)
-    return Depth(
+    return ExtendedStatistics(
         layers=_layers(history, tests, progress),
         tail_indices=_tail_indices(history, tests, progress),
         gaussianity=_gaussianity(history, progress),
@@ -157,7 +157,7 @@ def _exponents(tails: Mapping[str, tuple[np.ndarray, int]], seed: int, progress:
             row = {"sample": name, "k": k, "s": u.s, "s_standard_error": u.s_standard_error}
             row |= dict(zip(("s_low", "s_high"), u.s_interval, strict=True))
             row |= dict(zip(("s_bootstrap_low", "s_bootstrap_high"), u.s_bootstrap_interval, strict=True))
-            best = scan_tail_start(values, smallest=min(SHORTEST_SCANNED, len(values))).best
+            best = scan_tail_start(values, smallest=min(SHORTEST_SCANNED, int(np.count_nonzero(values)))).best
             rows.append(row | {"scan_k": best.k, "scan_s": best.s, "scan_d_ks": best.d_ks})
             advance(1)
     return pd.DataFrame(rows)

@@ -8,8 +8,8 @@
     noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
     over_iterations.parquet the covariance spectrum of fewer iterations, one row a number of them
     controls.parquet        one row a rank: the covariance spectra of controls, if they were asked for
-    layers, tail_indices, gaussianity, exponents, comparisons.parquet   of an analysis in depth
-    figures/*.png, *.svg    and report.html, the page that shows it all, the same figures among it
+    layers, tail_indices, gaussianity, exponents, comparisons.parquet   of extended statistics
+    figures/*.png, *.svg    and report.html, the page that shows it all: see :mod:`gradlaw.report.write`
 
 Files are written one by one, each whole or not at all.
 """
@@ -21,15 +21,15 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradlaw.analysis.extended import Depth
-from gradlaw.analysis.result import Analysis, RankedSeries
+from gradlaw.analysis.extended import ExtendedStatistics
+from gradlaw.analysis.result import AnalysisResult, RankedSeries
 from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
 from gradlaw.atomic import write_whole
 from gradlaw.errors import InputError
@@ -39,12 +39,15 @@ from gradlaw.spectra import Spectrum
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests
 from gradlaw.stats.series import AXES
 
-if TYPE_CHECKING:
-    from gradlaw.report.render import Renderer
-
 FORMAT = 2
-DEPTH_TABLES = tuple(field.name for field in fields(Depth))
+EXTENDED_TABLES = tuple(field.name for field in fields(ExtendedStatistics))
 RECORD = "analysis.json"
+TABLES = (
+    *("eigenvalues", "dimension_wise", "iteration_wise", "examples"),
+    *("noise", "over_iterations", "controls"),
+    *EXTENDED_TABLES,
+)  # of any run
+Files = dict[str, Callable[[Path], object]]
 _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
 
 
@@ -71,13 +74,28 @@ def check_space(directory: Path, iterations: int, dimensions: int) -> None:
         )
 
 
-def save(analysis: Analysis, directory: Path, force: bool, progress: Progress) -> None:
-    """Write everything; see :meth:`Analysis.save`."""
-    check_free(directory, force)
-    (directory / "figures").mkdir(exist_ok=True)
-    files = _writers(analysis)
-    for name in {*files, *_names_of_any_run()}:
+def forget_run(directory: Path) -> None:
+    """Remove the data that a run may have left, whatever was asked of it."""
+    for name in (RECORD, *(f"{table}.parquet" for table in TABLES)):
         (directory / name).unlink(missing_ok=True)
+
+
+def data_files(result: AnalysisResult) -> Files:
+    """What writes each file of data, by name, in the order of its worth should the disk be full."""
+    metadata = json.dumps(result.provenance, sort_keys=True)
+    record = json.dumps(_record(result), indent=1, allow_nan=False) + "\n"
+    files: Files = {RECORD: lambda path: path.write_text(record, encoding="utf-8")}
+    for name, frame in _tables(result).items():
+        files[f"{name}.parquet"] = partial(_write_parquet, frame, metadata)
+    return files
+
+
+def write_files(directory: Path, files: Files, progress: Progress) -> None:
+    """Write files one by one, each whole or not at all.
+
+    Raises:
+        InputError: the disk is full; what was finished stays.
+    """
     with progress.stage("write files and figures", len(files)) as advance:
         for done, (name, write) in enumerate(files.items()):
             kept = ", ".join(list(files)[:done]) or "nothing"
@@ -85,65 +103,37 @@ def save(analysis: Analysis, directory: Path, force: bool, progress: Progress) -
             advance(1)
 
 
-def _names_of_any_run() -> list[str]:
-    """What a run may leave, whatever was asked of it."""
-    from gradlaw.report.figures import KINDS, NAMES
-
-    tables = [f"{name}.parquet" for name in ("noise", "over_iterations", "controls", *DEPTH_TABLES)]
-    return tables + [f"figures/{name}.{kind}" for name in NAMES for kind in KINDS]
-
-
-def _writers(analysis: Analysis) -> dict[str, Callable[[Path], object]]:
-    """What to write, in the order of its worth should the disk be full."""
-    from gradlaw.report.render import Renderer
-
-    metadata = json.dumps(analysis.provenance, sort_keys=True)
-    record = json.dumps(_record(analysis), indent=1, allow_nan=False) + "\n"
-    files: dict[str, Callable[[Path], object]] = {RECORD: lambda path: path.write_text(record, encoding="utf-8")}
-    for name, frame in _tables(analysis).items():
-        files[f"{name}.parquet"] = partial(_write_parquet, frame, metadata)
-    renderer = Renderer(analysis)
-    for name, kind in renderer.images:
-        files[f"figures/{name}.{kind}"] = partial(_write_image, renderer, name, kind)
-    files["report.html"] = lambda path: path.write_text(renderer.page(), encoding="utf-8")
-    return files
-
-
-def _write_image(renderer: "Renderer", name: str, kind: str, path: Path) -> None:
-    path.write_bytes(renderer.image(name, kind))
-
-
-def _tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
+def _tables(result: AnalysisResult) -> dict[str, pd.DataFrame]:
     tables = {
-        "eigenvalues": _eigenvalues(analysis),
-        "dimension_wise": _dimension_wise(analysis),
-        "iteration_wise": _iteration_wise(analysis),
-        "examples": _examples(analysis),
+        "eigenvalues": _eigenvalues(result),
+        "dimension_wise": _dimension_wise(result),
+        "iteration_wise": _iteration_wise(result),
+        "examples": _examples(result),
     }
-    optional = {"noise": analysis.noise, "over_iterations": analysis.over_iterations, "controls": _controls(analysis)}
+    optional = {"noise": result.noise, "over_iterations": result.over_iterations, "controls": _controls(result)}
     tables |= {name: frame for name, frame in optional.items() if frame is not None}
-    if analysis.depth is not None:
-        tables |= {name: getattr(analysis.depth, name) for name in DEPTH_TABLES}
+    if result.extended is not None:
+        tables |= {name: getattr(result.extended, name) for name in EXTENDED_TABLES}
     return tables
 
 
-def _record(analysis: Analysis) -> dict[str, Any]:
+def _record(result: AnalysisResult) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "provenance": analysis.provenance,
-        "notices": analysis.notices,
-        "loss": {"mean": float(analysis.losses.mean()), "std": float(analysis.losses.std())},
-        "tests": {axis: tests.scalars() for axis, tests in analysis.tests.items()},
-        "spectra": {name: _scalars(s) for name, s in analysis.spectra.items()},
-        "spectral_verdicts": [asdict(verdict) for verdict in analysis.spectral_verdicts()],
-        "noise": analysis.noise is not None,
-        "over_iterations": analysis.over_iterations is not None,
-        "controls": {name: _scalars(s) for name, s in analysis.controls.items()},
-        "control_verdicts": [asdict(verdict) for verdict in analysis.control_verdicts()],
-        "examples": {axis: example.index for axis, example in analysis.examples.items()},
-        "layout": [asdict(part) for part in analysis.layout],
-        "depth": analysis.depth is not None,
-        "time": {"started": analysis.started, "finished": analysis.finished},
+        "provenance": result.provenance,
+        "notices": result.notices,
+        "loss": {"mean": float(result.losses.mean()), "std": float(result.losses.std())},
+        "tests": {axis: tests.scalars() for axis, tests in result.tests.items()},
+        "spectra": {name: _scalars(s) for name, s in result.spectra.items()},
+        "spectral_verdicts": [asdict(verdict) for verdict in result.spectral_verdicts()],
+        "noise": result.noise is not None,
+        "over_iterations": result.over_iterations is not None,
+        "controls": {name: _scalars(s) for name, s in result.controls.items()},
+        "control_verdicts": [asdict(verdict) for verdict in result.control_verdicts()],
+        "examples": {axis: example.index for axis, example in result.examples.items()},
+        "layout": [asdict(part) for part in result.layout],
+        "depth": result.extended is not None,  # the name that format 2 has for it
+        "time": {"started": result.started, "finished": result.finished},
     }
 
 
@@ -151,40 +141,40 @@ def _scalars(spectrum: Spectrum) -> dict[str, Any]:
     return {key: value for key, value in asdict(spectrum).items() if key != "eigenvalues"} | {"rank": spectrum.rank}
 
 
-def _controls(analysis: Analysis) -> pd.DataFrame | None:
-    if not analysis.controls:
+def _controls(result: AnalysisResult) -> pd.DataFrame | None:
+    if not result.controls:
         return None
-    columns = {name: spectrum.eigenvalues for name, spectrum in analysis.controls.items()}
+    columns = {name: spectrum.eigenvalues for name, spectrum in result.controls.items()}
     return pd.DataFrame({"rank": np.arange(1, len(next(iter(columns.values()))) + 1), **columns})
 
 
-def _eigenvalues(analysis: Analysis) -> pd.DataFrame:
-    second, covariance = analysis.spectra[SECOND_MOMENT], analysis.spectra[COVARIANCE]
+def _eigenvalues(result: AnalysisResult) -> pd.DataFrame:
+    second, covariance = result.spectra[SECOND_MOMENT], result.spectra[COVARIANCE]
     frame = pd.DataFrame({"rank": np.arange(1, len(second.eigenvalues) + 1)})
     frame["second_moment"], frame["covariance"] = second.eigenvalues, covariance.eigenvalues
-    frame["covariance_eigengap"] = pd.Series(analysis.eigengaps.values)  # one fewer: the last is missing
+    frame["covariance_eigengap"] = pd.Series(result.eigengaps.values)  # one fewer: the last is missing
     return frame
 
 
-def _dimension_wise(analysis: Analysis) -> pd.DataFrame:
-    frame = analysis.tests["dimension"].to_frame()
+def _dimension_wise(result: AnalysisResult) -> pd.DataFrame:
+    frame = result.tests["dimension"].to_frame()
     frame.insert(0, "iteration", np.arange(len(frame)))
-    frame.insert(1, "loss", analysis.losses)
+    frame.insert(1, "loss", result.losses)
     return frame
 
 
-def _iteration_wise(analysis: Analysis) -> pd.DataFrame:
-    frame = analysis.tests["iteration"].to_frame()
-    names, sizes = [p.name for p in analysis.layout], [p.stop - p.start for p in analysis.layout]
+def _iteration_wise(result: AnalysisResult) -> pd.DataFrame:
+    frame = result.tests["iteration"].to_frame()
+    names, sizes = [p.name for p in result.layout], [p.stop - p.start for p in result.layout]
     frame.insert(0, "parameter", pd.Categorical.from_codes(np.repeat(np.arange(len(names)), sizes), pd.Index(names)))
     frame.insert(1, "element", np.concatenate([np.arange(size) for size in sizes]))
     return frame
 
 
-def _examples(analysis: Analysis) -> pd.DataFrame:
+def _examples(result: AnalysisResult) -> pd.DataFrame:
     parts = [
         pd.DataFrame({"axis": axis, "rank": np.arange(1, len(e.magnitudes) + 1), "magnitude": e.magnitudes})
-        for axis, e in analysis.examples.items()
+        for axis, e in result.examples.items()
     ]
     return pd.concat(parts, ignore_index=True).astype({"axis": "category"})
 
@@ -194,8 +184,8 @@ def _write_parquet(frame: pd.DataFrame, metadata: str, path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"gradlaw": metadata.encode()}), path)
 
 
-def load(directory: Path) -> Analysis:
-    """Read a run directory; see :meth:`Analysis.load`."""
+def read_result(directory: Path) -> AnalysisResult:
+    """Read a run directory; see :meth:`gradlaw.Analysis.load`."""
     if not (directory / RECORD).is_file():
         raise InputError(f"{directory} holds no run ({RECORD} is not there)")
     record = json.loads((directory / RECORD).read_text())
@@ -203,7 +193,7 @@ def load(directory: Path) -> Analysis:
         raise InputError(f"{directory / RECORD} has format {record['format']}; this version of gradlaw reads {FORMAT}")
     tables = {name: _read(directory / f"{name}.parquet") for name in
               ("eigenvalues", "dimension_wise", "iteration_wise", "examples")}  # fmt: skip
-    return Analysis(
+    return AnalysisResult(
         provenance=record["provenance"],
         layout=[ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record["layout"]],
         losses=tables["dimension_wise"]["loss"].to_numpy(),
@@ -215,7 +205,7 @@ def load(directory: Path) -> Analysis:
         over_iterations=_read(directory / "over_iterations.parquet") if record["over_iterations"] else None,
         controls=_read_controls(directory, record["controls"]),
         notices=record["notices"],
-        depth=_depth(directory) if record["depth"] else None,
+        extended=_extended(directory) if record["depth"] else None,
         **record["time"],
     )  # fmt: skip
 
@@ -226,8 +216,8 @@ def _read(path: Path) -> pd.DataFrame:
     return pq.read_table(path).to_pandas()
 
 
-def _depth(directory: Path) -> Depth:
-    return Depth(**{name: _read(directory / f"{name}.parquet") for name in DEPTH_TABLES})
+def _extended(directory: Path) -> ExtendedStatistics:
+    return ExtendedStatistics(**{name: _read(directory / f"{name}.parquet") for name in EXTENDED_TABLES})
 
 
 def _read_controls(directory: Path, controls: dict[str, Any]) -> dict[str, Spectrum]:

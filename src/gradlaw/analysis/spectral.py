@@ -22,12 +22,12 @@ _FEWEST_EIGENVALUES = 4  # to fit at each of them
 
 
 @dataclass(frozen=True, eq=False)
-class Structure(ByValue):
-    """What :func:`measure_structure` measured.
+class SpectralStatistics(ByValue):
+    """What :func:`measure_spectra` measured.
 
     Attributes:
         spectra: by matrix (``"second moment"``, ``"covariance"``).
-        noise: :func:`~gradlaw.spectra.noise.gradient_noise_by_layer` as plain columns; without an analysis in depth,
+        noise: :func:`~gradlaw.spectra.noise.gradient_noise_by_layer` as plain columns; without extended statistics,
             ranks and participation ratios of the whole model only. None where it cannot be measured.
         over_iterations: covariance spectra of T/8, T/4 and T iterations, one row each (see
             :meth:`~gradlaw.spectra.SpectraOverIterations.to_frame`), all with the same k; None if T is too small.
@@ -42,15 +42,15 @@ class Structure(ByValue):
     notices: list[str] = field(default_factory=list)
 
 
-def measure_structure(
+def measure_spectra(
     history: GradientHistory,
     problem: Problem,
     k: int,
     seed: int = 0,
     controls: bool = False,
-    depth: bool = False,
+    extended: bool = False,
     progress: Progress | None = None,
-) -> Structure:
+) -> SpectralStatistics:
     """Measure everything that is in the Gram matrix, which is formed once.
 
     Args:
@@ -59,7 +59,7 @@ def measure_structure(
         k: how many eigenvalues the power law of a spectrum is fitted to; fewer where fewer iterations are compared.
         seed: of the subsamples of iterations and of the controls.
         controls: also the spectra of noise, at the cost of a dense Gram matrix each.
-        depth: also ranks and participation ratios layer by layer, at the cost of another dense Gram matrix.
+        extended: also ranks and participation ratios layer by layer, at the cost of another dense Gram matrix.
         progress: where to show it.
     """
     progress = progress or SILENT
@@ -67,8 +67,8 @@ def measure_structure(
     with progress.stage("eigenvalues of both spectra"):
         second, covariance = spectra_of_gram(gram, history.shape[1], rounding)
     left_out = _why_no_noise(history)
-    noise = None if left_out else _noise(history, gram, depth, progress)
-    return Structure(
+    noise = None if left_out else _noise(history, gram, extended, progress)
+    return SpectralStatistics(
         spectra={SECOND_MOMENT: second, COVARIANCE: covariance},
         noise=noise,
         over_iterations=_over_iterations(history, gram, covariance, k, seed, progress),
@@ -100,9 +100,9 @@ def _why_no_noise(history: GradientHistory) -> str | None:
     return None
 
 
-def _noise(history: GradientHistory, gram: Tensor, depth: bool, progress: Progress) -> pd.DataFrame:
+def _noise(history: GradientHistory, gram: Tensor, extended: bool, progress: Progress) -> pd.DataFrame:
     with progress.stage("gradient noise"):
-        frame = gradient_noise_by_layer(history) if depth else layer_signals(history, gram)
+        frame = gradient_noise_by_layer(history) if extended else layer_signals(history, gram)
     return frame.reset_index()
 
 

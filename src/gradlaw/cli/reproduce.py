@@ -3,6 +3,7 @@
 import argparse
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,68 +17,75 @@ from gradlaw.reproduction.formats import terminal
 from gradlaw.reproduction.formatting import duration, size
 from gradlaw.reproduction.inputs import NAMES as DATA_SETS
 from gradlaw.reproduction.inputs import DataSets
-from gradlaw.reproduction.measure import Workplace
+from gradlaw.reproduction.measure import Context
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.output import CLAIMS_HEADER, LEGEND, Report, claims_rows, report, write
 from gradlaw.reproduction.page import page
 from gradlaw.reproduction.plan import Cost, Planner
-from gradlaw.reproduction.profiles import PROFILES
+from gradlaw.reproduction.profiles import Profile
+from gradlaw.reproduction.results import ResultTable, write_results
 from gradlaw.reproduction.runner import Runner
-from gradlaw.reproduction.selection import named_by, select
+from gradlaw.reproduction.selection import ALL, Selection, gather, named_by, select
 from gradlaw.reproduction.store import Store
-from gradlaw.reproduction.tasks import Task, WorkList, in_words, list_work
-from gradlaw.reproduction.trained_models import PACKAGED, Checkpoints
-from gradlaw.reproduction.xie2023.claims import CLAIMS
+from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
+from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
+from gradlaw.reproduction.xie2023.paper import PAPER
 from gradlaw.resources import free_memory
 
 _WIDTH = 160
-_PUBLIC_PROFILES = [name for name in PROFILES if name != "tiny"]
+_PROFILE, _SEEDS = "quick", (0,)
+RESULTS = Path("docs/reproduction/results")  # of the repository
+_PUBLIC_PROFILES = [name for name in PAPER.profiles if name != "tiny"]
 
 
-def add_reproduce(commands: argparse._SubParsersAction) -> None:
-    """Add both commands and their options."""
-    parser = commands.add_parser(
-        "reproduce",
-        help="measure the paper's tables and figures, beside the published numbers",
-        description="Measures tables and figures of the paper and puts the published numbers beside. What was\n"
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw reproduce`` takes."""
+    parser.description = (
+        "Measures tables and figures of the paper and puts the published numbers beside. What was\n"
         "measured before is in the store and is not measured again; a run that was killed goes on when\n"
-        "it is repeated.",
-        epilog="examples:\n"
+        "it is repeated."
+    )
+    parser.epilog = (
+        "examples:\n"
         "  gradlaw reproduce table1 --mnist data/mnist\n"
         '  gradlaw reproduce "table8 row 3" --data-root data --profile paper --seeds 0,1,2\n'
         "  gradlaw reproduce all --data-root data --profile quick --markdown reproduction.md\n"
-        '  gradlaw reproduce --explain "table8 row 3" --data-root data',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        '  gradlaw reproduce --explain "table8 row 3" --data-root data\n'
+        "  gradlaw reproduce --from-results"
     )
     _add_options(parser)
     parser.add_argument("--jobs", type=int, default=1, help="rows to measure in parallel processes (default: 1)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for tables and figures (default: "
                         "runs/reproduce/PROFILE)")  # fmt: skip
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page of the whole reproduction")
+    parser.add_argument("--save-results", metavar="DIR", type=Path, help="also write all results as one table and one "
+                        "file of series, to be kept and drawn from")  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="measure nothing; say where each number comes from")
     parser.add_argument("--from-store", action="store_true", help="measure nothing; write what the store holds")
+    parser.add_argument("--from-results", metavar="DIR", type=Path, nargs="?", const=RESULTS, help="measure nothing, "
+                        f"read no data; draw what --save-results wrote (default: {RESULTS}), all of it if no name is "
+                        "given")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(command=_reproduce)
-    plan = commands.add_parser(
-        "plan",
-        help="estimate time, memory and disk of a reproduction on this device",
-        description="Estimates, from a short calibration, what each row would take that is not in the store yet.",
-        epilog="example:\n  gradlaw plan table6 --mnist data/mnist --profile paper",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_options(plan)
-    plan.set_defaults(command=_plan)
+    parser.set_defaults(command="gradlaw.cli.reproduce:run")
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw plan`` takes."""
+    parser.description = "Estimates, from a short calibration, what each row would take that is not in the store yet."
+    parser.epilog = "example:\n  gradlaw plan table6 --mnist data/mnist --profile paper"
+    _add_options(parser)
+    parser.set_defaults(command="gradlaw.cli.reproduce:run_plan")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="NAME", help="table1 to table11, fig1 to fig16, theorem1, a row "
-                        "such as 'table8 row 3', or all")  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help=f"{PAPER.contents}, a row such as 'table8 row 3', or all")  # fmt: skip
     how = parser.add_argument_group("how")
-    how.add_argument("--profile", choices=list(PROFILES), default="quick", metavar="PROFILE",
-                     help="; ".join(f"{name}: {PROFILES[name].meaning}" for name in _PUBLIC_PROFILES)
-                     + " (default: quick)")  # fmt: skip
-    how.add_argument("--seeds", type=_seeds, default=(0,), metavar="S,S,...", help="seeds of everything; several give "
-                     "mean and spread (default: 0)")  # fmt: skip
+    how.add_argument("--profile", choices=list(PAPER.profiles), metavar="PROFILE",
+                     help="; ".join(f"{name}: {PAPER.profiles[name].meaning}" for name in _PUBLIC_PROFILES)
+                     + f" (default: {_PROFILE})")  # fmt: skip
+    how.add_argument("--seeds", type=_seeds, metavar="S,S,...", help="seeds of everything; several give mean and "
+                     "spread (default: 0; of --from-results: all)")  # fmt: skip
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu)")
     how.add_argument("--hessian-samples", type=int, metavar="N", help="samples in the mean loss of a Hessian (default: "
                      "as the profile says)")  # fmt: skip
@@ -96,7 +104,7 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
-def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]:
+def _context(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
     given = {name: getattr(options, name) for name in DATA_SETS if getattr(options, name) is not None}
     for name, folder in given.items():
         if not folder.is_dir():
@@ -108,61 +116,96 @@ def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]
         )
     data = DataSets.find(options.data_root, given, hub=not options.offline)
     store = Store(options.store)
-    checkpoints = Checkpoints(store.checkpoints, (options.checkpoints,))
-    profile = PROFILES[options.profile].with_hessian_samples(options.hessian_samples)
-    return Workplace(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
+    checkpoints = TrainedModels(store.checkpoints, (options.checkpoints,))
+    profile = PAPER.profiles[options.profile or _PROFILE].with_hessian_samples(options.hessian_samples)
+    return Context(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
 
 
-def _reproduce(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Measure what is not in the store yet, print it beside the published numbers, write tables and figures."""
+    if options.from_results is not None:
+        return _draw_results(options)
+    _check_names(options)
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {options.jobs}")
-    workplace, store, resolver = _workplace(options)
-    selection = select(options.names)
-    work = list_work(selection.studies, options.seeds, resolver, store, workplace)
+    seeds = options.seeds or _SEEDS
+    context, store, resolver = _context(options)
+    selection = select(PAPER, options.names)
+    work = list_work(selection.experiments, seeds, resolver, store, context)
     reasons = dict(work.missing)
-    if options.explain:
-        print(explain(selection, Evidence(store, options.seeds, work.measurements, reasons), _repeated(options)))
-        return
-    if not options.from_store:
+    if not options.explain and not options.from_store:
         shown = not options.quiet
-        memory = _announce(work, workplace, Progress(shown))
-        reasons |= Runner(workplace, store, options.jobs, shown).run(work, memory, _free(workplace))
-    of_claims = dict.fromkeys(study for claim in CLAIMS for study in claim.studies.values())
-    known = {(study, seed): resolver.resolve(study, seed) for study in of_claims for seed in options.seeds}
-    evidence = Evidence(store, options.seeds, known | work.measurements, reasons)
-    found = report(resolver.profile, options.seeds, selection, evidence)
+        memory = _announce(work, context, Progress(shown))
+        reasons |= Runner(context, store, options.jobs, shown).run(work, memory, _free(context))
+    _show(options, gather(selection, store, seeds, resolver, reasons), selection, resolver.profile)
+    return None
+
+
+def _draw_results(options: argparse.Namespace) -> None:
+    """The same of a table of results, which says profile and seeds itself."""
+    for name in ("profile", "hessian_samples", "save_results"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} does not go with --from-results, which says it itself")
+    results = ResultTable(options.from_results)
+    resolver = Resolver(results.profile, TrainedModels(options.store / "checkpoints", (options.checkpoints,)))
+    selection = select(PAPER, options.names or [ALL])
+    evidence = gather(selection, results, options.seeds or results.seeds, resolver)
+    measurements = evidence.measurements.values()
+    evidence = replace(evidence, reasons=results.why_missing(measurements))
+    unused = results.unused(measurements)
+    if unused and not options.seeds and ALL in (options.names or [ALL]):
+        print(f"note: {len(unused)} results of {options.from_results} are of nothing in the paper: {unused}")
+    _show(options, evidence, selection, results.profile)
+
+
+def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection, profile: Profile) -> None:
+    """Explain, or print and write everything."""
+    if options.explain:
+        print(explain(selection, evidence, _repeated(options, profile, evidence.seeds)))
+        return
+    found = report(profile, evidence.seeds, selection, evidence)
     _print(found)
-    out = options.out or Path("runs/reproduce") / options.profile
+    out = options.out or Path("runs/reproduce") / profile.name
     files = write(found, out)
     print(f"\n{len(files)} files in {out}")
+    if options.save_results:
+        print(f"results: {', '.join(map(str, write_results(options.save_results, profile, evidence)))}")
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(found), encoding="utf-8")
         print(f"page: {options.markdown}")
 
 
-def _repeated(options: argparse.Namespace) -> str:
-    """The options on which results depend, for a command that repeats them."""
-    words = ["--profile", options.profile, "--seeds", ",".join(map(str, options.seeds)), "--store", str(options.store)]
-    given = {"--data-root": options.data_root, "--hessian-samples": options.hessian_samples, "--device": options.device}
+def _check_names(options: argparse.Namespace) -> None:
+    if not options.names:
+        raise InputError(f"name what to measure: {PAPER.contents}, a row such as 'table8 row 3', or all")
+
+
+def _repeated(options: argparse.Namespace, profile: Profile, seeds: Sequence[int]) -> str:
+    """The options on which results depend, for a command that measures them again."""
+    words = ["--profile", profile.name, "--seeds", ",".join(map(str, seeds))]
+    if profile != PAPER.profiles.get(profile.name):
+        words += ["--hessian-samples", str(profile.hessian_samples)]
+    given = {"--store": options.store if options.from_results is None else None}
+    given |= {"--data-root": options.data_root, "--device": options.device}
     given |= {f"--{name}": getattr(options, name) for name in DATA_SETS}
     for option, value in given.items():
         words += [] if value is None else [option, str(value)]
     return shlex.join(words)
 
 
-def _announce(work: WorkList, workplace: Workplace, progress: Progress) -> dict[Task, float]:
+def _announce(work: WorkList, context: Context, progress: Progress) -> dict[Task, float]:
     """Say what is to be done and for how long; returns the memory that each task takes."""
     progress.say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do, {len(work.missing)} "
                  "without data; calibrating")  # fmt: skip
-    costs = Planner(workplace).costs(work.todo)
+    costs = Planner(context).costs(work.todo)
     total = sum(cost.seconds for cost in costs.values())
     progress.say(f"about {duration(total)} on this device, one after another")
     return {task: cost.memory for task, cost in costs.items()}
 
 
-def _free(workplace: Workplace) -> float:
-    return float(free_memory(torch.device(workplace.device or "cpu")))
+def _free(context: Context) -> float:
+    return float(free_memory(torch.device(context.device or "cpu")))
 
 
 def _print(found: Report) -> None:
@@ -178,19 +221,21 @@ def _print(found: Report) -> None:
     console.print(terminal("Claims", CLAIMS_HEADER, claims_rows(found.decisions), ("statistic",)), highlight=False)
 
 
-def _plan(options: argparse.Namespace) -> None:
-    workplace, store, resolver = _workplace(options)
-    selection = select(options.names)
-    work = list_work(selection.studies, options.seeds, resolver, store, workplace)
-    costs = Planner(workplace).costs(work.todo)
+def run_plan(options: argparse.Namespace) -> None:
+    """Print what each row that is not in the store would take, by a short calibration."""
+    _check_names(options)
+    context, store, resolver = _context(options)
+    selection = select(PAPER, options.names)
+    work = list_work(selection.experiments, options.seeds or _SEEDS, resolver, store, context)
+    costs = Planner(context).costs(work.todo)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
-    console.print(terminal(f"Plan of {', '.join(options.names)}, profile {options.profile}", _PLAN_HEADER,
+    console.print(terminal(f"Plan of {', '.join(options.names)}, profile {resolver.profile.name}", _PLAN_HEADER,
                            _plan_rows(work, costs), ("task", "for")), highlight=False)  # fmt: skip
     total = sum(cost.seconds for cost in costs.values())
     print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for measurement, reason in work.missing.items():
-        print(f"not to be run: {in_words(measurement)}: {reason}")
+        print(f"not to be run: {describe(measurement)}: {reason}")
 
 
 _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
@@ -198,7 +243,7 @@ _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
 
 def _plan_rows(work: WorkList, costs: dict[Task, Cost]) -> Sequence[Sequence[str]]:
     return [
-        (in_words(task), ", ".join(named_by(task.study)) if isinstance(task, Measurement) else "",
+        (describe(task), ", ".join(named_by(PAPER, task.experiment)) if isinstance(task, Measurement) else "",
          duration(cost.seconds), size(cost.memory), size(cost.disk))
         for task, cost in costs.items()
     ]  # fmt: skip

@@ -22,6 +22,7 @@ from gradlaw.atomic import replacing
 from gradlaw.data.decoded import Decoded
 from gradlaw.data.location import Location
 from gradlaw.data.moments import Moments
+from gradlaw.extras import extra
 
 VARIABLE = "GRADLAW_CACHE"
 OFF = "off"
@@ -54,7 +55,8 @@ def cached(location: Location, split: str, choice: object, build: Callable[[], D
     directory = cache_directory()
     if directory is None:
         return build()
-    stem, key = _name(location, split, choice)
+    with extra("data", "reading data sets"):
+        stem, key = _name(location, split, choice)
     path = directory / f"{stem}-{key}.arrays"
     with suppress(OSError):  # not there, or not to be read: made anew
         kept = _read(path)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
+from gradlaw.choices import Axis
+from gradlaw.history.settings import HistorySettings
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.problem import ParameterSlice
 from gradlaw.stats.arrays import as_float
@@ -31,7 +33,7 @@ class GradientHistory(ByValue):
         unused: parameters on which the loss does not depend; their gradients are zeros.
         rounding: relative rounding error ||error|| / ||g|| of a gradient: as seen when the same gradient is computed
             another way, or that of the type it is stored in, whichever is larger.
-        settings: engine, seed, batch size and whatever else the gradients depend on.
+        settings: engine, seed, batch size and whatever else the gradients depend on, by attribute or by name.
         notices: what was decided while collecting, in words.
     """
 
@@ -40,7 +42,7 @@ class GradientHistory(ByValue):
     layout: list[ParameterSlice]
     unused: list[str]
     rounding: float
-    settings: dict[str, Any]
+    settings: HistorySettings
     notices: list[str] = field(default_factory=list)
 
     @property
@@ -72,8 +74,9 @@ class GradientHistory(ByValue):
         """
         gradients, losses, record = open_store(Path(folder))
         layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
-        record.pop("problem")  # what reopening compares
-        return GradientHistory(gradients, losses, layout, **record)
+        problem, settings = record.pop("problem"), record.pop("settings")
+        settings.setdefault("samples", problem["data"]["samples"])  # where early versions had it alone
+        return GradientHistory(gradients, losses, layout, settings=HistorySettings.from_dict(settings), **record)
 
     def record(self) -> dict[str, Any]:
         """All but gradients and losses, as plain data."""
@@ -81,7 +84,7 @@ class GradientHistory(ByValue):
             "layout": [asdict(part) for part in self.layout],
             "unused": self.unused,
             "rounding": self.rounding,
-            "settings": self.settings,
+            "settings": self.settings.as_dict(),
             "notices": self.notices,
         }
 
@@ -89,7 +92,7 @@ class GradientHistory(ByValue):
         """The T gradients of dimension i; shape (T,)."""
         return self[:, i]
 
-    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
+    def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]:
         """Yield (first, block): the series ``first`` onwards in one direction, as the rows of a view.
 
         ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).

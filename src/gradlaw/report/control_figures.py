@@ -1,22 +1,16 @@
 """Figures of what to compare a spectrum with: noise of the same shape, and itself at fewer iterations."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
+from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, STYLE, finish, fitted_line, scatter
-
-if TYPE_CHECKING:
-    from gradlaw.analysis.result import Analysis
 
 _DRAWN_EIGENVALUES = (1, 2, 5, 10)
 
 
-def draw_controls(analysis: Analysis) -> Figure:
+def draw_controls(analysis: AnalysisResult) -> Figure:
     """The measured covariance spectrum over those of its controls, log-log by rank."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 4.0), layout="constrained")
@@ -36,7 +30,7 @@ def draw_controls(analysis: Analysis) -> Figure:
         return figure
 
 
-def draw_over_iterations(analysis: Analysis) -> Figure:
+def draw_over_iterations(analysis: AnalysisResult) -> Figure:
     """Leading eigenvalues of the covariance, and the exponent, against the number of iterations."""
     frame = analysis.over_iterations
     assert frame is not None

@@ -1,26 +1,21 @@
 """The figures of an analysis: gradients by rank (paper Fig. 1), spectra by rank (paper Fig. 4), and all others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.control_figures import draw_controls, draw_over_iterations
-from gradlaw.report.depth_figures import draw_gaussianity, draw_tail_indices
 from gradlaw.report.drawing import BLUE, GREEN, RED, STYLE, finish, fitted_line, scatter
+from gradlaw.report.extended_figures import draw_gaussianity, draw_tail_indices
 from gradlaw.stats import fit_power_law
-
-if TYPE_CHECKING:
-    from gradlaw.analysis.result import Analysis
 
 KINDS = ("png", "svg")
 _DECADES_SHOWN = 1e-5
 
 
-def draw_gradients(analysis: Analysis) -> Figure:
+def draw_gradients(analysis: AnalysisResult) -> Figure:
     """Magnitude against rank, log-log: one iteration and one dimension, each that of median KS distance."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.7), layout="constrained")
@@ -40,7 +35,7 @@ def draw_gradients(analysis: Analysis) -> Figure:
         return figure
 
 
-def draw_spectra(analysis: Analysis) -> Figure:
+def draw_spectra(analysis: AnalysisResult) -> Figure:
     """Eigenvalues against rank, log-log, of the second moment and the covariance, and the covariance's eigengaps."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.2, 3.7), layout="constrained")
@@ -65,7 +60,7 @@ def draw_spectra(analysis: Analysis) -> Figure:
         return figure
 
 
-_DRAW: dict[str, Callable[[Analysis], Figure]] = {
+_DRAW: dict[str, Callable[[AnalysisResult], Figure]] = {
     "gradients": draw_gradients,
     "spectra": draw_spectra,
     "controls": draw_controls,
@@ -76,13 +71,13 @@ _DRAW: dict[str, Callable[[Analysis], Figure]] = {
 NAMES = tuple(_DRAW)
 
 
-def figures_of(analysis: Analysis) -> dict[str, Callable[[Analysis], Figure]]:
+def figures_of(analysis: AnalysisResult) -> dict[str, Callable[[AnalysisResult], Figure]]:
     """What draws the figures that an analysis has, by name."""
     absent = set()
     if not analysis.controls:
         absent |= {"controls"}
     if analysis.over_iterations is None:
         absent |= {"over_iterations"}
-    if analysis.depth is None:
+    if analysis.extended is None:
         absent |= {"tail_indices", "gaussianity"}
     return {name: draw for name, draw in _DRAW.items() if name not in absent}

@@ -1,25 +1,20 @@
 """The report: one HTML page that needs no other file and no network."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader
 
+from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report import sentences, tables
-
-if TYPE_CHECKING:
-    from gradlaw.analysis.result import Analysis
 
 _SHOWN_CLASSES = 12
 
 
-def render_page(analysis: Analysis, figures: Mapping[str, bytes]) -> str:
+def render_page(analysis: AnalysisResult, figures: Mapping[str, bytes]) -> str:
     """The page as text; ``figures`` are SVG files by name."""
-    depth = analysis.depth
+    extended = analysis.extended
     environment = Environment(loader=PackageLoader("gradlaw.report"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
     return environment.get_template("report.html").render(
@@ -40,15 +35,15 @@ def render_page(analysis: Analysis, figures: Mapping[str, bytes]) -> str:
         else None,
         rates=("Rates, with Wilson intervals", tables.RATES_HEADER, tables.rates_rows(analysis)),
         deep_tables=[]
-        if depth is None
+        if extended is None
         else [
-            ("Exponents", tables.EXPONENTS_HEADER, tables.exponents_rows(depth)),
+            ("Exponents", tables.EXPONENTS_HEADER, tables.exponents_rows(extended)),
             (
                 "Other families of tails",
                 tables.FAMILIES_HEADER,
-                tables.families_rows(depth, analysis.settings["alpha"]),
+                tables.families_rows(extended, analysis.settings["alpha"]),
             ),
-            ("Layer by layer", tables.LAYERS_HEADER, tables.layers_rows(depth)),
+            ("Layer by layer", tables.LAYERS_HEADER, tables.layers_rows(extended)),
         ],
         thresholds=sentences.thresholds(analysis),
         notices=analysis.notices,
@@ -64,7 +59,7 @@ def _embedded(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def _sizes_of_tails(analysis: Analysis) -> str:
+def _sizes_of_tails(analysis: AnalysisResult) -> str:
     """K, or that of each kind of test."""
     by_axis = {f"{axis}-wise": tests.k for axis, tests in analysis.tests.items()} | {
         "of spectra": analysis.settings["k"]
@@ -74,7 +69,7 @@ def _sizes_of_tails(analysis: Analysis) -> str:
     return ", ".join(f"{k:,} ({what})" for what, k in by_axis.items())
 
 
-def _settings(analysis: Analysis) -> list[tuple[str, str]]:
+def _settings(analysis: AnalysisResult) -> list[tuple[str, str]]:
     """The settings that a reader asks for first, in sentences."""
     s, problem, machine = analysis.settings, analysis.provenance["problem"], analysis.provenance["machine"]
     data, used = problem["data"], analysis.provenance["versions"]

@@ -1,25 +1,20 @@
 """An analysis rendered: its figures, each drawn once, and the page that holds them."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
-from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.drawing import encode, fix_layout
 from gradlaw.report.figures import KINDS, figures_of
 from gradlaw.report.page import render_page
-
-if TYPE_CHECKING:
-    from gradlaw.analysis.result import Analysis
 
 
 class Renderer:
     """Draws when asked, and nothing twice: the page embeds the SVG that the files hold."""
 
-    def __init__(self, analysis: Analysis):
+    def __init__(self, analysis: AnalysisResult):
         self._analysis, self._draw = analysis, figures_of(analysis)
         self._metadata = json.dumps(analysis.provenance, sort_keys=True)
         self._figure = cache(self._drawn)

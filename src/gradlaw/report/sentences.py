@@ -1,20 +1,15 @@
 """What an analysis says, in sentences."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
+from gradlaw.analysis.extended import ExtendedStatistics
+from gradlaw.analysis.result import AnalysisResult
+from gradlaw.analysis.verdicts import SpectralVerdict
 from gradlaw.report.formatting import chance, number, percent, with_error
-
-if TYPE_CHECKING:
-    from gradlaw.analysis.extended import Depth
-    from gradlaw.analysis.result import Analysis
-    from gradlaw.analysis.verdicts import SpectralVerdict
-    from gradlaw.stats import GradientTests
+from gradlaw.stats import GradientTests
 
 
-def title(analysis: Analysis) -> str:
+def title(analysis: AnalysisResult) -> str:
     """Model, data, B and T."""
     settings, problem = analysis.settings, analysis.provenance["problem"]
     data = problem["data"].get("name")
@@ -25,7 +20,7 @@ def title(analysis: Analysis) -> str:
     return f"{problem['model']}{on}{transformed}, B = {settings['batch_size']:,}, T = {settings['iterations']:,}"
 
 
-def verdicts(analysis: Analysis) -> list[str]:
+def verdicts(analysis: AnalysisResult) -> list[str]:
     """One sentence for each direction, each spectrum, its outliers, the noise."""
     sentences = [_direction(tests) for tests in analysis.tests.values()]
     spectra = analysis.spectral_verdicts()
@@ -37,10 +32,10 @@ def verdicts(analysis: Analysis) -> list[str]:
         sentences += _outliers_of_controls(analysis)
     if analysis.noise is not None:
         sentences.append(_noise(analysis.noise.iloc[0].to_dict()))
-    return sentences if analysis.depth is None else [*sentences, _stable_indices(analysis.depth)]
+    return sentences if analysis.extended is None else [*sentences, _stable_indices(analysis.extended)]
 
 
-def thresholds(analysis: Analysis) -> str:
+def thresholds(analysis: AnalysisResult) -> str:
     """The critical distances and the Gaussian ceiling that the tables are to be read against."""
     distances = {t.k: f"{t.d_critical:.4f} published, {t.d_critical_calibrated:.4f} calibrated at K = {t.k:,}"
                  for t in analysis.tests.values()}  # fmt: skip
@@ -102,8 +97,8 @@ def _reasons(t: GradientTests) -> list[tuple[str, str]]:
     return [("", known[0][1])] if len(known) == 2 else known
 
 
-def _stable_indices(depth: Depth) -> str:
-    across, along = (depth.median_stable_index(axis) for axis in ("dimension", "iteration"))
+def _stable_indices(extended: ExtendedStatistics) -> str:
+    across, along = (extended.median_stable_index(axis) for axis in ("dimension", "iteration"))
     return (
         f"Alpha-stable tail index of the noise, median over series: {number(across)} dimension-wise, {number(along)} "
         "iteration-wise (2 is Gaussian)."
@@ -130,7 +125,7 @@ def _outliers(v: SpectralVerdict, classes: int | None) -> str:
     return f"{v.outliers} leading eigenvalues of the covariance stand above the line of the others{known}."
 
 
-def _outliers_of_controls(analysis: Analysis) -> list[str]:
+def _outliers_of_controls(analysis: AnalysisResult) -> list[str]:
     """Why noise without any correlation has outliers, if it has."""
     found = {v.matrix: v.outliers for v in analysis.control_verdicts()[1:] if v.outliers}
     if not found:

@@ -1,17 +1,11 @@
 """The tables of an analysis: a header and rows of cells each."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
+from gradlaw.analysis.extended import ExtendedStatistics
+from gradlaw.analysis.result import AnalysisResult
+from gradlaw.analysis.verdicts import SpectralVerdict
 from gradlaw.report.formatting import chance, number, percent, with_error, yes
-
-if TYPE_CHECKING:
-    from gradlaw.analysis.extended import Depth
-    from gradlaw.analysis.result import Analysis
-    from gradlaw.analysis.verdicts import SpectralVerdict
 
 Rows = list[tuple[str, ...]]
 
@@ -46,7 +40,7 @@ NOISE_HEADER = ("parameters", "n", "trace", "share", "noise scale", "signal to n
 OVER_HEADER = ("T", "K", "s", "d_KS", "trace", "lambda_1", "lambda_2", "lambda_5", "lambda_10")
 
 
-def tests_rows(analysis: Analysis) -> Rows:
+def tests_rows(analysis: AnalysisResult) -> Rows:
     """The cells below ``TESTS_HEADER``."""
     return [
         (
@@ -91,7 +85,7 @@ def spectra_rows(verdicts: list[SpectralVerdict]) -> Rows:
     return rows
 
 
-def rates_rows(analysis: Analysis) -> Rows:
+def rates_rows(analysis: AnalysisResult) -> Rows:
     """The cells below ``RATES_HEADER``."""
     rows: Rows = []
     for axis, t in analysis.tests.items():
@@ -143,10 +137,10 @@ def over_iterations_rows(frame: pd.DataFrame) -> Rows:
     ]
 
 
-def layers_rows(depth: Depth) -> Rows:
+def layers_rows(extended: ExtendedStatistics) -> Rows:
     """The cells below ``LAYERS_HEADER``: whole model, tensors, types of layer."""
     rows: Rows = []
-    for row in depth.layers.to_dict("records"):
+    for row in extended.layers.to_dict("records"):
         kind = {"model": "whole model", "layer type": f"all {row['name']}"}.get(row["group"], row["name"])
         power_law = [_layer_rate(row, "power_law_rate"), _layer_rate(row, "power_law_rate_calibrated")]
         names = "power_law_rate_of_gaussian", "power_law_rate_calibrated_of_gaussian"
@@ -162,7 +156,7 @@ def _layer_rate(row: dict, name: str) -> str:
     return _rate(row[name], why if isinstance(why, str) else None)
 
 
-def exponents_rows(depth: Depth) -> Rows:
+def exponents_rows(extended: ExtendedStatistics) -> Rows:
     """The cells below ``EXPONENTS_HEADER``."""
     return [
         (
@@ -175,14 +169,14 @@ def exponents_rows(depth: Depth) -> Rows:
             number(row["scan_s"]),
             number(row["scan_d_ks"]),
         )
-        for row in depth.exponents.to_dict("records")
+        for row in extended.exponents.to_dict("records")
     ]
 
 
-def families_rows(depth: Depth, alpha: float) -> Rows:
+def families_rows(extended: ExtendedStatistics, alpha: float) -> Rows:
     """The cells below ``FAMILIES_HEADER``; outcomes at level ``alpha``."""
     rows: Rows = []
-    for row in depth.comparisons.to_dict("records"):
+    for row in extended.comparisons.to_dict("records"):
         nested = row["nested_p_value"]
         nested = None if nested is None or nested != nested else nested
         ratio = "0" if row["ratio"] == 0 else f"{row['ratio']:.1f}"

@@ -1,14 +1,11 @@
 """The closing table of a run, for a terminal of 100 columns."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.sentences import thresholds, title, verdicts
 from gradlaw.report.tables import (
     RATES_HEADER,
@@ -19,13 +16,10 @@ from gradlaw.report.tables import (
     tests_rows,
 )
 
-if TYPE_CHECKING:
-    from gradlaw.analysis.result import Analysis
-
 WIDTH = 100
 
 
-def summary(analysis: Analysis) -> Group:
+def summary(analysis: AnalysisResult) -> Group:
     """Title, verdicts, tables and notices."""
     parts = [Text(title(analysis), style="bold"), Text()]
     parts += [Text(f"- {sentence}") for sentence in verdicts(analysis)]
@@ -41,7 +35,7 @@ def summary(analysis: Analysis) -> Group:
     return Group(*parts, *tables, *parts_after)
 
 
-def plain_summary(analysis: Analysis) -> str:
+def plain_summary(analysis: AnalysisResult) -> str:
     """The same as plain text."""
     console = Console(width=WIDTH, color_system=None, force_terminal=False)
     with console.capture() as capture:

@@ -1,1 +1,1 @@
-"""The paper "On the Overlooked Structure of Stochastic Gradients": every table and figure as data, and their runner."""
+"""Reproducing a paper that is declared as data: what to measure, and the numbers beside the published ones."""

@@ -10,8 +10,8 @@ import torch
 from gradlaw.curvature.operators.hessian import hessian
 from gradlaw.history import collect
 from gradlaw.problem import Problem
-from gradlaw.reproduction.experiment import Point
-from gradlaw.reproduction.measure import Workplace, model_settings
+from gradlaw.reproduction.experiment import NetworkSpec
+from gradlaw.reproduction.measure import Context, model_settings
 from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.stats import gradient_tests
 from gradlaw.training import Recipe, train
@@ -97,8 +97,8 @@ class NetworkCosts:
         return _seconds(lambda: operator @ vector) / used
 
 
-def network_costs(workplace: Workplace, point: Point) -> NetworkCosts:
+def network_costs(context: Context, network: NetworkSpec) -> NetworkCosts:
     """Of a network at random."""
-    data = workplace.data.load(point, None, 0)
-    model = model_settings(point, data.sample_shape, 0).build()
-    return NetworkCosts(Problem(model, MODELS[point.model].loss, data, device=workplace.device), workplace.device)
+    data = context.data.load(network, None, 0)
+    model = model_settings(network, data.sample_shape, 0).build()
+    return NetworkCosts(Problem(model, MODELS[network.model].loss, data, device=context.device), context.device)

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gradlaw.reproduction.chance import learnt_nothing
-from gradlaw.reproduction.evidence import Evidence
-from gradlaw.reproduction.experiment import Study
+from gradlaw.reproduction.evidence import Evidence, chance_caveat
+from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.store import Result
 
 HOLDS, IN_PART, FAILS, NOT_RUN = "holds", "holds in part", "does not hold", "not run"
@@ -32,7 +31,7 @@ class Claim:
         name: short.
         sentence: what is claimed, in our words.
         statistic: what is looked at, and the threshold.
-        studies: what has to be measured, by a label that the rule knows.
+        experiments: what has to be measured, by a label that the rule knows.
         rule: from results, by label, to checks. A label that was not measured is not there.
         artefacts: the tables and figures that the claim is read from.
     """
@@ -40,14 +39,14 @@ class Claim:
     name: str
     sentence: str
     statistic: str
-    studies: Mapping[str, Study]
+    experiments: Mapping[str, Experiment]
     rule: Rule
     artefacts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A claim and what became of it; how many studies it needs, each with every seed, and how many were measured."""
+    """A claim and what became of it; how many results it needs (experiments by seeds), how many there are."""
 
     claim: Claim
     checks: tuple[Check, ...]
@@ -56,9 +55,9 @@ class Decision:
     caveats: tuple[str, ...] = ()
 
     @property
-    def studies(self) -> set[Study]:
+    def experiments(self) -> set[Experiment]:
         """What the claim needs measured."""
-        return set(self.claim.studies.values())
+        return set(self.claim.experiments.values())
 
     @property
     def extent(self) -> str:
@@ -87,12 +86,14 @@ def decide(claim: Claim, evidence: Evidence) -> Decision:
     """Apply the rule to every seed that was measured."""
     checks: list[Check] = []
     for seed in evidence.seeds:
-        found = {label: evidence.result(study, seed) for label, study in claim.studies.items()}
-        suffix = evidence.seed_in_words(seed)
+        found = {label: evidence.result(experiment, seed) for label, experiment in claim.experiments.items()}
+        suffix = evidence.describe_seed(seed)
         measured = {label: result for label, result in found.items() if result is not None}
         checks += [check._replace(what=check.what + suffix) for check in claim.rule(measured)]
-    results = [(label, result) for label, study in claim.studies.items() for result in evidence.results(study)]
-    caveats = dict.fromkeys(f"{label}: {why}" for label, result in results if (why := learnt_nothing(result.record)))
-    needed = len(claim.studies) * len(evidence.seeds)
-    missing = sum(len(evidence.missing_seeds(study)) for study in claim.studies.values())
+    results = [
+        (label, result) for label, experiment in claim.experiments.items() for result in evidence.results(experiment)
+    ]
+    caveats = dict.fromkeys(f"{label}: {why}" for label, result in results if (why := chance_caveat(result.record)))
+    needed = len(claim.experiments) * len(evidence.seeds)
+    missing = sum(len(evidence.missing_seeds(experiment)) for experiment in claim.experiments.values())
     return Decision(claim, tuple(checks), needed - missing, needed, tuple(caveats))

@@ -1,16 +1,14 @@
 """Tables with the published and the measured value of every row side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gradlaw.report.formatting import number, percent, yes
 from gradlaw.report.tables import by_chance
-from gradlaw.reproduction.chance import learnt_nothing
-from gradlaw.reproduction.evidence import Evidence
+from gradlaw.reproduction.evidence import Evidence, chance_caveat
 from gradlaw.reproduction.formatting import DASH, spread, verdict
-from gradlaw.reproduction.xie2023.published import ODD, published_table
-from gradlaw.reproduction.xie2023.tables import TESTS, Row, Table
+from gradlaw.reproduction.paper import TESTS, Paper, Row, Table
 from gradlaw.stats.power import false_alarm_rates
 
 Cells = tuple[str, ...]
@@ -37,9 +35,9 @@ class ComparedTable:
     measured: int
 
 
-def compare(table: Table, evidence: Evidence, claims: Callable[[Row], str]) -> ComparedTable:
+def compare(paper: Paper, table: Table, evidence: Evidence, claims: Callable[[Row], str]) -> ComparedTable:
     """Put what was measured beside what was published; ``claims`` says which claims a row supports, with outcomes."""
-    published = published_table(table.number)
+    published = paper.published[table.number]
     names = [column for column in published[0] if column not in _OF_MEASUREMENT]
     tests = table.kind == TESTS
     direction = ("direction",) if tests else ()
@@ -47,13 +45,13 @@ def compare(table: Table, evidence: Evidence, claims: Callable[[Row], str]) -> C
     rows, remarks, measured = [], [], 0
     for row in table.rows:
         line = published[row.number - 1]
-        results = [r.record for r in evidence.results(row.study)]
+        results = [r.record for r in evidence.results(row.experiment)]
         values = _tests_cells(line, row, results) if tests else _spectrum_cells(line, row, results)
         what = [str(line[name]) for name in names] + ([row.quantity] if tests else [])
         seeds = _seeds(len(results), len(evidence.seeds))
         rows.append((str(row.number), *what, row.reading or DASH, *values, seeds))
         measured += bool(results)
-        remarks += _remarks(row, results, evidence)
+        remarks += _remarks(paper, row, results, evidence)
     return ComparedTable(
         table, header, tuple(rows), tuple(map(claims, table.rows)), tuple(dict.fromkeys(remarks)), measured
     )
@@ -63,7 +61,7 @@ def _seeds(measured: int, wanted: int) -> str:
     return "none" if not measured else f"{measured}" if measured == wanted else f"{measured} of {wanted}"
 
 
-def _tests_cells(line: dict[str, Any], row: Row, records: Sequence[dict[str, Any]]) -> list[str]:
+def _tests_cells(line: Mapping[str, Any], row: Row, records: Sequence[dict[str, Any]]) -> list[str]:
     tests = [record["tests"][row.quantity] for record in records]
 
     def of(name: str, percentage: bool = False) -> str:
@@ -84,7 +82,7 @@ def _by_chance(tests: Sequence[dict[str, Any]]) -> str:
     return ", ".join(by_chance(*each) for each in sorted(rates)) or DASH
 
 
-def _spectrum_cells(line: dict[str, Any], row: Row, records: Sequence[dict[str, Any]]) -> list[str]:
+def _spectrum_cells(line: Mapping[str, Any], row: Row, records: Sequence[dict[str, Any]]) -> list[str]:
     spectra = [record["spectra"][row.quantity] for record in records]
     fits = [s["fit"] for s in spectra]
 
@@ -109,19 +107,19 @@ def _agreement(published: bool, measured: Sequence[bool | None]) -> str:
     return yes(bool(same)) if same in (0, len(measured)) else f"{same}/{len(measured)}"
 
 
-def _remarks(row: Row, records: Sequence[dict[str, Any]], evidence: Evidence) -> list[str]:
+def _remarks(paper: Paper, row: Row, records: Sequence[dict[str, Any]], evidence: Evidence) -> list[str]:
     found = []
-    if (row.table, row.number) in ODD:
-        found.append(f"row {row.number}, published: {ODD[row.table, row.number]}")
+    if (row.table, row.number) in paper.errata:
+        found.append(f"row {row.number}, published: {paper.errata[row.table, row.number]}")
     if row.note:
         found.append(f"row {row.number}{f' ({row.reading})' if row.reading else ''}: {row.note}")
     if not records:
-        found.append(f"row {row.number} not run: {evidence.why_not(row.study)}")
+        found.append(f"row {row.number} not run: {evidence.why_not(row.experiment)}")
     for record in records:
         spectrum = record["spectra"].get(row.quantity)
         if spectrum and spectrum["refused"]:
             found.append(f"row {row.number}: no verdict: {spectrum['refused']}")
-        caveat = learnt_nothing(record)
+        caveat = chance_caveat(record)
         if caveat:
             found.append(f"row {row.number}{f' ({row.reading})' if row.reading else ''}: {caveat}")
         found += [f"row {row.number}: {notice}" for notice in record["notices"] if notice.startswith("K lowered")]

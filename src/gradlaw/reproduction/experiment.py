@@ -27,12 +27,12 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Point:
+class NetworkSpec:
     """The parameters theta and the data: a network of the zoo, at random (``training=None``) or trained.
 
     Label noise, as ``parse_label_noise`` reads it, is in the data that it is trained on and in those of the gradients.
-    Sizes that are the network's own become None, and the order of steps of hidden layers is dropped where there are
-    none, so that one network is one point.
+    Sizes that are the model's own become None, and the order of steps of hidden layers is dropped where there are
+    none, so that two that are equal are one network.
     """
 
     data: str
@@ -75,30 +75,30 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Study:
-    """One thing to measure at a point.
+class Experiment:
+    """One thing to measure of a network.
 
     Attributes:
         kind: ``"history"``: tests in both directions, spectra, eigengaps, outliers; ``"hessian"``: its largest
             eigenvalues; ``"angles"``: Theorem 1's bound and the measured angles between two halves of a history.
-        point: where.
+        network: which, and where its parameters are.
         batch_size: B; of a Hessian the minibatches of a loss that couples samples, else None.
         transforms: of the gradients, as ``parse_transform`` reads them.
     """
 
     kind: str
-    point: Point
+    network: NetworkSpec
     batch_size: int | None
     transforms: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         batch = f", B = {self.batch_size:,}" if self.batch_size else ""
-        return f"{self.kind} of {self.point}{batch}{''.join(f', {t}' for t in self.transforms)}"
+        return f"{self.kind} of {self.network}{batch}{''.join(f', {t}' for t in self.transforms)}"
 
 
-def history(point: Point, batch_size: int, *transforms: str) -> Study:
+def history(network: NetworkSpec, batch_size: int, *transforms: str) -> Experiment:
     """A gradient history."""
-    return Study(HISTORY, point, batch_size, transforms)
+    return Experiment(HISTORY, network, batch_size, transforms)
 
 
 def normalised_recipe(values: dict[str, Any]) -> Recipe:

@@ -3,10 +3,8 @@
 import json
 
 from gradlaw.reproduction.evidence import Evidence
-from gradlaw.reproduction.experiment import Study
+from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.selection import Selection
-from gradlaw.reproduction.store import ARRAYS, RECORD
-from gradlaw.reproduction.xie2023.published import published_table
 
 
 def explain(selection: Selection, evidence: Evidence, options: str) -> str:
@@ -14,30 +12,31 @@ def explain(selection: Selection, evidence: Evidence, options: str) -> str:
     parts = []
     for table in selection.tables:
         for row in table.rows:
-            published = {k: v for k, v in published_table(row.table)[row.number - 1].items() if v is not None}
+            published = {k: v for k, v in selection.paper.published[row.table][row.number - 1].items() if v is not None}
             heading = f"{row.name}{f' ({row.reading})' if row.reading else ''}: {row.quantity}"
             command = f'gradlaw reproduce "{row.name}" {options}'
-            parts.append(f"{heading}\n  published: {published}\n{_of_study(row.study, evidence)}  command: {command}")
+            parts.append(
+                f"{heading}\n  published: {published}\n{_of_experiment(row.experiment, evidence)}  command: {command}"
+            )
     for figure in selection.figures:
         series = [s for panel in figure.panels for s in panel.series]
-        lines = "".join(f"  {s.label} ({s.quantity})\n{_of_study(s.study, evidence)}" for s in series)
+        lines = "".join(f"  {s.label} ({s.quantity})\n{_of_experiment(s.experiment, evidence)}" for s in series)
         command = f"gradlaw reproduce {figure.name} {options}"
         parts.append(f"{figure.name}: {figure.title}\n{lines}  command: {command}")
     return "\n\n".join(parts)
 
 
-def _of_study(study: Study, evidence: Evidence) -> str:
-    lines = [f"  study: {study}"]
+def _of_experiment(experiment: Experiment, evidence: Evidence) -> str:
+    lines = [f"  experiment: {experiment}"]
     for seed in evidence.seeds:
-        m = evidence.measurements[study, seed]
-        folder = evidence.store.path(m)
-        state = "in the store" if m in evidence.store else f"not there ({evidence.why_not(study)})"
+        m = evidence.measurements[experiment, seed]
+        state = "there" if m in evidence.store else f"not there ({evidence.why_not(experiment)})"
         lines += [
             f"  seed {seed}, key {m.key}: {state}",
-            f"    files: {folder / RECORD}, {folder / ARRAYS}",
+            f"    files: {evidence.store.where(m)}",
             f"    settings: {json.dumps(m.settings())}",
         ]
-        result = evidence.result(study, seed)
+        result = evidence.result(experiment, seed)
         trained = result and result.record["provenance"]["trained"]
         if trained:
             lines.append(f"    trained parameters: {trained['file']} ({trained['from']}), {trained['weights_sha256']}")

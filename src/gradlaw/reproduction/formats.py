@@ -1,9 +1,8 @@
 """A table in the terminal, as Markdown, as CSV and as LaTeX."""
 
-import csv
-import io
 from collections.abc import Sequence
 
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -35,42 +34,37 @@ def terminal(title: str, header: Sequence[str], rows: Rows, wrapped: Sequence[st
 
 
 def markdown(header: Sequence[str], rows: Rows) -> str:
-    """As GitHub reads it."""
+    """As GitHub reads it; by hand, for pandas would need tabulate, which pads cells and escapes no bars."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
 def comma_separated(header: Sequence[str], rows: Rows) -> str:
     """The cells as they are shown."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
-    return buffer.getvalue()
+    return _frame(header, rows).to_csv(index=False, lineterminator="\n")
 
 
 def latex(caption: str, label: str, header: Sequence[str], rows: Rows, remarks: Sequence[str] = ()) -> str:
     """A table environment as wide as the text, which needs the packages booktabs and graphicx."""
+    cells = _frame([*map(_escaped, header)], [[*map(_escaped, row)] for row in rows])
+    tabular = cells.to_latex(index=False, escape=False, column_format="l" * len(header))
     lines = [
         r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{_escaped(caption)}}}",
-        rf"  \label{{{label}}}",
-        r"  \resizebox{\linewidth}{!}{%",
-        rf"  \begin{{tabular}}{{{'l' * len(header)}}}",
-        r"    \toprule",
-        _line(header),
-        r"    \midrule",
-        *map(_line, rows),
-        r"    \bottomrule",
-        r"  \end{tabular}}",
-        *(rf"  \par\footnotesize {_escaped(remark)}" for remark in remarks),
+        r"\centering",
+        rf"\caption{{{_escaped(caption)}}}",
+        rf"\label{{{label}}}",
+        r"\resizebox{\linewidth}{!}{%",
+        tabular.rstrip() + "}",
+        *(rf"\par\footnotesize {_escaped(remark)}" for remark in remarks),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "    " + " & ".join(map(_escaped, cells)) + r" \\"
+def _frame(header: Sequence[str], rows: Rows) -> pd.DataFrame:
+    return pd.DataFrame([list(row) for row in rows], columns=list(header), dtype=object)
 
 
 def _escaped(text: str) -> str:
+    """For LaTeX; by hand, for pandas leaves <, > and ± as they are, which plain LaTeX sets as other signs."""
     return text.translate(_LATEX)

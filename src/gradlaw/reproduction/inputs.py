@@ -8,7 +8,7 @@ from typing import Any
 from gradlaw.data import LabelledTensors, corrupt_labels, load_data, parse_label_noise
 from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
-from gradlaw.reproduction.experiment import CLASSES, Point
+from gradlaw.reproduction.experiment import CLASSES, NetworkSpec
 
 NAMES = tuple(CLASSES)
 
@@ -43,27 +43,29 @@ class DataSets:
             self._missing[name] = self._look_for(name)
         return self._missing[name]
 
-    def load(self, point: Point, samples: int | None, seed: int, progress: Progress | None = None) -> LabelledTensors:
-        """The training data of a point, under the data set's public name, with its label noise.
+    def load(
+        self, network: NetworkSpec, samples: int | None, seed: int, progress: Progress | None = None
+    ) -> LabelledTensors:
+        """The training data of a network, under the data set's public name, with its label noise.
 
         Raises:
             InputError: as ``load_data`` and ``corrupt_labels``.
         """
         progress = progress or SILENT
-        name = point.data
+        name = network.data
         if name not in self._loaded:
             data = load_data(str(self.folders.get(name, name)), progress=progress)
             self._loaded[name] = LabelledTensors(data.inputs, data.targets, replace(data.source, name=name))
         data = self._loaded[name]
         if samples is not None:
             data = LabelledTensors(data.inputs[:samples], data.targets[:samples], data.source)
-        return corrupt_labels(data, *parse_label_noise(point.label_noise), seed) if point.label_noise else data
+        return corrupt_labels(data, *parse_label_noise(network.label_noise), seed) if network.label_noise else data
 
     def _look_for(self, name: str) -> str | None:
         if name not in self.folders and not self.hub:
             return f"no folder of {name} was given (--{name} or --data-root) and the hub was not to be asked"
         try:
-            self.load(Point(name, ""), None, 0)
+            self.load(NetworkSpec(name, ""), None, 0)
         except InputError as error:
             return str(error).splitlines()[0]
         return None

@@ -1,17 +1,21 @@
 """One measurement, from settings to numbers."""
 
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
-from gradlaw.analysis.result import Analysis, analyze
+import gradlaw
 from gradlaw.analysis.verdicts import SpectralVerdict
+from gradlaw.analyze import Analysis, analyze
 from gradlaw.curvature.spectrum import HessianSpectrum, hessian_spectrum
 from gradlaw.errors import InputError
 from gradlaw.history import collect
@@ -19,12 +23,11 @@ from gradlaw.history.transforms import parse_transform
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 from gradlaw.provenance import machine, versions
-from gradlaw.reproduction.commit import commit
-from gradlaw.reproduction.experiment import ANGLES, HESSIAN, HISTORY, Point
+from gradlaw.reproduction.experiment import ANGLES, HESSIAN, HISTORY, NetworkSpec
 from gradlaw.reproduction.inputs import DataSets
-from gradlaw.reproduction.measurement import Measurement, content_key
+from gradlaw.reproduction.measurement import Measurement, content_key, plain
 from gradlaw.reproduction.store import Result
-from gradlaw.reproduction.trained_models import Checkpoints
+from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.spectra import davis_kahan
 from gradlaw.stats import fit_power_law
 from gradlaw.training import Recipe, load_checkpoint
@@ -39,7 +42,7 @@ _TOLERANCE = 1e-6  # of Hessian residuals, relative to its norm; float32 product
 class TrainingTask:
     """The training that a measurement needs; the same for all that start from the same parameters."""
 
-    point: Point
+    network: NetworkSpec
     recipe: Recipe
     seed: int
     samples: int | None
@@ -47,21 +50,21 @@ class TrainingTask:
     @property
     def key(self) -> str:
         """A digest of the settings, which names its folder."""
-        return content_key(asdict(self))
+        return content_key(plain(self))
 
     @staticmethod
     def of(measurement: Measurement) -> "TrainingTask | None":
         """None for parameters at random."""
         m = measurement
-        return None if m.recipe is None else TrainingTask(m.study.point, m.recipe, m.seed, m.samples)
+        return None if m.recipe is None else TrainingTask(m.experiment.network, m.recipe, m.seed, m.samples)
 
 
 @dataclass(frozen=True)
-class Workplace:
+class Context:
     """What measurements are made with: data, trained parameters, a device."""
 
     data: DataSets
-    checkpoints: Checkpoints
+    trained_models: TrainedModels
     device: str | None = None
 
     def measure(self, measurement: Measurement, progress: Progress) -> Result:
@@ -73,13 +76,13 @@ class Workplace:
         started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         problem, trained = self._problem(measurement, progress)
         trained_in = time.perf_counter() - start
-        result = _MEASURE[measurement.study.kind](problem, measurement, progress)
+        result = _MEASURE[measurement.experiment.kind](problem, measurement, progress)
         provenance = {
             "problem": problem.describe(),
             "trained": trained,
             "versions": versions(),
             "machine": machine(problem.device),
-            "commit": commit(),
+            "commit": _commit(),
         }
         spent = {"started": started, "preparation_seconds": trained_in,
                  "seconds": time.perf_counter() - start - trained_in}  # fmt: skip
@@ -87,25 +90,25 @@ class Workplace:
 
     def done(self, task: TrainingTask) -> bool:
         """Whether the trained parameters are at hand."""
-        packaged = task.samples is None and self.checkpoints.packaged(task.point, task.recipe, task.seed)
-        return bool(packaged or self.checkpoints.trained(task.key, task.recipe))
+        packaged = task.samples is None and self.trained_models.packaged(task.network, task.recipe, task.seed)
+        return bool(packaged or self.trained_models.trained(task.key, task.recipe))
 
     def train(self, task: TrainingTask, progress: Progress) -> None:
         """Do the training, or go on with it."""
-        data = self.data.load(task.point, task.samples, task.seed, progress)
-        settings = model_settings(task.point, data.sample_shape, task.seed)
-        self.checkpoints.train(task.key, settings, data, task.recipe, task.seed, self.device, progress)
+        data = self.data.load(task.network, task.samples, task.seed, progress)
+        settings = model_settings(task.network, data.sample_shape, task.seed)
+        self.trained_models.train(task.key, settings, data, task.recipe, task.seed, self.device, progress)
 
     def _problem(self, m: Measurement, progress: Progress) -> tuple[Problem, dict[str, Any] | None]:
-        point = m.study.point
-        data = self.data.load(point, m.samples, m.seed, progress)
-        model: nn.Module = model_settings(point, data.sample_shape, m.seed).build()
+        network = m.experiment.network
+        data = self.data.load(network, m.samples, m.seed, progress)
+        model: nn.Module = model_settings(network, data.sample_shape, m.seed).build()
         task, trained = TrainingTask.of(m), None
         if task is not None:
             if not self.done(task):
                 self.train(task, progress)
-            packaged = m.samples is None and self.checkpoints.packaged(point, task.recipe, m.seed)
-            checkpoint = load_checkpoint(packaged or self.checkpoints.store / task.key)
+            packaged = m.samples is None and self.trained_models.packaged(network, task.recipe, m.seed)
+            checkpoint = load_checkpoint(packaged or self.trained_models.store / task.key)
             checkpoint.restore(model)
             trained = {
                 "file": checkpoint.path.name,
@@ -114,21 +117,21 @@ class Workplace:
                 "training": checkpoint.settings["training"],
                 "test": checkpoint.settings["test"],
             }
-        return Problem(model, MODELS[point.model].loss, data, device=self.device, name=str(point)), trained
+        return Problem(model, MODELS[network.model].loss, data, device=self.device, name=str(network)), trained
 
 
-def model_settings(point: Point, sample_shape: tuple[int, ...], seed: int) -> ModelSettings:
-    """The network of a point."""
-    return ModelSettings(point.model, sample_shape, point.outputs, seed, point.sizes)
+def model_settings(network: NetworkSpec, sample_shape: tuple[int, ...], seed: int) -> ModelSettings:
+    """The network of a network."""
+    return ModelSettings(network.model, sample_shape, network.outputs, seed, network.sizes)
 
 
 def _measure_history(problem: Problem, m: Measurement, progress: Progress) -> Result:
     assert m.iterations is not None
-    assert m.study.batch_size is not None
+    assert m.experiment.batch_size is not None
     assert m.gaussian_k is not None
-    transforms = [parse_transform(text) for text in m.study.transforms]
+    transforms = [parse_transform(text) for text in m.experiment.transforms]
     analysis = analyze(
-        problem, m.iterations, m.study.batch_size, m.k, m.gaussian_k, seed=m.seed, transforms=transforms,
+        problem, m.iterations, m.experiment.batch_size, m.k, m.gaussian_k, seed=m.seed, transforms=transforms,
         progress=progress,
     )  # fmt: skip
     spectra = {v.matrix: _verdict(v, analysis) for v in analysis.spectral_verdicts()}
@@ -172,7 +175,8 @@ def _measure_hessian(problem: Problem, m: Measurement, progress: Progress) -> Re
     loss_samples = None if m.loss_samples is None else min(m.loss_samples, problem.samples)
     k = min(m.k, problem.dimensions)
     pairs = hessian_spectrum(
-        problem, k, samples=loss_samples, batch_size=m.study.batch_size, tol=_TOLERANCE, seed=m.seed, progress=progress,
+        problem, k, samples=loss_samples, batch_size=m.experiment.batch_size, tol=_TOLERANCE, seed=m.seed,
+        progress=progress,
     )  # fmt: skip
     record = {
         "k": k,
@@ -196,8 +200,8 @@ def _hessian_fit(pairs: HessianSpectrum, k: int) -> dict[str, Any] | None:
 
 def _measure_angles(problem: Problem, m: Measurement, progress: Progress) -> Result:
     assert m.iterations is not None
-    assert m.study.batch_size is not None
-    found = collect(problem, m.iterations, m.study.batch_size, m.seed, progress=progress)
+    assert m.experiment.batch_size is not None
+    found = collect(problem, m.iterations, m.experiment.batch_size, m.seed, progress=progress)
     with progress.stage("angles between two halves"):
         bounds = davis_kahan(found, k=m.k)
     frame = bounds.to_frame()
@@ -210,6 +214,19 @@ _MEASURE: dict[str, Callable[[Problem, Measurement, Progress], Result]] = {
     HESSIAN: _measure_hessian,
     ANGLES: _measure_angles,
 }
+
+
+@cache
+def _commit() -> str | None:
+    """The checkout's commit, with ``-dirty`` if files were changed since; None for an installed package."""
+    folder = Path(gradlaw.__file__).parent
+    if not (folder.parents[1] / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (FileNotFoundError, subprocess.CalledProcessError):  # no git here, or another user's checkout
+        return None
 
 
 def refusal(error: InputError) -> str:

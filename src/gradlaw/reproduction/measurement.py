@@ -1,4 +1,4 @@
-"""Measurement: a study with all sizes and seeds filled in, and the key that names its result."""
+"""Measurement: an experiment with all sizes and seeds filled in, and the key that names its result."""
 
 import hashlib
 import json
@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gradlaw.reproduction.experiment import ANGLES, HESSIAN, HISTORY, RESNET, Study
+from gradlaw.reproduction.experiment import ANGLES, HESSIAN, HISTORY, RESNET, Experiment
 from gradlaw.reproduction.profiles import Profile
-from gradlaw.reproduction.trained_models import Checkpoints
+from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.training import Recipe
 
 FORMAT = 1  # of results; another one is another key
 _KEY_LENGTH = 16
+_NAMES_IN_KEYS = {"experiment": "study", "network": "point"}  # those of the first results, which keep their keys
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Measurement:
     """Everything that the numbers of one stored result depend on.
 
     Attributes:
-        study: what is measured.
+        experiment: what is measured.
         seed: of initialisation, training, label noise, minibatches and draws.
         recipe: of the training; None at random.
         samples: training samples used, from the start; None for all.
@@ -30,7 +31,7 @@ class Measurement:
         loss_samples: samples of a Hessian's loss; None for all.
     """
 
-    study: Study
+    experiment: Experiment
     seed: int
     recipe: Recipe | None
     samples: int | None
@@ -41,12 +42,17 @@ class Measurement:
 
     def settings(self) -> dict[str, Any]:
         """All of it as plain data."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **plain(self)}
 
     @cached_property
     def key(self) -> str:
         """A digest of the settings, which is where the result is kept."""
         return content_key(self.settings())
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """A dataclass and those inside it as plain data, under the names that keys of results are made of."""
+    return asdict(record, dict_factory=lambda items: {_NAMES_IN_KEYS.get(name, name): value for name, value in items})
 
 
 def content_key(settings: dict[str, Any]) -> str:
@@ -56,26 +62,26 @@ def content_key(settings: dict[str, Any]) -> str:
 
 
 class Resolver:
-    """From studies to measurements: the sizes of a profile, and the recipes of checkpoints that are at hand."""
+    """From experiments to measurements: the sizes of a profile, and the recipes of checkpoints that are at hand."""
 
-    def __init__(self, profile: Profile, checkpoints: Checkpoints):
-        self.profile, self.checkpoints = profile, checkpoints
+    def __init__(self, profile: Profile, trained_models: TrainedModels):
+        self.profile, self.trained_models = profile, trained_models
 
-    def resolve(self, study: Study, seed: int) -> Measurement:
-        """The measurement of a study under this profile.
+    def resolve(self, experiment: Experiment, seed: int) -> Measurement:
+        """The measurement of an experiment under this profile.
 
         A network trained by the whole recipe is taken wherever one is packaged, else the profile decides the epochs.
         """
         p = self.profile
-        if study.point.model == RESNET:
-            study = replace(study, point=replace(study.point, width=p.resnet_width))
-        whole = study.point.recipe()
-        packaged = whole and p.samples is None and self.checkpoints.packaged(study.point, whole, seed)
-        recipe = whole if packaged else study.point.recipe(p.epochs)
-        if study.kind == HESSIAN:
-            return Measurement(study, seed, recipe, p.samples, k=p.hessian_k, loss_samples=p.hessian_samples)
-        iterations, k = p.sizes_of(study)
-        if study.kind == ANGLES:
-            return Measurement(study, seed, recipe, p.samples, iterations, p.angles)
-        assert study.kind == HISTORY
-        return Measurement(study, seed, recipe, p.samples, iterations, k, p.gaussian_k)
+        if experiment.network.model == RESNET:
+            experiment = replace(experiment, network=replace(experiment.network, width=p.resnet_width))
+        whole = experiment.network.recipe()
+        packaged = whole and p.samples is None and self.trained_models.packaged(experiment.network, whole, seed)
+        recipe = whole if packaged else experiment.network.recipe(p.epochs)
+        if experiment.kind == HESSIAN:
+            return Measurement(experiment, seed, recipe, p.samples, k=p.hessian_k, loss_samples=p.hessian_samples)
+        iterations, k = p.sizes_of(experiment)
+        if experiment.kind == ANGLES:
+            return Measurement(experiment, seed, recipe, p.samples, iterations, p.angles)
+        assert experiment.kind == HISTORY
+        return Measurement(experiment, seed, recipe, p.samples, iterations, k, p.gaussian_k)

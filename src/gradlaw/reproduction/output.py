@@ -12,10 +12,9 @@ from gradlaw.reproduction.claim import Decision, decide
 from gradlaw.reproduction.compared import ComparedTable, compare
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.formats import comma_separated, latex, markdown
+from gradlaw.reproduction.paper import Row
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.selection import Selection
-from gradlaw.reproduction.xie2023.claims import CLAIMS
-from gradlaw.reproduction.xie2023.tables import Row
 
 CLAIMS_HEADER = ("claim", "outcome", "calibrated", "checks", "calibrated checks", "measured", "statistic")
 LEGEND = (
@@ -44,13 +43,15 @@ class Report:
 
 def report(profile: Profile, seeds: Sequence[int], selection: Selection, evidence: Evidence) -> Report:
     """Compare tables, and decide the claims that are read from what is in the selection."""
-    decisions = tuple(decide(claim, evidence) for claim in CLAIMS if selection.names & set(claim.artefacts))
+    decisions = tuple(
+        decide(claim, evidence) for claim in selection.paper.claims if selection.names & set(claim.artefacts)
+    )
 
     def claims(row: Row) -> str:
-        used = (d for d in decisions if f"table{row.table}" in d.claim.artefacts and row.study in d.studies)
+        used = (d for d in decisions if f"table{row.table}" in d.claim.artefacts and row.experiment in d.experiments)
         return "; ".join(f"{d.claim.name}: {d.published} ({d.extent} measured)" for d in used) or "-"
 
-    tables = tuple(compare(table, evidence, claims) for table in selection.tables)
+    tables = tuple(compare(selection.paper, table, evidence, claims) for table in selection.tables)
     return Report(profile, seeds, selection, evidence, tables, decisions)
 
 
@@ -83,10 +84,15 @@ def write(found: Report, folder: Path) -> list[Path]:
     files |= _figures(found)
     decided = claims_rows(found.decisions)
     files["claims.md"] = f"## Claims\n\n{found.label}\n\n{markdown(CLAIMS_HEADER, decided)}"
-    files["claims.json"] = json.dumps({"label": found.label, "claims": [_plain(d) for d in found.decisions]}, indent=1)
+    files["claims.json"] = claims_json(found)
     for name, content in files.items():
         write_whole(folder / name, content)
     return [folder / name for name in files]
+
+
+def claims_json(found: Report) -> str:
+    """The claims with all of their checks."""
+    return json.dumps({"label": found.label, "claims": [_plain(d) for d in found.decisions]}, indent=1)
 
 
 def _figures(found: Report) -> dict[str, str | bytes]:
@@ -94,7 +100,7 @@ def _figures(found: Report) -> dict[str, str | bytes]:
 
     files: dict[str, str | bytes] = {}
     for spec in found.selection.figures:
-        figure = draw(spec, found.evidence, f"profile {found.profile.name}")
+        figure = draw(found.selection.paper, spec, found.evidence, f"profile {found.profile.name}")
         if figure is not None:
             metadata = json.dumps({"figure": spec.name, "title": spec.title, "label": found.label})
             files |= {f"{spec.name}.{kind}": image(figure, kind, metadata) for kind in KINDS}
@@ -107,12 +113,12 @@ def _plain(decision: Decision) -> dict[str, Any]:
         "claim": claim.name, "sentence": claim.sentence, "statistic": claim.statistic, "outcome": decision.published,
         "calibrated": decision.calibrated, "read from": claim.artefacts,
         "checks": [check._asdict() for check in decision.checks],
-        "needs": {label: str(study) for label, study in claim.studies.items()}, "measured": decision.measured,
-        "needed": decision.needed, "caveats": decision.caveats,
+        "needs": {label: str(experiment) for label, experiment in claim.experiments.items()},
+        "measured": decision.measured, "needed": decision.needed, "caveats": decision.caveats,
     }  # fmt: skip
 
 
-def checks_in_words(decision: Decision) -> str:
+def describe_checks(decision: Decision) -> str:
     """Each check with both verdicts."""
     return (
         "; ".join(f"{c.what}: {yes(c.published)} / {yes(c.calibrated)}" for c in decision.checks) or "nothing measured"

@@ -8,18 +8,18 @@ from gradlaw.reproduction.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Decision
 from gradlaw.reproduction.compared import ComparedTable
 from gradlaw.reproduction.formats import markdown
 from gradlaw.reproduction.formatting import duration
-from gradlaw.reproduction.output import LEGEND, Report, checks_in_words
+from gradlaw.reproduction.output import LEGEND, Report, describe_checks
 from gradlaw.reproduction.store import Result
 
 _INTRODUCTION = (
-    'Tables and figures of "On the Overlooked Structure of Stochastic Gradients" (Xie, Tang, Sun and Li), measured '
-    "anew, with the published number beside. Written by `gradlaw reproduce ... --markdown`; the numbers come from the "
-    "JSON files of the store, which `gradlaw reproduce --explain NAME` names for each row."
+    'Tables and figures of "{title}" ({authors}), measured anew, with the published number beside. '
+    "Written by `gradlaw reproduce ... --markdown`; the numbers come from "
+    "the results named below, of which `gradlaw reproduce --explain NAME` says which belong to which row."
 )
 _PARTS = "training", "test"
 _MEANING = (
     "A claim holds if every check of its rule does, holds in part if some do, and does not hold if none does. The rule "
-    "was written down before anything was measured, in `src/gradlaw/reproduction/xie2023/claims.py`. Each check is "
+    "was written down before anything was measured, in `src/gradlaw/reproduction/{name}/claims.py`. Each check is "
     "made twice: with the published critical distance 1.36/sqrt(K), and with the calibrated one, about 1.09/sqrt(K), "
     "which is that of an exponent fitted to the same data. Checks below are followed by both answers."
 )
@@ -28,11 +28,13 @@ _MEANING = (
 def page(found: Report) -> str:
     """The page: what was run, the claims, what calibration changes, every row, and what was not run."""
     results = _results(found)
+    paper = found.selection.paper
+    introduction = _INTRODUCTION.format(title=paper.title, authors=paper.authors)
     parts = [
-        f"# Reproduction\n\n{_INTRODUCTION}\n",
+        f"# Reproduction\n\n{introduction}\n",
         f"## What was run\n\n{_run(found, results)}",
         f"## The trained networks\n\n{_networks(found)}",
-        f"## The claims\n\n{_MEANING}\n\n{_claims(found.decisions)}",
+        f"## The claims\n\n{_MEANING.format(name=paper.name)}\n\n{_claims(found.decisions)}",
         f"## What calibration changes\n\n{_calibration(found)}",
         f"## Every row\n\n{LEGEND}\n\n{''.join(map(_table, found.tables))}",
         f"## Figures\n\n{_figures(found)}",
@@ -43,8 +45,8 @@ def page(found: Report) -> str:
 
 def _results(found: Report) -> list[Result]:
     """Every result that is shown, once."""
-    studies = found.selection.studies
-    return [result for study in studies for result in found.evidence.results(study)]
+    experiments = found.selection.experiments
+    return [result for experiment in experiments for result in found.evidence.results(experiment)]
 
 
 def _run(found: Report, results: list[Result]) -> str:
@@ -59,7 +61,7 @@ def _run(found: Report, results: list[Result]) -> str:
         f"- {len(results)} measurements, {duration(sum(t['seconds'] for t in times))} of computing, trainings not "
         f"counted; from {min((t['started'] for t in times), default='-')} to "
         f"{max((t['started'] for t in times), default='-')}",
-        f"- results: {found.evidence.store.folder}, one folder a measurement",
+        f"- results: {found.evidence.store}",
         *(f"- commit: {c}" for c in _distinct(p["commit"] or "not recorded" for p in provenances)),
         *(f"- machine: {m}" for m in machines),
         *(f"- software: {v}" for v in versions),
@@ -71,12 +73,12 @@ def _run(found: Report, results: list[Result]) -> str:
 def _networks(found: Report) -> str:
     """How well each trained network learnt."""
     rows: dict[tuple[str, ...], None] = {}
-    for study in found.selection.studies:
-        for seed, result in found.evidence.named_results(study):
+    for experiment in found.selection.experiments:
+        for seed, result in found.evidence.named_results(experiment):
             trained = result.record["provenance"]["trained"]
             if trained is not None:
                 accuracies = (percent(trained[part]["accuracy"]) if trained[part] else "-" for part in _PARTS)
-                rows[f"{study.point}{seed}", trained["weights_sha256"][:12], *accuracies] = None
+                rows[f"{experiment.network}{seed}", trained["weights_sha256"][:12], *accuracies] = None
     if not rows:
         return "None was measured.\n"
     return markdown(("network", "weights, SHA-256", "accuracy, training labels", "accuracy, test set"), list(rows))
@@ -110,8 +112,8 @@ def _claim(decision: Decision) -> str:
         f"### {claim.name}: {decision.published}{partly}\n\n{claim.sentence} ({', '.join(claim.artefacts)})\n\n"
         f"- rule: {claim.statistic}\n"
         f"- by the published verdict: **{decision.published}**; calibrated: **{decision.calibrated}**\n"
-        f"- measured: {decision.extent} studies{' by seed' if decision.needed > len(claim.studies) else ''}\n"
-        f"- checks: {checks_in_words(decision)}\n"
+        f"- measured: {decision.extent} studies{' by seed' if decision.needed > len(claim.experiments) else ''}\n"
+        f"- checks: {describe_checks(decision)}\n"
         f"{''.join(f'- but {caveat}' + chr(10) for caveat in decision.caveats)}\n"
     )
 
@@ -123,7 +125,7 @@ def _calibration(found: Report) -> str:
              for d in claims]  # fmt: skip
     for table in found.tables:
         for row in table.table.rows:
-            for seed, result in found.evidence.named_results(row.study):
+            for seed, result in found.evidence.named_results(row.experiment):
                 fit = result.record.get("spectra", {}).get(row.quantity, {}).get("fit")
                 if fit and fit["is_power_law"] != fit["is_power_law_calibrated"]:
                     reading = f" ({row.reading})" if row.reading else ""
@@ -139,7 +141,7 @@ def _rates(found: Report) -> list[str]:
     lines = []
     for table in found.tables:
         for row in table.table.rows:
-            for seed, result in found.evidence.named_results(row.study):
+            for seed, result in found.evidence.named_results(row.experiment):
                 tests = result.record["tests"].get(row.quantity)
                 if tests and abs(tests["power_law_rate"] - tests["power_law_rate_calibrated"]) >= 0.05:
                     lines.append(f"- {row.name} ({row.quantity}-wise{seed}): power-law rate "
@@ -161,7 +163,7 @@ def _figures(found: Report) -> str:
     for spec in found.selection.figures:
         for panel in spec.panels:
             for series in panel.series:
-                results = found.evidence.results(series.study)
+                results = found.evidence.results(series.experiment)
                 known = results[0].record if results else None
                 fit = known and _fit(known, series.quantity)
                 cells = (number(fit["d_ks"]), yes(fit["is_power_law"]), yes(fit["is_power_law_calibrated"]),
@@ -186,12 +188,12 @@ def _outliers(record: dict, quantity: str) -> str:
 
 
 def _not_run(found: Report) -> str:
-    """Every study without a result, or without one for every seed, with the reason, and claims that depend on them."""
+    """Every experiment without a result for every seed, with the reason, and the claims that depend on them."""
     lines = []
-    for study in found.selection.studies:
-        missing = found.evidence.missing_seeds(study)
+    for experiment in found.selection.experiments:
+        missing = found.evidence.missing_seeds(experiment)
         if missing:
             seeds = "" if len(found.seeds) == 1 else f", seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
-            lines.append(f"- {study}{seeds}: {found.evidence.why_not(study)}")
+            lines.append(f"- {experiment}{seeds}: {found.evidence.why_not(experiment)}")
     lines += [f'- claim "{d.claim.name}"' for d in found.decisions if d.published == NOT_RUN]
     return "\n".join(lines or ["Everything that was asked for was run."]) + "\n"

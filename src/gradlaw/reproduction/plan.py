@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from gradlaw.reproduction.calibration import Machine, NetworkCosts, network_costs
-from gradlaw.reproduction.experiment import ANGLES, HESSIAN, Point
-from gradlaw.reproduction.measure import TrainingTask, Workplace, model_settings
+from gradlaw.reproduction.experiment import ANGLES, HESSIAN, NetworkSpec
+from gradlaw.reproduction.measure import Context, TrainingTask, model_settings
 from gradlaw.reproduction.measurement import Measurement
 from gradlaw.reproduction.tasks import Task
 from gradlaw.resources import free_memory
@@ -29,10 +29,10 @@ class Cost:
 class Planner:
     """Estimates tasks; each network and each operation is timed once, for a second or two."""
 
-    def __init__(self, workplace: Workplace):
-        self.workplace, self.machine = workplace, Machine()
-        self._costs = cache(lambda point: network_costs(workplace, point))
-        self._epoch = cache(lambda point, recipe: self._costs(point).epoch_seconds(recipe, self._samples(point)))
+    def __init__(self, context: Context):
+        self.context, self.machine = context, Machine()
+        self._costs = cache(lambda network: network_costs(context, network))
+        self._epoch = cache(lambda network, recipe: self._costs(network).epoch_seconds(recipe, self._samples(network)))
 
     def costs(self, tasks: Sequence[Task]) -> dict[Task, Cost]:
         """Of each task."""
@@ -42,58 +42,58 @@ class Planner:
         """Of one task."""
         if isinstance(task, TrainingTask):
             return self._training(task)
-        return self._hessian(task) if task.study.kind == HESSIAN else self._history(task)
+        return self._hessian(task) if task.experiment.kind == HESSIAN else self._history(task)
 
     def _training(self, task: TrainingTask) -> Cost:
-        share = 1.0 if task.samples is None else task.samples / self._samples(task.point)
-        seconds = self._epoch(_base(task.point), replace(task.recipe, epochs=1, milestones=())) * share
-        weights = 4.0 * self._dimensions(task.point)
+        share = 1.0 if task.samples is None else task.samples / self._samples(task.network)
+        seconds = self._epoch(_base(task.network), replace(task.recipe, epochs=1, milestones=())) * share
+        weights = 4.0 * self._dimensions(task.network)
         return Cost(seconds * task.recipe.epochs, _BASE_MEMORY + 8 * weights, 3 * weights)
 
     def _hessian(self, m: Measurement) -> Cost:
-        n, samples = self._dimensions(m.study.point), m.loss_samples or self._samples(m.study.point)
+        n, samples = self._dimensions(m.experiment.network), m.loss_samples or self._samples(m.experiment.network)
         products = min(_PRODUCTS_PER_EIGENVALUE * m.k, n)
-        seconds = products * samples * self._network(m.study.point).product_seconds(m.study.batch_size)
+        seconds = products * samples * self._network(m.experiment.network).product_seconds(m.experiment.batch_size)
         seconds += products**2 * n / self.machine.gram_rate
         return Cost(seconds, _BASE_MEMORY + 8 * products * n, _RESULT_BYTES)
 
     def _history(self, m: Measurement) -> Cost:
         assert m.iterations is not None
-        t, n = m.iterations, self._dimensions(m.study.point)
+        t, n = m.iterations, self._dimensions(m.experiment.network)
         seconds = self._collection(m, t, n)
         gram = t**2 * n / 2 / self.machine.gram_rate
         eigenvalues = self.machine.eigenvalue_seconds * t**3
-        if m.study.kind == ANGLES:
+        if m.experiment.kind == ANGLES:
             seconds += 2 * gram + 8 * eigenvalues
         else:
             seconds += gram + _EXTRA_SPECTRA * eigenvalues + 2 * t * n * self.machine.test_seconds
         history = 4.0 * t * n
-        on_disk = history if history > free_memory(self._network(m.study.point).problem.device) / 2 else 0.0
+        on_disk = history if history > free_memory(self._network(m.experiment.network).problem.device) / 2 else 0.0
         return Cost(seconds, _BASE_MEMORY + history - on_disk + 24.0 * t**2, _RESULT_BYTES + 16.0 * t + on_disk)
 
     def _collection(self, m: Measurement, t: int, n: int) -> float:
         """In proportion to B, or every sample once and minibatches as means of samples."""
-        batch_size, point = m.study.batch_size or 1, m.study.point
-        fixed, slope = self._network(point).iteration_seconds
-        samples = self._samples(point)
+        batch_size, network = m.experiment.batch_size or 1, m.experiment.network
+        fixed, slope = self._network(network).iteration_seconds
+        samples = self._samples(network)
         batched = t * (fixed + slope * batch_size)
         once = samples * slope + t * min(batch_size, samples) * n / (2 * self.machine.gram_rate)
-        return min(batched, once) if "bn" not in point.model and point.model not in ("fcn", "resnet18") else batched
+        return min(batched, once) if "bn" not in network.model and network.model not in ("fcn", "resnet18") else batched
 
-    def _network(self, point: Point) -> NetworkCosts:
-        return self._costs(_base(point))
+    def _network(self, network: NetworkSpec) -> NetworkCosts:
+        return self._costs(_base(network))
 
-    def _dimensions(self, point: Point) -> int:
-        data = self._network(point).problem.data
+    def _dimensions(self, network: NetworkSpec) -> int:
+        data = self._network(network).problem.data
         assert isinstance(data, tuple)
-        model = model_settings(point, tuple(data[0].shape[1:]), 0).build()
+        model = model_settings(network, tuple(data[0].shape[1:]), 0).build()
         return sum(p.numel() for p in model.parameters())
 
-    def _samples(self, point: Point) -> int:
-        return self._network(point).problem.samples
+    def _samples(self, network: NetworkSpec) -> int:
+        return self._network(network).problem.samples
 
 
-def _base(point: Point) -> Point:
+def _base(network: NetworkSpec) -> NetworkSpec:
     """The network that is timed: trained ones cost as much as random ones, other widths and depths about as much."""
-    width = point.width if point.model == "resnet18" else None
-    return Point(point.data, point.model, width)
+    width = network.width if network.model == "resnet18" else None
+    return NetworkSpec(network.data, network.model, width)

@@ -1,8 +1,8 @@
-"""Profiles: how large everything is measured."""
+"""A profile: how large everything is measured."""
 
 from dataclasses import dataclass, replace
 
-from gradlaw.reproduction.experiment import RESNET, Study
+from gradlaw.reproduction.experiment import RESNET, Experiment
 
 _LARGE_BATCH = 1000
 
@@ -41,11 +41,11 @@ class Profile:
     samples: int | None = None
     resnet_width: int | None = None
 
-    def sizes_of(self, study: Study) -> tuple[int, int]:
+    def sizes_of(self, experiment: Experiment) -> tuple[int, int]:
         """T and K of a gradient history."""
-        if study.point.model == RESNET:
+        if experiment.network.model == RESNET:
             return self.resnet_iterations, self.resnet_iterations
-        if self.large_batches and (study.batch_size or 0) > _LARGE_BATCH:
+        if self.large_batches and (experiment.batch_size or 0) > _LARGE_BATCH:
             return self.large_batches
         return self.iterations, self.k
 
@@ -54,17 +54,3 @@ class Profile:
         if samples is None:
             return self
         return replace(self, hessian_samples=samples, meaning=f"{self.meaning}; Hessians over {samples:,} samples")
-
-
-PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("paper", "the paper's own sizes: T = 5000, K = 1000, whole trainings",
-                5000, 1000, None, 100, 200, None, 1000, None, 100),
-        Profile("quick", "same structure at small size: T = 600, K = 120 (150 and 30 for B above 1000), packaged "
-                "networks or one epoch of training, ResNet18 with T = K = 20 and an eighth of its width",
-                600, 120, (150, 30), 100, 20, 1, 60, 1000, 30, resnet_width=8),
-        Profile("tiny", "for tests only: T = 60, K = 32, 500 samples",
-                60, 32, None, 20, 10, 1, 8, 100, 12, samples=500, resnet_width=4),
-    )
-}  # fmt: skip

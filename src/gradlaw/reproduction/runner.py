@@ -10,10 +10,10 @@ import torch
 
 from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
-from gradlaw.reproduction.measure import TrainingTask, Workplace, refusal
+from gradlaw.reproduction.measure import Context, TrainingTask, refusal
 from gradlaw.reproduction.measurement import Measurement
 from gradlaw.reproduction.store import Store
-from gradlaw.reproduction.tasks import Task, WorkList, in_words
+from gradlaw.reproduction.tasks import Task, WorkList, describe
 
 _MEMORY_SHARE = 0.8  # of what is free, that parallel tasks may be estimated to take
 Refusals = dict[Measurement, str]
@@ -27,13 +27,13 @@ class Runner:
     it was at, and of a training the epoch.
 
     Attributes:
-        workplace: data, trained parameters, device.
+        context: data, trained parameters, device.
         store: where results go.
         jobs: processes; with one, this process does all.
         shown: show progress.
     """
 
-    workplace: Workplace
+    context: Context
     store: Store
     jobs: int = 1
     shown: bool = False
@@ -54,8 +54,8 @@ class Runner:
         refused: dict[Task, str] = {}
         for i, task in enumerate(work.todo, 1):
             with Progress(self.shown) as progress:
-                progress.say(f"[{i}/{len(work.todo)}] {in_words(task)}")
-                reason = _blocked(task, refused) or perform(task, self.workplace, self.store, progress)
+                progress.say(f"[{i}/{len(work.todo)}] {describe(task)}")
+                reason = _blocked(task, refused) or perform(task, self.context, self.store, progress)
                 if reason:
                     refused[task] = reason
                     progress.say(f"    not done: {reason}")
@@ -66,7 +66,7 @@ class Runner:
         running: dict[Future[str | None], Task] = {}
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
         pool = ProcessPoolExecutor(
-            self.jobs, get_context("spawn"), initializer=_start_worker, initargs=(self.workplace, self.store, threads)
+            self.jobs, get_context("spawn"), initializer=_start_worker, initargs=(self.context, self.store, threads)
         )
         with Progress(self.shown) as progress, pool, progress.stage("measure", len(waiting)) as advance:
             while waiting or running:
@@ -83,7 +83,7 @@ class Runner:
                     task, reason = running.pop(future), future.result()
                     if reason:
                         refused[task] = reason
-                    progress.say(f"{in_words(task)}: {reason or 'done'}")
+                    progress.say(f"{describe(task)}: {reason or 'done'}")
                     advance(1)
         return _of_measurements(refused)
 
@@ -103,13 +103,13 @@ class Runner:
         return chosen
 
 
-def perform(task: Task, workplace: Workplace, store: Store, progress: Progress) -> str | None:
+def perform(task: Task, context: Context, store: Store, progress: Progress) -> str | None:
     """Do one task; returns why it was refused, if it was."""
     try:
         if isinstance(task, TrainingTask):
-            workplace.train(task, progress)
+            context.train(task, progress)
         elif task not in store:
-            store.save(task, workplace.measure(task, progress))
+            store.save(task, context.measure(task, progress))
     except InputError as error:
         return refusal(error)
     except (MemoryError, torch.OutOfMemoryError):
@@ -127,16 +127,16 @@ def _of_measurements(refused: Mapping[Task, str]) -> Refusals:
     return {task: reason for task, reason in refused.items() if isinstance(task, Measurement)}
 
 
-_WORKPLACE: Workplace  # of a worker process
+_CONTEXT: Context  # of a worker process
 _STORE: Store
 
 
-def _start_worker(workplace: Workplace, store: Store, threads: int) -> None:
+def _start_worker(context: Context, store: Store, threads: int) -> None:
     """What a worker process starts with."""
-    global _WORKPLACE, _STORE
-    _WORKPLACE, _STORE = workplace, store
+    global _CONTEXT, _STORE
+    _CONTEXT, _STORE = context, store
     torch.set_num_threads(threads)
 
 
 def _work(task: Task) -> str | None:
-    return perform(task, _WORKPLACE, _STORE, SILENT)
+    return perform(task, _CONTEXT, _STORE, SILENT)

@@ -1,23 +1,24 @@
 """From names such as ``table6``, ``fig8`` and ``table8 row 3`` to rows, figures and what they need measured."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradlaw.errors import InputError
-from gradlaw.reproduction.experiment import Study
-from gradlaw.reproduction.xie2023.figures import FIGURES, FigureSpec
-from gradlaw.reproduction.xie2023.tables import TABLES, Row, Table
+from gradlaw.reproduction.evidence import Evidence, Results
+from gradlaw.reproduction.experiment import Experiment
+from gradlaw.reproduction.measurement import Measurement, Resolver
+from gradlaw.reproduction.paper import FigureSpec, Paper, Row, Table
 
 ALL = "all"
-NAMES = (*(f"table{n}" for n in TABLES), *FIGURES)
 _NAME = re.compile(r"(table|fig|figure) ?0*(\d+)(?: row ?(\d+))?")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Tables (with all rows or some) and figures, in the order of the paper."""
+    """Tables (with all rows or some) and figures, in the order of their paper."""
 
+    paper: Paper
     tables: tuple[Table, ...]
     figures: tuple[FigureSpec, ...]
 
@@ -27,14 +28,14 @@ class Selection:
         return {table.name for table in self.tables} | {figure.name for figure in self.figures}
 
     @property
-    def studies(self) -> tuple[Study, ...]:
+    def experiments(self) -> tuple[Experiment, ...]:
         """What has to be measured, each once."""
-        of_rows = [row.study for table in self.tables for row in table.rows]
-        of_series = [s.study for figure in self.figures for panel in figure.panels for s in panel.series]
+        of_rows = [row.experiment for table in self.tables for row in table.rows]
+        of_series = [s.experiment for figure in self.figures for panel in figure.panels for s in panel.series]
         return tuple(dict.fromkeys(of_rows + of_series))
 
 
-def select(names: Iterable[str]) -> Selection:
+def select(paper: Paper, names: Iterable[str]) -> Selection:
     """What names mean: tables, figures, single rows, or ``all``.
 
     Raises:
@@ -43,44 +44,58 @@ def select(names: Iterable[str]) -> Selection:
     rows: dict[int, list[Row]] = {}
     figures = []
     for name in names:
-        found = _parse(name)
+        found = _parse(paper, name)
         for item in found:
             if isinstance(item, FigureSpec):
                 figures.append(item)
             else:
                 rows.setdefault(item.table, []).append(item)
     tables = []
-    for number, table in TABLES.items():
+    for number, table in paper.tables.items():
         wanted = rows.get(number, [])
         if wanted:
             chosen = tuple(row for row in table.rows if row in wanted)
             tables.append(Table(number, table.title, table.kind, chosen))
-    return Selection(tuple(tables), tuple(f for f in FIGURES.values() if f in figures))
+    return Selection(paper, tuple(tables), tuple(f for f in paper.figures.values() if f in figures))
 
 
-def _parse(name: str) -> Sequence[Row | FigureSpec]:
+def _parse(paper: Paper, name: str) -> Sequence[Row | FigureSpec]:
     text = " ".join(name.lower().split())
     if text == ALL:
-        return [*(row for table in TABLES.values() for row in table.rows), *FIGURES.values()]
-    if text in FIGURES:
-        return [FIGURES[text]]
+        return [*(row for table in paper.tables.values() for row in table.rows), *paper.figures.values()]
+    if text in paper.figures:
+        return [paper.figures[text]]
     match = _NAME.fullmatch(text)
-    if match and match[1] == "table" and int(match[2]) in TABLES:
-        rows = TABLES[int(match[2])].rows
+    if match and match[1] == "table" and int(match[2]) in paper.tables:
+        rows = paper.tables[int(match[2])].rows
         chosen = [row for row in rows if match[3] is None or row.number == int(match[3])]
         if not chosen:
             raise InputError(f"{name!r}: table {match[2]} has rows 1 to {rows[-1].number}")
         return chosen
-    if match and match[1] != "table" and f"fig{match[2]}" in FIGURES and match[3] is None:
-        return [FIGURES[f"fig{match[2]}"]]
+    if match and match[1] != "table" and f"fig{match[2]}" in paper.figures and match[3] is None:
+        return [paper.figures[f"fig{match[2]}"]]
     raise InputError(
-        f"nothing in the paper is called {name!r}; there are table1 to table11, fig1 to fig16, theorem1, single rows "
-        "such as 'table8 row 3', and all"
+        f"nothing in the paper is called {name!r}; there are {paper.contents}, single rows such as 'table8 row 3', "
+        "and all"
     )
 
 
-def named_by(study: Study) -> list[str]:
-    """The rows and figures that a study is measured for."""
-    rows = [row.name for table in TABLES.values() for row in table.rows if row.study == study]
-    figures = [f.name for f in FIGURES.values() if any(s.study == study for p in f.panels for s in p.series)]
+def named_by(paper: Paper, experiment: Experiment) -> list[str]:
+    """The rows and figures that an experiment is measured for."""
+    rows = [row.name for table in paper.tables.values() for row in table.rows if row.experiment == experiment]
+    figures = [
+        f.name for f in paper.figures.values() if any(s.experiment == experiment for p in f.panels for s in p.series)
+    ]
     return list(dict.fromkeys(rows + figures))
+
+
+def gather(
+    selection: Selection, store: Results, seeds: Sequence[int], resolver: Resolver,
+    reasons: Mapping[Measurement, str] | None = None,
+) -> Evidence:  # fmt: skip
+    """The evidence for a selection and for every claim of its paper; ``reasons`` are why a measurement was not made."""
+    of_claims = (experiment for claim in selection.paper.claims for experiment in claim.experiments.values())
+    experiments = dict.fromkeys((*selection.experiments, *of_claims))
+    measurements = {(experiment, seed): resolver.resolve(experiment, seed) for experiment in experiments
+                    for seed in seeds}  # fmt: skip
+    return Evidence(store, seeds, measurements, reasons or {})

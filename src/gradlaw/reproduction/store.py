@@ -58,6 +58,14 @@ class Store:
             np.savez_compressed(new / ARRAYS, allow_pickle=False, **result.arrays)
             (new / RECORD).write_text(text, encoding="utf-8")
 
+    def where(self, measurement: Measurement) -> str:
+        """The files of its result, there or not."""
+        folder = self.path(measurement)
+        return f"{folder / RECORD}, {folder / ARRAYS}"
+
+    def __str__(self) -> str:
+        return f"{self.folder}, one folder a measurement"
+
     def remove_unfinished(self) -> None:
         """Remove what processes left that are no more."""
         for folder in self.folder.glob(f"*{PARTIAL}"):

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gradlaw.reproduction.experiment import Study
-from gradlaw.reproduction.measure import TrainingTask, Workplace
+from gradlaw.reproduction.experiment import Experiment
+from gradlaw.reproduction.measure import Context, TrainingTask
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.store import Store
 
@@ -16,12 +16,12 @@ class WorkList:
     """What a selection needs.
 
     Attributes:
-        measurements: all of them, by study and seed.
+        measurements: all of them, by experiment and seed.
         todo: what is not in the store and can be done, a training before what needs it, random networks first.
         missing: why a measurement cannot be made: its data are not at hand.
     """
 
-    measurements: dict[tuple[Study, int], Measurement]
+    measurements: dict[tuple[Experiment, int], Measurement]
     todo: tuple[Task, ...]
     missing: dict[Measurement, str]
 
@@ -33,16 +33,18 @@ class WorkList:
 
 
 def list_work(
-    studies: Iterable[Study], seeds: Sequence[int], resolver: Resolver, store: Store, workplace: Workplace
+    experiments: Iterable[Experiment], seeds: Sequence[int], resolver: Resolver, store: Store, context: Context
 ) -> WorkList:
     """Look up what there is, data sets included, and list the rest."""
-    measurements = {(study, seed): resolver.resolve(study, seed) for study in studies for seed in seeds}
+    measurements = {
+        (experiment, seed): resolver.resolve(experiment, seed) for experiment in experiments for seed in seeds
+    }
     missing: dict[Measurement, str] = {}
     pending: list[Measurement] = []
     for m in dict.fromkeys(measurements.values()):
         if m in store:
             continue
-        reason = workplace.data.why_missing(m.study.point.data)
+        reason = context.data.why_missing(m.experiment.network.data)
         if reason:
             missing[m] = reason
         else:
@@ -50,14 +52,14 @@ def list_work(
     todo: dict[Task, None] = {}
     for m in sorted(pending, key=lambda m: m.recipe is not None):
         training = TrainingTask.of(m)
-        if training is not None and not workplace.done(training):
+        if training is not None and not context.done(training):
             todo[training] = None
         todo[m] = None
     return WorkList(measurements, tuple(todo), missing)
 
 
-def in_words(task: Task) -> str:
+def describe(task: Task) -> str:
     """What a task does."""
     if isinstance(task, TrainingTask):
-        return f"train {task.point}, {task.recipe.epochs} epochs, seed {task.seed}"
-    return f"{task.study}, seed {task.seed}"
+        return f"train {task.network}, {task.recipe.epochs} epochs, seed {task.seed}"
+    return f"{task.experiment}, seed {task.seed}"

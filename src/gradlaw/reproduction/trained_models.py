@@ -9,7 +9,7 @@ from typing import Any
 import gradlaw
 from gradlaw.data import LabelledTensors, parse_label_noise
 from gradlaw.progress import Progress
-from gradlaw.reproduction.experiment import Point, normalised_recipe
+from gradlaw.reproduction.experiment import NetworkSpec, normalised_recipe
 from gradlaw.training import Checkpoint, Recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import latest
 from gradlaw.zoo import MODELS, ModelSettings
@@ -17,7 +17,7 @@ from gradlaw.zoo import MODELS, ModelSettings
 PACKAGED = Path(gradlaw.__file__).parent / "checkpoints"
 
 
-class Checkpoints:
+class TrainedModels:
     """Finds trained parameters by what they are, never by their file's name.
 
     Args:
@@ -28,9 +28,9 @@ class Checkpoints:
     def __init__(self, store: Path, packaged: tuple[Path, ...] = (PACKAGED,)):
         self.store, self.folders = store, packaged
 
-    def packaged(self, point: Point, recipe: Recipe, seed: int) -> Path | None:
-        """The packaged weights of a point, trained on all samples by just this recipe."""
-        wanted = identity(point, recipe, seed)
+    def packaged(self, network: NetworkSpec, recipe: Recipe, seed: int) -> Path | None:
+        """The packaged weights of a network, trained on all samples by just this recipe."""
+        wanted = identity(network, recipe, seed)
         return next((path for path, found in self._packaged if found == wanted), None)
 
     def trained(self, key: str, recipe: Recipe) -> Path | None:
@@ -63,13 +63,13 @@ class Checkpoints:
         ]
 
 
-def identity(point: Point, recipe: Recipe, seed: int) -> dict[str, Any]:
+def identity(network: NetworkSpec, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What makes two trainings the same."""
-    kind, rate = parse_label_noise(point.label_noise) if point.label_noise else (None, None)
+    kind, rate = parse_label_noise(network.label_noise) if network.label_noise else (None, None)
     return {
-        "data": point.data,
+        "data": network.data,
         "noise": kind and [kind, rate, seed],
-        "model": [point.model, point.sizes, point.outputs, seed],
+        "model": [network.model, network.sizes, network.outputs, seed],
         "recipe": asdict(recipe),
         "seed": seed,
     }

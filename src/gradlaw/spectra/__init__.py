@@ -11,11 +11,12 @@ from gradlaw.spectra.controls import (
 from gradlaw.spectra.davis_kahan import DavisKahan, davis_kahan
 from gradlaw.spectra.eigengaps import Eigengaps, eigengaps
 from gradlaw.spectra.eigenvectors import Eigenvectors, gradient_eigenvectors
-from gradlaw.spectra.gradient import Spectrum, gradient_spectrum
+from gradlaw.spectra.gradient import gradient_spectrum
 from gradlaw.spectra.gram.factored import FactorGram, factor_gram
 from gradlaw.spectra.layers import layer_spectra
 from gradlaw.spectra.noise import GradientNoise, gradient_noise, gradient_noise_by_layer
 from gradlaw.spectra.outliers import Outliers, count_outliers
+from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.spectra.subspaces import SubspaceOverlap, principal_angles, subspace_overlap
 
 __all__ = [

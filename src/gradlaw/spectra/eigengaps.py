@@ -6,7 +6,7 @@ import numpy as np
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.spectra.gradient import Spectrum
+from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 
@@ -47,6 +47,9 @@ class Eigengaps(ByValue):
 
 def eigengaps(spectrum: Spectrum) -> Eigengaps:
     """The gaps between neighbouring eigenvalues of a spectrum, over all pairs.
+
+    Args:
+        spectrum: of two eigenvalues or more.
 
     Raises:
         InputError: a spectrum of a single eigenvalue.

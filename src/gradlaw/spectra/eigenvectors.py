@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.spectra.gradient import MATRICES, Origin, gradients_of, rounding_floor, rounding_of
+from gradlaw.spectra.access import Origin, gradients_of, origin_of, rounding_floor
 from gradlaw.spectra.gram.dense import centre, gram_matrix
-from gradlaw.stats.rates import as_source
+from gradlaw.spectra.matrices import MATRICES
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def gradient_eigenvectors(history: Any, k: int, center: bool = True, *, gram: Te
     gradients = gradients_of(history)
     gram = gram_matrix(gradients) if gram is None else gram
     check_gram(gram, len(gradients))
-    return eigenvectors_of(Origin(as_source(history), gram, rounding_of(history)), k, center)
+    return eigenvectors_of(origin_of(history, gram), k, center)
 
 
 def eigenvectors_of(origin: Origin, k: int, center: bool) -> Eigenvectors:

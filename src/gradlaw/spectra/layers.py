@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlaw.errors import InputError, count
+from gradlaw.errors import count
 from gradlaw.problem import ParameterSlice
-from gradlaw.spectra.gradient import Spectrum, gradients_of, rounding_floor, rounding_of, spectrum_of_gram
+from gradlaw.spectra.access import gradients_of, layout_of, rounding_floor, rounding_of
+from gradlaw.spectra.gradient import spectrum_of_gram
 from gradlaw.spectra.gram.dense import column_blocks, even_edges, gram_of_blocks
+from gradlaw.spectra.spectrum import Spectrum
 
 _BLOCK_BYTES = 64 * 2**20  # of float64 gradients
 
@@ -47,18 +49,6 @@ def layer_spectra(history: Any, center: bool = True, *, block_bytes: int = _BLOC
             columns = torch.cat([block for _, block in blocks], dim=1)
             spectra[part.name] = _spectrum_of_columns(columns, center, rounding, count(block_bytes, "block_bytes"))
     return spectra
-
-
-def layout_of(history: Any) -> list[ParameterSlice]:
-    """Where each parameter tensor sits among the dimensions.
-
-    Raises:
-        InputError: an array, which has no layout.
-    """
-    layout = getattr(history, "layout", None)
-    if not layout:
-        raise InputError(f"layers need a GradientHistory, whose layout names them; got {type(history).__name__}")
-    return layout
 
 
 def layer_blocks(

@@ -8,7 +8,7 @@ import numpy as np
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, significance
 from gradlaw.errors import count as check_count
-from gradlaw.spectra.gradient import Spectrum
+from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.arrays import as_sample
 
 _FEWEST_SPACINGS = 20  # that determine the slope

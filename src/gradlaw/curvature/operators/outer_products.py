@@ -16,7 +16,8 @@ from gradlaw.history import GradientHistory, collect
 from gradlaw.history.engines.plain_cross_entropy import is_plain_cross_entropy
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
-from gradlaw.spectra.gradient import MATRICES, gradients_of
+from gradlaw.spectra.access import gradients_of
+from gradlaw.spectra.matrices import MATRICES
 from gradlaw.stats.series import series_blocks
 
 
@@ -71,7 +72,7 @@ def gradient_covariance(history: Any, center: bool = True) -> OuterProducts:
         >>> C @ torch.tensor([3.0, 5.0])
         tensor([3., 0.])
     """
-    record = {"history": history.settings} if isinstance(history, GradientHistory) else {}
+    record = {"history": history.settings.as_dict()} if isinstance(history, GradientHistory) else {}
     notices = tuple(history.notices) if isinstance(history, GradientHistory) else ()
     return OuterProducts(f"gradient {MATRICES[center]}", gradients_of(history), center, record, notices)
 
@@ -151,7 +152,7 @@ def monte_carlo_fisher(
 
 
 def _record(problem: Problem, history: GradientHistory) -> dict[str, Any]:
-    return {"problem": problem.describe(), "history": history.settings}
+    return {"problem": problem.describe(), "history": history.settings.as_dict()}
 
 
 def _drawn_labels(problem: Problem, indices: np.ndarray, draws: int, seed: int) -> Tensor:

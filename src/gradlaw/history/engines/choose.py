@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.choices import ENGINES as ENGINES
 from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, count_pass
 from gradlaw.history.engines.layerwise import LayerwiseEngine
@@ -19,9 +20,8 @@ from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
 Engine = LoopEngine | VmapEngine | LayerwiseEngine | SamplewiseEngine
-_FAST = {engine.name: engine for engine in (SamplewiseEngine, LayerwiseEngine, VmapEngine)}  # the first that pays
+_FAST = {engine.name: engine for engine in (SamplewiseEngine, LayerwiseEngine, VmapEngine)}  # the best first
 _COUNTED_SAMPLES = 32  # of a minibatch whose operations are counted
-ENGINES = ("auto", LoopEngine.name, *reversed(_FAST))
 
 
 class Candidate(NamedTuple):
@@ -88,19 +88,19 @@ class EngineChoice:
         losses = torch.empty(len(batches), dtype=out.dtype, device=out.device)
         start = 0
         while start < len(batches):
-            some = slice(start, min(start + self.engine.chunk(len(batches[0])), len(batches)))
+            chunk = slice(start, min(start + self.engine.chunk(len(batches[0])), len(batches)))
             try:
-                losses[some] = self.engine.gradients(first + start, batches[some], out[some]).to(losses.dtype)
+                losses[chunk] = self.engine.gradients(first + start, batches[chunk], out[chunk]).to(losses.dtype)
             except Exception as error:  # anything that a model written for one minibatch may raise when it gets several
                 self.leave(error, first + start)
                 continue
             if self.engine is not self.reference:
                 try:
-                    self.verification.check(self.engine.name, first + start, out[some], losses[some])
+                    self.verification.check(self.engine.name, first + start, out[chunk], losses[chunk])
                 except Disagreement as error:
                     self.leave(error, first + start)
                     raise
-            start = some.stop
+            start = chunk.stop
         return losses
 
     def leave(self, error: Exception, t: int) -> None:
@@ -171,7 +171,9 @@ def choose_engine(
         most = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES]).most_samples()
         return EngineChoice([Candidate(asked)], problem, minibatches, reference, alone=True, most_samples=most)
     cost = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES])
-    candidates = [Candidate(name, whole=True) for name, kind in _FAST.items() if kind.pays(problem, minibatches, cost)]
+    candidates = [
+        Candidate(name, whole=True) for name, engine in _FAST.items() if engine.is_worth_it(problem, minibatches, cost)
+    ]
     if Candidate(LayerwiseEngine.name, whole=True) in candidates:
         # Two passes, of which the second is for few parameters, still batch what the loop would not.
         candidates.append(Candidate(LayerwiseEngine.name, batched=True))

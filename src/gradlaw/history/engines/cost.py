@@ -40,7 +40,7 @@ class PassCost:
         """Bytes of a sample's results, without gradients of parameters."""
         return self.bytes / self.samples
 
-    def batching_pays(self, batch_size: int) -> bool:
+    def batching_is_worth_it(self, batch_size: int) -> bool:
         """Whether operations over several minibatches at once take less time than one minibatch after the other.
 
         What an operation costs beside its arithmetic is saved; once one minibatch's results fill the cache, nothing is,

@@ -15,8 +15,8 @@ from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.engines.loop import LoopEngine, scalar_loss
 from gradlaw.history.engines.plain_cross_entropy import cross_entropies, is_plain_cross_entropy
 from gradlaw.history.engines.vmap import VmapEngine
+from gradlaw.history.layers.base import LayerRule, RowFactors
 from gradlaw.history.layers.recorded_forward import RecordedForward
-from gradlaw.history.layers.rules import LayerRule
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import ParameterSlice, Problem
 
@@ -27,28 +27,46 @@ _LEAST_CHUNK = 4  # iterations at once of a model too large for the above
 
 
 @dataclass(frozen=True)
-class Share:
+class Contribution:
     """What one call of one layer adds to the gradients of one of its parameters, for C iterations.
 
     Attributes:
         part: the parameter.
-        kind: its name in the layer, such as ``"weight"``.
+        name: of the parameter in the layer, such as ``"weight"``.
         rule: of the layer.
         layer: the module.
-        kept: what the forward pass kept, (C B, ...).
+        saved: what the forward pass saved, (C B, ...).
         g: gradient of the output, (C B, ...).
     """
 
     part: ParameterSlice
-    kind: str
+    name: str
     rule: LayerRule
     layer: nn.Module
-    kept: Tensor
+    saved: Tensor
     g: Tensor
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it is the sum over rows that the rule knows."""
+        return self.rule.factors is not None and self.name == self.rule.weight
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether it is the sum of the output gradients of these rows."""
+        return self.rule.factors is not None and self.name == self.rule.bias
+
+    def room(self, iterations: int, chunk: int) -> RowFactors:
+        """Room for the factors of ``iterations`` iterations; the contribution is of ``chunk`` of them."""
+        assert self.rule.factors is not None
+        return self.rule.factors.empty(self.layer, self.saved, self.g, iterations, chunk)
 
     def write(self, out: Tensor) -> None:
         """Write it to ``out``, (C, *shape of the parameter)."""
-        self.rule.write(self.layer, self.kind, self.kept, self.g, out)
+        self.rule.write(self.layer, self.name, self.saved, self.g, out)
+
+
+Take = Callable[[Contribution], object]
 
 
 class LayerwiseEngine:
@@ -80,16 +98,16 @@ class LayerwiseEngine:
         with problem.undisturbed(self._state):
             self._forward = RecordedForward(problem, batches)
         self._losses = self._batched_losses
-        self.fallback = self._forward.uncut = self._probe(batches)  # names of the parameters of the second pass
+        self.fallback = self._forward.original = self._probe(batches)  # names of the parameters of the second pass
         if len(self.fallback) == len(problem.layout):
             raise InputError("no analysed parameter is used by a layer with a rule of its own, and by nothing else")
         self.second = self._second_engine(batches) if self.fallback else None
 
     @staticmethod
-    def pays(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
+    def is_worth_it(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
         """Whether this is faster than the loop, if every parameter has a rule."""
         size = minibatches.batch_size
-        return cost.batching_pays(size) and _chunk(problem, size, cost.most_samples()) > 1
+        return cost.batching_is_worth_it(size) and _chunk(problem, size, cost.most_samples()) > 1
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
@@ -103,10 +121,10 @@ class LayerwiseEngine:
         see: See | None = None,
     ) -> Tensor:
         """Write the gradients of the batches to the rows of ``out``; return the losses (C,). For ``see`` and errors,
-        :meth:`shares`.
+        :meth:`contributions`.
         """
         written: set[str] = set()
-        losses = self.shares(batches, lambda share: _write(share, out, written), see=see)
+        losses = self.contributions(batches, lambda contribution: _write(contribution, out, written), see=see)
         if self.second is not None:
             self._write_second(first, batches, out)
         for part in self.problem.layout:
@@ -114,17 +132,17 @@ class LayerwiseEngine:
                 out[:, part.start : part.stop] = 0
         return losses
 
-    def shares(
+    def contributions(
         self,
         batches: Sequence[np.ndarray],
-        take: Callable[[Share], object],
+        take: Take,
         names: Collection[str] | None = None,
         see: See | None = None,
     ) -> Tensor:
-        """Call ``take`` with every share of the batches' gradients in turn, and return the losses (C,).
+        """Call ``take`` with every contribution to the batches' gradients in turn, and return the losses (C,).
 
         With ``names``, only those of the layers of the parameters named, and backward goes no further than to them.
-        Parameters in ``fallback`` have no shares. ``see`` is called with the outputs of the model (C, B, ...), the
+        Parameters in ``fallback`` have none. ``see`` is called with the outputs of the model (C, B, ...), the
         gradients of the sum of the losses in their tensors, and the targets.
 
         Raises:
@@ -132,38 +150,44 @@ class LayerwiseEngine:
                 its layers see inputs of other shapes. What has been taken of it is void.
         """
 
-        def record(name: str, layer: nn.Module, kept: Tensor, output: Tensor) -> None:
-            output.register_hook(lambda g: self._pass_on(name, layer, kept.detach(), g, take))
+        def record(name: str, layer: nn.Module, saved: Tensor, output: Tensor) -> None:
+            output.register_hook(lambda g: self._pass_on(name, layer, saved.detach(), g, take))
 
         by_rules = {part.name: p for part, p in zip(self.problem.layout, self.problem.parameters(), strict=True)}
         for name in self.fallback:
             by_rules.pop(name)
         state = {name: p.detach() for name, p in self.problem.model.named_parameters() if name not in by_rules}
-        root = torch.zeros((), device=self.problem.device, requires_grad=True)
+        anchor = torch.zeros((), device=self.problem.device, requires_grad=True)
         with self.problem.undisturbed(self._state), torch.enable_grad():
-            outputs, targets = self._forward(batches, state, root, record, names)
+            outputs, targets = self._forward(batches, state, anchor, record, names)
             losses = self._losses(outputs, targets)
             leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)] if see else []
             live = [leaf for leaf in leaves if leaf.requires_grad]
-            wanted = [root, *live, *by_rules.values()]
-            _, *found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
-        reached = [name for name, g in zip(by_rules, found[len(live) :], strict=True) if g is not None]
+            wanted = [anchor, *live, *by_rules.values()]
+            _, *gradients = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
+        reached = [name for name, g in zip(by_rules, gradients[len(live) :], strict=True) if g is not None]
         if reached:
             raise InputError(
                 f"the loss reaches {', '.join(reached)} in a way that it does not with the first minibatches: which "
                 "parameters are used, or how, depends on the data"
             )
         if see is not None:
-            of_live = dict(zip(map(id, live), found, strict=False))
+            of_live = dict(zip(map(id, live), gradients, strict=False))
             detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, outputs)
             see(detached, [of_live.get(id(leaf)) for leaf in leaves], targets)
         return losses.detach()
 
+    def contributions_by_parameter(self, batches: Sequence[np.ndarray]) -> dict[str, list[Contribution]]:
+        """All contributions to the batches' gradients, by the name of the parameter in the model."""
+        by_parameter: dict[str, list[Contribution]] = {}
+        self.contributions(batches, lambda one: by_parameter.setdefault(one.part.name, []).append(one))
+        return by_parameter
+
     def _probe(self, batches: Sequence[np.ndarray]) -> frozenset[str]:
         """The parameters that autograd reaches although the known layers are cut off from theirs."""
-        root = torch.zeros((), device=self.problem.device, requires_grad=True)
+        anchor = torch.zeros((), device=self.problem.device, requires_grad=True)
         with self.problem.undisturbed(self._state), torch.enable_grad():
-            outputs, targets = self._forward(batches, {}, root, lambda *_: None)
+            outputs, targets = self._forward(batches, {}, anchor, lambda *_: None)
             try:
                 losses = self._losses(outputs, targets)
             except RuntimeError:  # what torch.func raises for an operation that it cannot batch
@@ -174,13 +198,13 @@ class LayerwiseEngine:
             reached = torch.autograd.grad(losses.sum(), self.problem.parameters(), allow_unused=True)
         return frozenset(p.name for p, g in zip(self.problem.layout, reached, strict=True) if g is not None)
 
-    def _pass_on(self, name: str, layer: nn.Module, kept: Tensor, g: Tensor, take: Callable[[Share], object]) -> None:
-        """The shares of one call of one layer, in the type of the gradients."""
+    def _pass_on(self, name: str, layer: nn.Module, saved: Tensor, g: Tensor, take: Take) -> None:
+        """The contributions of one call of one layer, in the type of the gradients."""
         dtype = self.problem.dtype
-        kept, g = kept.to(dtype) if kept.is_floating_point() else kept, g.to(dtype)
-        for kind, part in self._forward.parts[name].items():
+        saved, g = saved.to(dtype) if saved.is_floating_point() else saved, g.to(dtype)
+        for parameter, part in self._forward.parts[name].items():
             if part.name not in self.fallback:
-                take(Share(part, kind, self._forward.rules[name], layer, kept, g))
+                take(Contribution(part, parameter, self._forward.rules[name], layer, saved, g))
 
     def _batched_losses(self, outputs: Any, targets: Any) -> Tensor:
         if is_plain_cross_entropy(self.problem.loss):
@@ -225,14 +249,14 @@ def _chunk(problem: Problem, batch_size: int, most_samples: int) -> int:
     return max(1, min(by_memory, most_samples // batch_size))
 
 
-def _write(share: Share, out: Tensor, written: set[str]) -> None:
-    """Add a share to the rows of ``out``, whose columns hold nothing before the first one."""
-    part = share.part
+def _write(contribution: Contribution, out: Tensor, written: set[str]) -> None:
+    """Add a contribution to the rows of ``out``, whose columns hold nothing before the first one."""
+    part = contribution.part
     target = out[:, part.start : part.stop].unflatten(1, part.shape)
     if part.name in written:
         more = torch.empty_like(target)
-        share.write(more)
+        contribution.write(more)
         target += more
     else:
-        share.write(target)
+        contribution.write(target)
         written.add(part.name)

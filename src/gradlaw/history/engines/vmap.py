@@ -45,10 +45,10 @@ class VmapEngine:
         self._batched = vmap(grad_and_value(loss), in_dims=(None, 0, 0, 0))
 
     @staticmethod
-    def pays(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
+    def is_worth_it(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
         """Whether this is faster than the loop."""
         size = minibatches.batch_size
-        return cost.batching_pays(size) and _chunk(problem, size, cost.most_samples()) >= _LEAST_CHUNK
+        return cost.batching_is_worth_it(size) and _chunk(problem, size, cost.most_samples()) >= _LEAST_CHUNK
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""

@@ -1,8 +1,9 @@
-"""A forward pass in which known layers are cut off from their parameters and record what goes in and comes out."""
+"""A forward pass in which known layers are detached from their parameters and record what goes in and comes out."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from torch.func import vmap
 
 from gradlaw._torch import pytree
 from gradlaw.errors import InputError
-from gradlaw.history.layers.any_layer import AnyLayer, is_plain_layer
-from gradlaw.history.layers.attention import attend, is_attention, is_self_attention, packed_projection
+from gradlaw.history.layers.base import SHARED, LayerRule
 from gradlaw.history.layers.data_reads import DataReads
-from gradlaw.history.layers.rules import RULES, LayerRule, rule_of, takes_batch_statistics
-from gradlaw.history.layers.sample_axes import SHARED, sample_axes
+from gradlaw.history.layers.normalisation import takes_batch_statistics
+from gradlaw.history.layers.registry import rule_of
+from gradlaw.history.layers.sample_axes import sample_axes
 from gradlaw.problem import ParameterSlice, Problem
 
 Record = Callable[[str, nn.Module, Tensor, Tensor], object]  # (module, layer, what its rule keeps of the input, output)
@@ -30,8 +31,11 @@ class RecordedForward:
         batches: two minibatches, to see along which axis of a layer's input the samples lie.
 
     Attributes:
-        parts: by module name, where its ``weight`` and ``bias`` sit in a gradient; tied parameters come up repeatedly.
+        parts: by module name, where its own parameters sit in a gradient; tied parameters come up repeatedly.
         rules: of the known layers, by module name.
+        original: names of parameters whose layers may be left as they are; any may, until it is known which of them
+            autograd reaches.
+        axes: of the samples in the inputs of layers.
 
     Raises:
         InputError: a batch normalisation without a rule takes the statistics of the batch.
@@ -41,19 +45,16 @@ class RecordedForward:
         self.problem = problem
         self.parts = _parts_by_module(problem)
         self.rules = _rules_by_module(problem.model)
-        self._projections = {
-            name: packed_projection(module) for name, module in problem.model.named_modules() if is_attention(module)
-        }
-        # Parameters whose layers may be left uncut: any may, until it is known which of them autograd reaches.
-        self.uncut = frozenset(part.name for part in problem.layout)
-        self._axes = sample_axes(self._cut_layers(), lambda times: self._plain(batches[:times]), len(batches[0]))
+        self.original = frozenset(part.name for part in problem.layout)
+        self._layers = self._detached_layers()
+        self.axes = sample_axes(self._layers, lambda times: self._plain(batches[:times]), len(batches[0]))
         self._reads_proven = False
 
     def __call__(
         self,
         batches: Sequence[np.ndarray],
         state: dict[str, Tensor],
-        root: Tensor,
+        anchor: Tensor,
         record: Record,
         names: Collection[str] | None = None,
     ) -> tuple[Any, Any]:
@@ -62,7 +63,7 @@ class RecordedForward:
         Args:
             batches: C of B samples.
             state: what to put in place of the model's parameters.
-            root: a scalar that requires a gradient; what is recorded depends on it.
+            anchor: a scalar that requires a gradient; what is recorded depends on it.
             record: called for each call of a known layer with analysed parameters.
             names: the parameters whose layers to record, by default all that are analysed.
 
@@ -70,20 +71,15 @@ class RecordedForward:
             InputError: the samples are not in an input or an output where they have to be.
         """
         inputs, targets = self._samples(batches)
-        calls: Counter[str] = Counter()
         iterations, samples = len(batches), len(batches) * len(batches[0])
+        forward = _Pass(self, iterations, samples, anchor, record, names)
         reads = DataReads()
         with _without_fast_path(), ExitStack() as replaced:
-            for name, layer in self._cut_layers():
-                parts = self.parts.get(name, {}).values()
-                wanted = any(names is None or part.name in names for part in parts)
-                cut = _Cut(self, name, layer, iterations, samples, root, record if wanted else None, calls)
-                forward = cut.attention if name in self._projections else cut.layer
-                replaced.enter_context(_replaced_forward(layer, forward))
+            for name, layer, _ in self._layers:
+                replaced.enter_context(_replaced_forward(layer, forward.of(name, layer)))
             with reads.watch():
                 outputs = self.problem.output({**state, **self.problem.buffers()}, inputs)
-        readouts = {f"{name}.out_proj".removeprefix(".") for name in self._projections}
-        self._axes.check_calls({name: calls[name] for name, _ in self._cut_layers() if name not in readouts})
+        self.axes.check_calls({name: forward.calls[name] for name, _, _ in self._layers})
         if reads.operations and not self._reads_proven:
             self._prove_independent(batches[:2], reads.operations)
         return pytree.tree_map(lambda leaf: _split(leaf, iterations, samples), outputs), targets
@@ -114,93 +110,109 @@ class RecordedForward:
         inputs, targets = self.problem.fetch(np.stack(batches))
         return pytree.tree_map(lambda a: a.flatten(0, 1), inputs), targets
 
-    def _cut_layers(self) -> list[tuple[str, nn.Module]]:
+    def _detached_layers(self) -> list[tuple[str, nn.Module, LayerRule]]:
+        """Name, module and rule; without those that the rule of another one calls itself."""
+        rules = {name: rule for name, rule in self.rules.items() if name in self.parts}
+        called = {_child(name, child) for name, rule in rules.items() for child in rule.children}
         return [
-            (name, layer)
+            (name, layer, self.rules[name])
             for name, layer in self.problem.model.named_modules()
-            if name in self.rules and (name in self.parts or takes_batch_statistics(layer))
+            if name in self.rules and name not in called and (name in self.parts or takes_batch_statistics(layer))
         ]
 
 
-class _Cut:
-    """The forward of one layer in one pass."""
+class _Pass:
+    """What the layers share in one pass."""
 
     def __init__(
         self,
-        recorded: RecordedForward,
-        name: str,
-        module: nn.Module,
+        recorded: "RecordedForward",
         iterations: int,
         samples: int,
-        root: Tensor,
-        record: Record | None,
-        calls: Counter[str],
+        anchor: Tensor,
+        record: Record,
+        names: Collection[str] | None,
     ):
-        self.recorded, self.name, self.module = recorded, name, module
-        self.iterations, self.samples, self.root, self.record, self.calls = iterations, samples, root, record, calls
+        self.recorded, self.iterations, self.samples = recorded, iterations, samples
+        self.anchor, self.record, self.names = anchor, record, names
+        self.calls: Counter[str] = Counter()
 
-    def layer(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
-        """Of a layer of one input."""
-        axis = self._axis(next((x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)), None))
-        own = dict(self.module.named_parameters(recurse=False))
+    def of(self, name: str, layer: nn.Module) -> Callable[..., Any]:
+        """What to put in place of the forward of a layer."""
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            rule = self.recorded.rules[name]
+            axis, one_tensor = self._axis(name, layer, rule, rule.input(args, kwargs))
+            call = DetachedLayer(self, name, layer, SHARED if axis is None else axis, one_tensor)
+            return call.original(*args, **kwargs) if axis is None else rule.run(call, args, kwargs)
+
+        return forward
+
+    def records(self, name: str) -> bool:
+        """Whether a layer is one of those to record."""
+        parts = self.recorded.parts.get(name, {}).values()
+        return any(self.names is None or part.name in self.names for part in parts)
+
+    def _axis(self, name: str, layer: nn.Module, rule: LayerRule, x: Tensor | None) -> tuple[int | None, bool]:
+        """Along which axis of a call's input the samples lie, None if the layer cannot be detached there; whether it
+        was called with one tensor alone in the first passes.
+        """
+        call = name, self.calls[name]
+        self.calls[name] += 1
+        axes = self.recorded.axes
+        axes.check(call, () if x is None else x.shape, self.samples)
+        axis = axes.axes[call]
+        if axis is not None and axis != 0 and not rule.by_rows:
+            axis = None
         if axis is None:
-            self._refuse_misplaced()
-            if isinstance(self.recorded.rules[self.name], AnyLayer):
-                return type(self.module).forward(self.module, *args, **kwargs)
-        (x,) = (*args, *kwargs.values())
-        if axis is None:
-            return self.recorded.rules[self.name].forward(self.module, x, own, self.iterations)[0]
-        return self._cut(self.module, x, own, axis)
+            self._refuse_misplaced(name, layer)
+        return axis, call in axes.plain
 
-    def attention(self, *args: Any, **kwargs: Any) -> Any:
-        """Of PyTorch's attention; cross-attention stays as it is."""
-        layer, axis = self.module, self._axis(args[0] if args else kwargs["query"])
-        assert isinstance(layer, nn.MultiheadAttention)
-        if axis is None or axis == SHARED or not is_self_attention(args, kwargs):
-            return nn.MultiheadAttention.forward(layer, *args, **kwargs)
-        stub = self.recorded._projections[self.name]
-        packed = {"weight": layer.in_proj_weight, "bias": layer.in_proj_bias}
-        own = {name: p for name, p in packed.items() if p is not None}
-        return attend(layer, lambda x: self._cut(stub, x, own, axis), args, kwargs)
-
-    def _axis(self, x: Tensor | None) -> int | None:
-        """Along which axis of this call's input the samples lie, None if the layer cannot be cut there."""
-        call = self.name, self.calls[self.name]
-        self.calls[self.name] += 1
-        seen = self.recorded._axes
-        if call not in seen.axes and (of_attention := self._attention()) is not None:
-            # An attention uses the weights of its readout without calling it, until it is cut.
-            return seen.axes.get((of_attention, call[1]))
-        seen.check(call, () if x is None else x.shape, self.samples)
-        axis, rule = seen.axes[call], self.recorded.rules[self.name]
-        if isinstance(rule, AnyLayer) and call not in seen.plain:
-            return None
-        return axis if axis == 0 or rule.by_rows else None
-
-    def _attention(self) -> str | None:
-        """The attention whose readout this layer is."""
-        owner, _, own = self.name.rpartition(".")
-        return owner if own == "out_proj" and owner in self.recorded._projections else None
-
-    def _cut(self, layer: nn.Module, x: Tensor, parameters: Mapping[str, Tensor], axis: int) -> Tensor:
-        if axis == SHARED:
-            x, axis = _one_each(x, self.samples), 0
-        given = {name: p.detach() for name, p in parameters.items()}
-        output, kept = self.recorded.rules[self.name].forward(layer, x.movedim(axis, 0), given, self.iterations)
-        if self.record is not None and torch.is_grad_enabled():
-            if not output.requires_grad:
-                output = _Rooted.apply(output, self.root)
-            self.record(self.name, layer, kept, output)
-        return output.movedim(0, axis)
-
-    def _refuse_misplaced(self) -> None:
+    def _refuse_misplaced(self, name: str, layer: nn.Module) -> None:
         """A layer whose samples are elsewhere is left to autograd, unless that has been promised not to be needed."""
-        names = {part.name for part in self.recorded.parts.get(self.name, {}).values()}
-        if takes_batch_statistics(self.module) or not names <= self.recorded.uncut:
+        names = {part.name for part in self.recorded.parts.get(name, {}).values()}
+        if takes_batch_statistics(layer) or not names <= self.recorded.original:
             raise InputError(
-                f"the input of {self.name!r} ({type(self.module).__name__}) has no dimension that is that of the "
+                f"the input of {name!r} ({type(layer).__name__}) has no dimension that is that of the "
                 f"{self.samples} samples; use engine='vmap' or 'loop'"
             )
+
+
+@dataclass(frozen=True)
+class DetachedLayer:
+    """One call of a layer in one pass, see :class:`~gradlaw.history.layers.base.LayerCall`."""
+
+    forward: _Pass
+    name: str
+    layer: Any
+    axis: int
+    one_tensor: bool
+
+    def original(self, *args: Any, **kwargs: Any) -> Any:
+        return type(self.layer).forward(self.layer, *args, **kwargs)
+
+    def detached(self, x: Tensor, child: str | None = None) -> Tensor:
+        recorded = self.forward.recorded
+        name = self.name if child is None else _child(self.name, child)
+        layer = self.layer if child is None else self.layer.get_submodule(child)
+        if name not in recorded.rules:  # a child that autograd is to see
+            alone: Tensor = layer(x)
+            return alone
+        axis = self.axis
+        if axis == SHARED:
+            x, axis = _one_each(x, self.forward.samples), 0
+        given = {name: p.detach() for name, p in layer.named_parameters(recurse=False)}
+        rule = recorded.rules[name]
+        output, saved = rule.forward(layer, x.movedim(axis, 0), given, self.forward.iterations)
+        if self.forward.records(name) and torch.is_grad_enabled():
+            if not output.requires_grad:
+                output = _Anchored.apply(output, self.forward.anchor)
+            self.forward.record(name, layer, saved, output)
+        return output.movedim(0, axis)
+
+
+def _child(name: str, child: str) -> str:
+    return f"{name}.{child}".removeprefix(".")
 
 
 def _one_each(x: Tensor, samples: int) -> Tensor:
@@ -209,11 +221,11 @@ def _one_each(x: Tensor, samples: int) -> Tensor:
     return alone.expand(samples, *alone.shape[1:])
 
 
-class _Rooted(torch.autograd.Function):
-    """The output of a layer before which nothing needs a gradient, tied to a root so that backward comes by."""
+class _Anchored(torch.autograd.Function):
+    """The output of a layer before which nothing needs a gradient, tied to an anchor so that backward comes by."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, root: Tensor) -> Tensor:
+    def forward(ctx: Any, output: Tensor, anchor: Tensor) -> Tensor:
         return output.detach()  # neither the input nor a view of it, so that what follows may work in place
 
     @staticmethod
@@ -223,22 +235,19 @@ class _Rooted(torch.autograd.Function):
 
 def _parts_by_module(problem: Problem) -> dict[str, dict[str, ParameterSlice]]:
     slices = {id(p): part for p, part in zip(problem.parameters(), problem.layout, strict=True)}
-    found = {}
-    for name, module in problem.model.named_modules():
-        prefix = "in_proj_" if is_attention(module) else ""
-        own = {own.removeprefix(prefix): p for own, p in module.named_parameters(recurse=False)}
-        found[name] = {own: slices[id(p)] for own, p in own.items() if id(p) in slices}
-    return {name: parts for name, parts in found.items() if parts}
+    parts = {
+        module_name: {name: slices[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in slices}
+        for module_name, module in problem.model.named_modules()
+    }
+    return {name: of_module for name, of_module in parts.items() if of_module}
 
 
 def _rules_by_module(model: nn.Module) -> dict[str, LayerRule]:
     rules: dict[str, LayerRule] = {}
     for name, module in model.named_modules():
-        rule = RULES[nn.Linear] if is_attention(module) else rule_of(module)
+        rule = rule_of(module)
         if rule is not None:
             rules[name] = rule
-        elif is_plain_layer(module) and not takes_batch_statistics(module):
-            rules[name] = AnyLayer()
         elif takes_batch_statistics(module):
             raise InputError(
                 f"{name!r} ({type(module).__name__}) takes the statistics of the batch in a way that engine "
@@ -261,7 +270,7 @@ def _split(leaf: Any, iterations: int, samples: int) -> Any:
 
 
 @contextmanager
-def _replaced_forward(layer: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+def _replaced_forward(layer: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     layer.forward = forward
     try:
         yield

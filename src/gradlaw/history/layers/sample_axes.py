@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlaw.errors import InputError
-
-SHARED = -1  # the same input for all samples, as the positions of a sequence are
+from gradlaw.history.layers.base import SHARED, LayerRule
 
 
 class Misplaced(InputError):
@@ -69,11 +68,13 @@ class SampleAxes:
                 )
 
 
-def sample_axes(layers: Iterable[tuple[str, nn.Module]], forward: Callable[[int], object], samples: int) -> SampleAxes:
+def sample_axes(
+    layers: Iterable[tuple[str, nn.Module, LayerRule]], forward: Callable[[int], object], samples: int
+) -> SampleAxes:
     """Look at the inputs of layers in two forward passes.
 
     Args:
-        layers: by name; the first tensor that each is given is looked at.
+        layers: by name, with their rules, which say what input is looked at.
         forward: runs the model on once or twice ``samples`` samples.
         samples: at least one.
     """
@@ -95,21 +96,23 @@ def sample_axes(layers: Iterable[tuple[str, nn.Module]], forward: Callable[[int]
 
 
 def _shapes(
-    layers: list[tuple[str, nn.Module]], forward: Callable[[], object]
+    layers: list[tuple[str, nn.Module, LayerRule]], forward: Callable[[], object]
 ) -> tuple[dict[tuple[str, int], tuple[int, ...]], set[tuple[str, int]]]:
-    """Of the first tensor that each call is given, and which calls are of a tensor alone and return one."""
+    """Of the input of each call, and which calls are of a tensor alone and return one."""
     seen: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
     plain: set[tuple[str, int]] = set()
 
-    def watch(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def watch(
+        name: str, rule: LayerRule, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
         given = (*args, *kwargs.values())
         if len(given) == 1 and isinstance(given[0], Tensor) and isinstance(output, Tensor):
             plain.add((name, len(seen[name])))
-        first = next((x for x in given if isinstance(x, Tensor)), None)
-        seen[name].append(() if first is None else tuple(first.shape))
+        x = rule.input(args, kwargs)
+        seen[name].append(() if x is None else tuple(x.shape))
 
     with ExitStack() as hooks, torch.enable_grad():  # a model may differentiate in its forward pass
-        for name, layer in layers:
-            hooks.callback(layer.register_forward_hook(partial(watch, name), with_kwargs=True).remove)
+        for name, layer, rule in layers:
+            hooks.callback(layer.register_forward_hook(partial(watch, name, rule), with_kwargs=True).remove)
         forward()
     return {(name, i): shape for name, shapes in seen.items() for i, shape in enumerate(shapes)}, plain

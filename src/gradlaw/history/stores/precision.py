@@ -1,6 +1,6 @@
 """The type that gradients are stored in, and what rounding to it does to them."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,6 +31,23 @@ def storage_dtype(asked: torch.dtype | str | None, computed: torch.dtype) -> tor
 def dtype_name(dtype: torch.dtype | str) -> str:
     """``float32`` for ``torch.float32``."""
     return str(dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class StoredPrecision:
+    """The type that gradients are stored in, and what rounding to it did to them.
+
+    Attributes:
+        dtype: such as ``"float32"``.
+        rounding: relative error, root mean square over iterations (see :attr:`Storage.rounding`).
+        largest_rounding: of one iteration.
+        underflow: share of the nonzero values that became zero.
+    """
+
+    dtype: str
+    rounding: float = 0.0
+    largest_rounding: float = 0.0
+    underflow: float = 0.0
 
 
 class Storage:
@@ -73,23 +90,19 @@ class Storage:
         self._nonzero += nonzero
         self._underflown += nonzero - int(torch.count_nonzero(out))
 
-    def describe(self) -> dict[str, Any]:
-        """Type and errors by name: ``rounding``, its largest value in one iteration, share of nonzero values lost."""
-        return {
-            "dtype": dtype_name(self.dtype),
-            "rounding": self.rounding,
-            "largest_rounding": self._largest,
-            "underflow": self._underflown / max(1, self._nonzero),
-        }
+    def measured(self) -> StoredPrecision:
+        """Type and errors of what has been stored."""
+        underflow = self._underflown / max(1, self._nonzero)
+        return StoredPrecision(dtype_name(self.dtype), self.rounding, self._largest, underflow)
 
     def notices(self) -> list[str]:
         """What the rounding does to results, in words; nothing if there was none."""
         if not self._largest:
             return []
-        found = self.describe()
+        measured = self.measured()
         return [
-            f"gradients are stored as {found['dtype']}: their relative rounding error is {self.rounding:.2g} (root "
-            f"mean square over iterations; at most {self._largest:.2g}) and {found['underflow']:.2%} of the nonzero "
+            f"gradients are stored as {measured.dtype}: their relative rounding error is {self.rounding:.2g} (root "
+            f"mean square over iterations; at most {self._largest:.2g}) and {measured.underflow:.2%} of the nonzero "
             "values became zero. Values that became equal move a KS distance by up to about (beta - 1) x "
             f"{torch.finfo(self.dtype).eps:.2g}"
         ]

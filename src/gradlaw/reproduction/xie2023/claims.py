@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
 from gradlaw.reproduction.claim import Claim
-from gradlaw.reproduction.experiment import ANGLES, HESSIAN, Point, Study, history
+from gradlaw.reproduction.experiment import ANGLES, HESSIAN, Experiment, NetworkSpec, history
 from gradlaw.reproduction.xie2023 import rules
 from gradlaw.reproduction.xie2023.figures import ANGLED, C_MINUS_1, DEPTHS, WIDTHS
 from gradlaw.reproduction.xie2023.networks import (
@@ -29,10 +29,10 @@ from gradlaw.reproduction.xie2023.networks import (
 from gradlaw.reproduction.xie2023.tables import BATCH_SIZES, OPTIMISERS
 
 
-def _both(points: Mapping[str, Point], batch_size: int) -> dict[str, Study]:
+def _both(networks: Mapping[str, NetworkSpec], batch_size: int) -> dict[str, Experiment]:
     """Each network at random and trained."""
-    change = {"random": lambda point: point, "trained": trained}
-    return {f"{name}, {how}": history(made(point), batch_size) for name, point in points.items()
+    change = {"random": lambda network: network, "trained": trained}
+    return {f"{name}, {how}": history(made(network), batch_size) for name, network in networks.items()
             for how, made in change.items()}  # fmt: skip
 
 
@@ -42,18 +42,18 @@ _BY_BATCH = {f"B = {b}": history(LENET, b) for b in BATCH_SIZES}
 _SPECTRA = _both(LENETS, 1) | _both(FCNS, FCN_BATCH)
 _SIZES = {how: {f"{how}, B = {b}": b for b in (1, 10, 100, 1000)} for how in ("random", "trained")}
 _OPTIMISED = {
-    f"{name}, {reading}": study
+    f"{name}, {reading}": experiment
     for name, (transforms, optimiser, decay) in OPTIMISERS.items()
-    for reading, study in (
+    for reading, experiment in (
         ("updates", history(LENET_CIFAR, 100, *transforms)),
         ("trained so", history(trained(LENET_CIFAR, optimiser, decay), 100)),
         ("trained so, MNIST", history(trained(LENET, optimiser, decay), 100)),
     )
 }
-_ADAM = {label: study for label, study in _OPTIMISED.items() if label.startswith("Adam")}
-_WIDTHS = {f"{name}, width {w}": history(replace(point, width=w), FCN_BATCH) for name, point in FCNS.items()
+_ADAM = {label: experiment for label, experiment in _OPTIMISED.items() if label.startswith("Adam")}
+_WIDTHS = {f"{name}, width {w}": history(replace(network, width=w), FCN_BATCH) for name, network in FCNS.items()
            for w in WIDTHS}  # fmt: skip
-_DEPTHS = {f"{name}, {d} hidden": history(replace(point, depth=d), FCN_BATCH) for name, point in FCNS.items()
+_DEPTHS = {f"{name}, {d} hidden": history(replace(network, depth=d), FCN_BATCH) for name, network in FCNS.items()
            for d in DEPTHS}  # fmt: skip
 _NOISY = {
     "clean labels": history(LENET_TRAINED, 1),
@@ -61,17 +61,18 @@ _NOISY = {
     "80% noise": history(noisy(LENET, "symmetric=0.8"), 1),
     "random labels": history(noisy(LENET, "random"), 1),
 }
-_CURVED: dict[str, tuple[Point, int, int | None]] = {
+_CURVED: dict[str, tuple[NetworkSpec, int, int | None]] = {
     "LeNet, random": (LENET, 1, None),
     "LeNet, trained": (LENET_TRAINED, 1, None),
     "FCN, random": (FCN, FCN_BATCH, FCN_BATCH),
     "FCN, trained": (trained(FCN), FCN_BATCH, FCN_BATCH),
 }
-_COVARIANCES = {label: history(point, batch) for label, (point, batch, _) in _CURVED.items()}
-_HESSIANS = {f"{label} Hessian": Study(HESSIAN, point, b) for label, (point, _, b) in _CURVED.items()}
-_LOGITS = {f"{logits} logits, {how}": study
-           for logits, point in ((10, LENET_CIFAR), (100, LENET_CIFAR_100_LOGITS))
-           for how, study in (("random", history(point, 1)), ("trained", history(trained(point), 1)))}  # fmt: skip
+_COVARIANCES = {label: history(network, batch) for label, (network, batch, _) in _CURVED.items()}
+_HESSIANS = {f"{label} Hessian": Experiment(HESSIAN, network, b) for label, (network, _, b) in _CURVED.items()}
+_LOGITS = {f"{logits} logits, {how}": experiment
+           for logits, network in ((10, LENET_CIFAR), (100, LENET_CIFAR_100_LOGITS))
+           for how, experiment in (("random", history(network, 1)),
+                                   ("trained", history(trained(network), 1)))}  # fmt: skip
 _BATCH_NORM = _both(FCNS | {"FCN without BatchNorm": FCN_NO_BN}, FCN_BATCH)
 
 CLAIMS: tuple[Claim, ...] = (
@@ -83,7 +84,7 @@ CLAIMS: tuple[Claim, ...] = (
           _both(LENETS, 100), rules.power_law_rate("iteration", at_most=0.05), ("table1", "fig1")),
     Claim("Gaussian noise", "For B of 30 and more, the gradients of most parameters across iterations look Gaussian.",
           "iteration-wise Gaussian rate above 50% for B = 30, 100, 300, 1000 (a true Gaussian has 94.6%)",
-          {label: study for label, study in _BY_BATCH.items() if (study.batch_size or 0) >= 30},
+          {label: experiment for label, experiment in _BY_BATCH.items() if (experiment.batch_size or 0) >= 30},
           rules.gaussian_rate("iteration", above=0.5), ("table4", "fig2")),
     Claim("Gaussianity grows with B", "Larger minibatches make the noise more Gaussian.",
           "iteration-wise Gaussian rate does not fall from one batch size to the next, B = 1 to 1000",
@@ -96,7 +97,7 @@ CLAIMS: tuple[Claim, ...] = (
           ("table6", "table7", "fig5")),
     Claim("covariance as 1/B", "The leading eigenvalues of the covariance fall as 1/B.",
           "median over the ten leading eigenvalues of B lambda(B) / lambda(1) between 1/2 and 2, B = 10, 100, 1000",
-          {label: history(point, b) for point, sizes in zip((LENET, LENET_TRAINED), _SIZES.values(), strict=True)
+          {label: history(network, b) for network, sizes in zip((LENET, LENET_TRAINED), _SIZES.values(), strict=True)
            for label, b in sizes.items()},
           rules.every(*(rules.inverse_batch_size(sizes, 2.0) for sizes in _SIZES.values())), ("fig6",)),
     Claim("covariance is not the Hessian", "Leading eigenvalues of H and B C differ by more than ten times in places.",
@@ -120,12 +121,12 @@ CLAIMS: tuple[Claim, ...] = (
           _DEPTHS, rules.power_law_spectrum(COVARIANCE), ("table8", "fig8")),
     Claim("linear networks need BatchNorm or ReLU", "Linear networks have no power law; BatchNorm or ReLU brings it.",
           "second moment of trained networks: none for the linear one, a power law with BatchNorm and with ReLU",
-          {name: history(trained(point), FCN_BATCH)
-           for name, point in (("linear", LNN), ("BatchNorm", LNN_BN), ("ReLU", LNN_RELU))},
+          {name: history(trained(network), FCN_BATCH)
+           for name, network in (("linear", LNN), ("BatchNorm", LNN_BN), ("ReLU", LNN_RELU))},
           rules.power_law_spectrum(SECOND_MOMENT, ["linear"]), ("table9", "fig9")),
     Claim("c - 1 outliers", "As many leading eigenvalues stand off the line as there are classes, less one.",
           "outliers of the covariance counted by the largest drop: 9",
-          {label: study for label, study in _SPECTRA.items() if label.endswith("trained")},
+          {label: experiment for label, experiment in _SPECTRA.items() if label.endswith("trained")},
           rules.outlier_count(C_MINUS_1), ("fig11",)),
     Claim("outliers by classes, not logits", "A hundred logits for ten classes leave the number of outliers as it is.",
           "equally many outliers with 10 and with 100 logits", _LOGITS,
@@ -138,7 +139,8 @@ CLAIMS: tuple[Claim, ...] = (
                                       for how in ("random", "trained")], C_MINUS_1), ("fig10",)),
     Claim("momentum and weight decay keep it", "Weight decay and momentum leave the power-law covariance as it is.",
           "verdict on the covariance, in both readings of Table 10",
-          {label: study for label, study in _OPTIMISED.items() if label.startswith(("Weight Decay", "Momentum"))},
+          {label: experiment for label, experiment in _OPTIMISED.items()
+           if label.startswith(("Weight Decay", "Momentum"))},
           rules.power_law_spectrum(COVARIANCE), ("table10", "fig13")),
     Claim("Adam breaks it", "Adam destroys the power-law covariance.", "no power law, in both readings of Table 10",
           _ADAM, rules.power_law_spectrum(COVARIANCE, list(_ADAM)), ("table10", "fig13")),
@@ -161,10 +163,10 @@ CLAIMS: tuple[Claim, ...] = (
           _both({"LeNet, MNIST": LENET}, 1) | _both(FCNS, FCN_BATCH), rules.gaps_decay_faster(), ("table3", "fig16")),
     Claim("Theorem 1 bounds the angles", "Eigengaps bound how far eigenvectors turn.",
           "every measured sine at or below 2 ||C - C~|| / min(gaps), between two halves of a history",
-          {label: Study(ANGLES, point, batch) for label, (point, batch) in ANGLED.items()}, rules.bound_holds(),
-          ("theorem1",)),
+          {label: Experiment(ANGLES, network, batch) for label, (network, batch) in ANGLED.items()},
+          rules.bound_holds(), ("theorem1",)),
     Claim("a robust leading subspace", "Leading eigenvectors are stable, those further down are not.",
           "median sine of the first nine below 0.5, of those after them above",
-          {label: Study(ANGLES, point, batch) for label, (point, batch) in ANGLED.items()},
+          {label: Experiment(ANGLES, network, batch) for label, (network, batch) in ANGLED.items()},
           rules.robust_top(C_MINUS_1, 0.5), ("theorem1",)),
 )  # fmt: skip

@@ -1,10 +1,19 @@
 """Figures 1 to 16 and the check of Theorem 1 as data: panels and what each of their series shows."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
-from gradlaw.reproduction.experiment import ANGLES, CLASSES, HESSIAN, Point, Study, history
+from gradlaw.reproduction.experiment import ANGLES, CLASSES, HESSIAN, Experiment, NetworkSpec, history
+from gradlaw.reproduction.paper import (
+    BOUND,
+    RANKED,
+    RATES,
+    FigureSpec,
+    Panel,
+    Series,
+)
+from gradlaw.reproduction.series import DIMENSION, GAPS_BY_EIGENVALUE, GAPS_SORTED, HESSIAN_VALUES, ITERATION
 from gradlaw.reproduction.xie2023.networks import (
     AVILA,
     AVILA_RELU_BN,
@@ -29,70 +38,32 @@ from gradlaw.reproduction.xie2023.networks import (
 )
 from gradlaw.reproduction.xie2023.tables import BATCH_SIZES, OPTIMISERS
 
-RANKED, RATES, BOUND = "ranked", "rates", "bound"
-DIMENSION, ITERATION, HESSIAN_VALUES = "dimension-wise", "iteration-wise", "Hessian"
-GAPS_BY_EIGENVALUE, GAPS_SORTED = "eigengaps by eigenvalue", "eigengaps, sorted"
+
+def _directions(network: NetworkSpec, batch_size: int) -> tuple[Series, ...]:
+    experiment = history(network, batch_size)
+    return Series(experiment, DIMENSION, DIMENSION), Series(experiment, ITERATION, ITERATION)
 
 
-@dataclass(frozen=True)
-class Series:
-    """One series: what is drawn, of which study, and what the legend calls it.
-
-    ``divide_by`` is a batch size, for a Hessian over B; ``line`` draws a line without its fit.
-    """
-
-    study: Study
-    quantity: str
-    label: str
-    divide_by: int = 1
-    line: bool = False
+def _spectra(quantity: str, experiments: Mapping[str, Experiment]) -> tuple[Series, ...]:
+    return tuple(Series(experiment, quantity, label) for label, experiment in experiments.items())
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One set of axes; ``outliers`` marks that rank, the c - 1 of the paper."""
-
-    title: str
-    series: tuple[Series, ...]
-    outliers: int | None = None
+def _three_spectra(network: NetworkSpec, batch_size: int, loss_batch: int | None) -> tuple[Series, ...]:
+    experiment = history(network, batch_size)
+    of_hessian = Series(Experiment(HESSIAN, network, loss_batch), HESSIAN_VALUES, HESSIAN_VALUES)
+    return Series(experiment, SECOND_MOMENT, SECOND_MOMENT), Series(experiment, COVARIANCE, COVARIANCE), of_hessian
 
 
-@dataclass(frozen=True)
-class FigureSpec:
-    """One figure. ``kind`` is ``"ranked"`` (values by rank), ``"rates"`` (by batch size) or ``"bound"``."""
-
-    name: str
-    title: str
-    kind: str
-    panels: tuple[Panel, ...]
-    note: str = ""
-
-
-def _directions(point: Point, batch_size: int) -> tuple[Series, ...]:
-    study = history(point, batch_size)
-    return Series(study, DIMENSION, DIMENSION), Series(study, ITERATION, ITERATION)
-
-
-def _spectra(quantity: str, studies: Mapping[str, Study]) -> tuple[Series, ...]:
-    return tuple(Series(study, quantity, label) for label, study in studies.items())
-
-
-def _three_spectra(point: Point, batch_size: int, loss_batch: int | None) -> tuple[Series, ...]:
-    study = history(point, batch_size)
-    of_hessian = Series(Study(HESSIAN, point, loss_batch), HESSIAN_VALUES, HESSIAN_VALUES)
-    return Series(study, SECOND_MOMENT, SECOND_MOMENT), Series(study, COVARIANCE, COVARIANCE), of_hessian
-
-
-def _batch_sizes(point: Point) -> tuple[Series, ...]:
-    covariances = [Series(history(point, b), COVARIANCE, f"covariance, B = {b:,}") for b in (1, 10, 100, 1000)]
-    of_hessian = Study(HESSIAN, point, None)
+def _batch_sizes(network: NetworkSpec) -> tuple[Series, ...]:
+    covariances = [Series(history(network, b), COVARIANCE, f"covariance, B = {b:,}") for b in (1, 10, 100, 1000)]
+    of_hessian = Experiment(HESSIAN, network, None)
     return *covariances, *(
         Series(of_hessian, HESSIAN_VALUES, f"Hessian / {b:,}", b, line=True) for b in (1, 10, 100, 1000)
     )
 
 
-def _random_and_trained(point: Point, batch_size: int) -> dict[str, Study]:
-    return {"random": history(point, batch_size), "trained": history(trained(point), batch_size)}
+def _random_and_trained(network: NetworkSpec, batch_size: int) -> dict[str, Experiment]:
+    return {"random": history(network, batch_size), "trained": history(trained(network), batch_size)}
 
 
 def _panels(panels: Iterable[tuple[str, tuple[Series, ...]]], outliers: int | None = None) -> tuple[Panel, ...]:
@@ -115,7 +86,7 @@ FIGURES: dict[str, FigureSpec] = {
         FigureSpec("fig2", "Power-law and Gaussian rates by batch size, LeNet on MNIST", RATES, _panels(
             (axis, tuple(Series(history(LENET, b), axis, f"B = {b}") for b in BATCH_SIZES))
             for axis in (ITERATION, DIMENSION)
-        )),
+        ), published=4),
         FigureSpec("fig3", "Magnitude of gradients by rank, FCN and ResNet18 at random", RANKED, _panels((
             ("FCN, MNIST", _directions(FCN, FCN_BATCH)),
             ("FCN, CIFAR-10", _directions(replace(FCN, data="cifar10"), FCN_BATCH)),
@@ -156,17 +127,17 @@ FIGURES: dict[str, FigureSpec] = {
         )), BOTH_ORDERS),
         FigureSpec("fig9", "Second moment of linear networks, with BatchNorm, with ReLU, MNIST", RANKED, _panels((
             (title, _spectra(SECOND_MOMENT, {
-                name: history(change(point), FCN_BATCH)
-                for name, point in (("linear", LNN), ("BatchNorm", LNN_BN), ("ReLU", LNN_RELU))
+                name: history(change(network), FCN_BATCH)
+                for name, network in (("linear", LNN), ("BatchNorm", LNN_BN), ("ReLU", LNN_RELU))
             }))
-            for title, change in (("trained", trained), ("random", lambda point: point))
+            for title, change in (("trained", trained), ("random", lambda network: network))
         ))),
         FigureSpec("fig10", "Covariance of FCN with and without BatchNorm, MNIST", RANKED, _panels((
             (title, _spectra(COVARIANCE, {
-                name: history(change(point), FCN_BATCH)
-                for name, point in _WITH_AND_WITHOUT.items()
+                name: history(change(network), FCN_BATCH)
+                for name, network in _WITH_AND_WITHOUT.items()
             }))
-            for title, change in (("random", lambda point: point), ("trained", trained))
+            for title, change in (("random", lambda network: network), ("trained", trained))
         ), C_MINUS_1)),
         FigureSpec("fig11", "Leading eigenvalues of LeNet and FCN, MNIST", RANKED, _panels((
             ("LeNet, trained", _spectra(COVARIANCE, {"LeNet": history(LENET_TRAINED, 1)})),
@@ -201,8 +172,8 @@ FIGURES: dict[str, FigureSpec] = {
             ("ReLU before BatchNorm", _spectra(GAPS_SORTED, _random_and_trained(FCN_RELU_BN, FCN_BATCH))),
         ))),
         FigureSpec("theorem1", "Theorem 1's bound beside the measured angles, MNIST", BOUND, tuple(
-            Panel(title, (Series(Study(ANGLES, point, batch), BOUND, title),))
-            for title, (point, batch) in ANGLED.items()
+            Panel(title, (Series(Experiment(ANGLES, network, batch), BOUND, title),))
+            for title, (network, batch) in ANGLED.items()
         ), "between the two halves of one history"),
     )
 }  # fmt: skip

@@ -18,7 +18,7 @@ TOP = 10  # leading eigenvalues that are compared
 
 
 def power_law_rate(axis: str, at_least: float | None = None, at_most: float | None = None) -> Rule:
-    """Each study: the power-law rate of one direction lies within limits."""
+    """Each experiment: the power-law rate of one direction lies within limits."""
 
     def within(rate: float) -> bool:
         return (at_least is None or rate >= at_least) and (at_most is None or rate <= at_most)
@@ -31,7 +31,7 @@ def power_law_rate(axis: str, at_least: float | None = None, at_most: float | No
 
 
 def gaussian_rate(axis: str, above: float) -> Rule:
-    """Each study: Gaussianity is not rejected for more than this share of the series."""
+    """Each experiment: Gaussianity is not rejected for more than this share of the series."""
 
     def rule(results: Results) -> list[Check]:
         return [_both(label, r.record["tests"][axis]["gaussian_rate"] > above) for label, r in results.items()]
@@ -40,7 +40,7 @@ def gaussian_rate(axis: str, above: float) -> Rule:
 
 
 def gaussian_rate_grows(axis: str) -> Rule:
-    """Studies in the order of their batch sizes: the Gaussian rate does not fall from one to the next."""
+    """Experiments in the order of their batch sizes: the Gaussian rate does not fall from one to the next."""
 
     def rule(results: Results) -> list[Check]:
         rates = [(label, r.record["tests"][axis]["gaussian_rate"]) for label, r in results.items()]
@@ -50,7 +50,7 @@ def gaussian_rate_grows(axis: str) -> Rule:
 
 
 def power_law_spectrum(matrix: str, rejected: Sequence[str] = (), without: str | None = None) -> Rule:
-    """Each study but ``without``: its spectrum is a power law, or is none where its label is ``rejected``."""
+    """Each experiment but ``without``: its spectrum is a power law, or is none where its label is ``rejected``."""
 
     def rule(results: Results) -> list[Check]:
         checks = []
@@ -69,7 +69,7 @@ def every(*rules: Rule) -> Rule:
 
 
 def same_exponent(matrix: str, reference: str, tolerance: float) -> Rule:
-    """Each other study: its exponent s is within a relative tolerance of that of the reference."""
+    """Each other experiment: its exponent s is within a relative tolerance of that of the reference."""
 
     def rule(results: Results) -> list[Check]:
         if reference not in results:
@@ -85,7 +85,7 @@ def same_exponent(matrix: str, reference: str, tolerance: float) -> Rule:
 
 
 def similar_spectra(tolerance: float) -> Rule:
-    """Each study: second moment and covariance have exponents within a relative tolerance, and the same verdict."""
+    """Each: second moment and covariance have exponents within a relative tolerance, and the same verdict."""
 
     def rule(results: Results) -> list[Check]:
         checks = []
@@ -102,7 +102,7 @@ def inverse_batch_size(batch_sizes: dict[str, int], factor: float) -> Rule:
     """B times the leading eigenvalues is within a factor of that at the first batch size, in the median."""
 
     def rule(results: Results) -> list[Check]:
-        scaled = {label: batch_sizes[label] * np.array(r.record["spectra"][COVARIANCE]["leading"][:TOP])
+        scaled = {label: batch_sizes[label] * r.arrays["covariance"][:TOP]
                   for label, r in results.items() if label in batch_sizes}  # fmt: skip
         labels = list(scaled)
         ratios = {label: float(np.median(scaled[label] / scaled[labels[0]])) for label in labels[1:]}
@@ -112,24 +112,24 @@ def inverse_batch_size(batch_sizes: dict[str, int], factor: float) -> Rule:
 
 
 def hessian_differs(batch_sizes: dict[str, int], factor: float) -> Rule:
-    """For each point (labels ``POINT`` and ``POINT Hessian``): somewhere H and B C differ by more than a factor."""
+    """Each network (labels ``NETWORK`` and ``NETWORK Hessian``): somewhere H and B C differ by more than a factor."""
 
     def rule(results: Results) -> list[Check]:
         checks = []
-        for point, batch_size in batch_sizes.items():
-            hessian = results.get(f"{point} Hessian")
-            if point not in results or hessian is None:
+        for network, batch_size in batch_sizes.items():
+            hessian = results.get(f"{network} Hessian")
+            if network not in results or hessian is None:
                 continue
-            count = min(hessian.record["positive"], results[point].record["spectra"][COVARIANCE]["rank"])
-            ratios = hessian.arrays["hessian"][:count] / (batch_size * results[point].arrays["covariance"][:count])
-            checks.append(_both(point, bool(count) and float(np.abs(np.log(ratios)).max()) > np.log(factor)))
+            count = min(hessian.record["positive"], results[network].record["spectra"][COVARIANCE]["rank"])
+            ratios = hessian.arrays["hessian"][:count] / (batch_size * results[network].arrays["covariance"][:count])
+            checks.append(_both(network, bool(count) and float(np.abs(np.log(ratios)).max()) > np.log(factor)))
         return checks
 
     return rule
 
 
 def power_law_hessian(rejected: Sequence[str] = ()) -> Rule:
-    """Each study: the Hessian's largest eigenvalues are a power law, or are none where the label is ``rejected``."""
+    """Each: the Hessian's largest eigenvalues are a power law, or are none where the label is ``rejected``."""
 
     def rule(results: Results) -> list[Check]:
         checks = []
@@ -144,7 +144,7 @@ def power_law_hessian(rejected: Sequence[str] = ()) -> Rule:
 
 
 def outlier_count(expected: int) -> Rule:
-    """Each study: so many leading eigenvalues of the covariance stand apart."""
+    """Each experiment: so many leading eigenvalues of the covariance stand apart."""
 
     def rule(results: Results) -> list[Check]:
         return [
@@ -156,7 +156,7 @@ def outlier_count(expected: int) -> Rule:
 
 
 def same_outlier_count(pairs: Sequence[tuple[str, str]]) -> Rule:
-    """Each pair of studies: equally many leading eigenvalues stand apart."""
+    """Each pair of experiments: equally many leading eigenvalues stand apart."""
 
     def rule(results: Results) -> list[Check]:
         counts = {label: r.record["spectra"][COVARIANCE]["outliers"] for label, r in results.items()}
@@ -167,7 +167,7 @@ def same_outlier_count(pairs: Sequence[tuple[str, str]]) -> Rule:
 
 
 def less_marked_outliers(pairs: Sequence[tuple[str, str]], count: int) -> Rule:
-    """Each pair: the first ``count`` eigenvalues stand less far above the line in the first study."""
+    """Each pair: the first ``count`` eigenvalues stand less far above the line in the first experiment."""
 
     def rule(results: Results) -> list[Check]:
         present = [(a, b) for a, b in pairs if a in results and b in results]
@@ -177,7 +177,7 @@ def less_marked_outliers(pairs: Sequence[tuple[str, str]], count: int) -> Rule:
 
 
 def gaps_decay_faster() -> Rule:
-    """Each study: the exponent of the eigengaps is larger than that of the eigenvalues."""
+    """Each experiment: the exponent of the eigengaps is larger than that of the eigenvalues."""
 
     def rule(results: Results) -> list[Check]:
         exponents = {label: [_value(r, matrix, "s") for matrix in (EIGENGAPS, COVARIANCE)]
@@ -188,7 +188,7 @@ def gaps_decay_faster() -> Rule:
 
 
 def bound_holds(slack: float = 1e-6) -> Rule:
-    """Each study: no measured sine is above the bound."""
+    """Each experiment: no measured sine is above the bound."""
 
     def rule(results: Results) -> list[Check]:
         return [_both(label, bool((r.arrays["sine"] <= r.arrays["bound"] + slack).all()))
@@ -198,7 +198,7 @@ def bound_holds(slack: float = 1e-6) -> Rule:
 
 
 def robust_top(count: int, sine: float) -> Rule:
-    """Each study: the first ``count`` eigenvectors turn less than a sine in the median, those after them more."""
+    """Each experiment: the first ``count`` eigenvectors turn less than a sine in the median, those after them more."""
 
     def rule(results: Results) -> list[Check]:
         medians = {label: [float(np.median(part)) for part in np.split(r.arrays["sine"], [count])]

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
-from gradlaw.reproduction.experiment import Point, Study, history
+from gradlaw.reproduction.experiment import Experiment, NetworkSpec, history
+from gradlaw.reproduction.paper import SPECTRUM, TESTS, Row, Table
 from gradlaw.reproduction.xie2023.networks import (
     BN_RELU,
     FCN,
@@ -25,82 +26,40 @@ from gradlaw.reproduction.xie2023.networks import (
     trained,
 )
 
-TESTS, SPECTRUM = "tests", "spectrum"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured row of a table.
-
-    Attributes:
-        table: its number.
-        number: of the published row that it is measured for, counted from 1.
-        study: what is measured.
-        quantity: the direction of a table of tests, the matrix of a table of spectra.
-        reading: which of several readings of the paper this is; empty where there is one.
-        note: what a reader has to know of the reading.
-    """
-
-    table: int
-    number: int
-    study: Study
-    quantity: str
-    reading: str = ""
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        """As the command line takes it: all readings of a published row share it."""
-        return f"table{self.table} row {self.number}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: its title in our words, what its rows measure, and the rows."""
-
-    number: int
-    title: str
-    kind: str
-    rows: tuple[Row, ...]
-
-    @property
-    def name(self) -> str:
-        return f"table{self.number}"
-
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of a published row: a study, what it is called, and why."""
+    """One reading of a published row: an experiment, what it is called, and why."""
 
-    study: Study
+    experiment: Experiment
     name: str = ""
     note: str = ""
 
 
-def _spectra(number: int, title: str, matrix: str, published: Iterable[Study | Iterable[Reading]]) -> Table:
-    """A table of spectra; each entry is a published row, by its one study or all of its readings."""
-    readings = ((i, [Reading(entry)] if isinstance(entry, Study) else entry) for i, entry in enumerate(published, 1))
-    rows = (Row(number, i, r.study, matrix, r.name, r.note) for i, several in readings for r in several)
+def _spectra(number: int, title: str, matrix: str, published: Iterable[Experiment | Iterable[Reading]]) -> Table:
+    """A table of spectra; each entry is a published row, by its one experiment or all of its readings."""
+    readings = ([Reading(entry)] if isinstance(entry, Experiment) else entry for entry in published)
+    rows = (Row(number, i, r.experiment, matrix, r.name, r.note) for i, some in enumerate(readings, 1) for r in some)
     return Table(number, title, SPECTRUM, tuple(rows))
 
 
-def _tests(number: int, title: str, published: Iterable[tuple[Study, str]]) -> Table:
-    rows = (Row(number, i, study, axis) for i, (study, axis) in enumerate(published, 1))
+def _tests(number: int, title: str, published: Iterable[tuple[Experiment, str]]) -> Table:
+    rows = (Row(number, i, experiment, axis) for i, (experiment, axis) in enumerate(published, 1))
     return Table(number, title, TESTS, tuple(rows))
 
 
-def both_orders(point: Point) -> tuple[Reading, ...]:
+def both_orders(network: NetworkSpec) -> tuple[Reading, ...]:
     """A network in both orders of BatchNorm and ReLU."""
-    return tuple(Reading(history(replace(point, model=model), FCN_BATCH), order) for order, model in ORDERS.items())
+    return tuple(Reading(history(replace(network, model=model), FCN_BATCH), order) for order, model in ORDERS.items())
 
 
-def _both_directions(points: Iterable[Point]) -> list[tuple[Study, str]]:
-    return [(history(point, 100), axis) for point in points for axis in ("dimension", "iteration")]
+def _both_directions(networks: Iterable[NetworkSpec]) -> list[tuple[Experiment, str]]:
+    return [(history(network, 100), axis) for network in networks for axis in ("dimension", "iteration")]
 
 
-def _one_layer(point: Point) -> tuple[Reading, ...]:
-    single = Reading(history(replace(point, model=BN_RELU, depth=0), FCN_BATCH), "784-10")
-    hidden = both_orders(replace(point, depth=1))
+def _one_layer(network: NetworkSpec) -> tuple[Reading, ...]:
+    single = Reading(history(replace(network, model=BN_RELU, depth=0), FCN_BATCH), "784-10")
+    hidden = both_orders(replace(network, depth=1))
     return single, *(replace(r, name=f"784-70-10, {r.name}") for r in hidden)
 
 
@@ -144,19 +103,19 @@ TABLES: dict[int, Table] = {
         _tests(5, "Tests of ResNet18's gradients in both directions, B = 100, T = K = 200",
                _both_directions((RESNET_CIFAR, trained(RESNET_CIFAR), RESNET_CIFAR100, trained(RESNET_CIFAR100)))),
         _spectra(6, "Second-moment spectra of LeNet on MNIST by batch size", SECOND_MOMENT,
-                 [history(point, b) for point in (LENET_TRAINED, LENET) for b in SPECTRUM_BATCH_SIZES]),
+                 [history(network, b) for network in (LENET_TRAINED, LENET) for b in SPECTRUM_BATCH_SIZES]),
         _spectra(7, "Covariance spectra of LeNet on MNIST: batch size, label noise, clipping", COVARIANCE, (
-            *(history(point, b) for point in (LENET, LENET_TRAINED) for b in SPECTRUM_BATCH_SIZES[:-1]),
+            *(history(network, b) for network in (LENET, LENET_TRAINED) for b in SPECTRUM_BATCH_SIZES[:-1]),
             *(history(noisy(LENET, noise), 1) for noise in ALL_NOISE),
             *(history(LENET_TRAINED, 1, f"clip-norm={norm}") for norm in (1, 0.1)),
         )),
         _spectra(8, "Second-moment spectra of FCN on MNIST: width and depth", SECOND_MOMENT, (
             both_orders(FCN_TRAINED), both_orders(FCN), both_orders(FCN),
-            *(both_orders(replace(point, width=width)) for point in (FCN_TRAINED, FCN) for width in (70, 30, 10)),
+            *(both_orders(replace(network, width=width)) for network in (FCN_TRAINED, FCN) for width in (70, 30, 10)),
             _one_layer(FCN), _one_layer(FCN_TRAINED),
         )),
         _spectra(9, "Second-moment spectra of linear networks on MNIST", SECOND_MOMENT,
-                 [history(trained(point), FCN_BATCH) for point in (LNN, LNN_BN, LNN_RELU)]),
+                 [history(trained(network), FCN_BATCH) for network in (LNN, LNN_BN, LNN_RELU)]),
         _spectra(10, "Covariance spectra of LeNet on CIFAR-10: clipping and optimisers", COVARIANCE, (
             history(LENET_CIFAR_TRAINED, 1), history(LENET_CIFAR, 1), history(LENET_CIFAR_TRAINED, 1, "clip-norm=0.1"),
             *(_optimiser(*settings) for settings in OPTIMISERS.values()),

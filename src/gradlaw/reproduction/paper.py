@@ -1,0 +1,127 @@
+"""A paper, declared as one object: what its tables and figures show, what it printed, what it claims.
+
+The engine knows a paper by this alone; a second paper is a second folder beside ``xie2023``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradlaw.reproduction.claim import Claim
+from gradlaw.reproduction.experiment import Experiment
+from gradlaw.reproduction.profiles import Profile
+
+TESTS, SPECTRUM = "tests", "spectrum"
+RANKED, RATES, BOUND = "ranked", "rates", "bound"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured row of a table.
+
+    Attributes:
+        table: its number.
+        number: of the published row that it is measured for, counted from 1.
+        experiment: what is measured.
+        quantity: the direction of a table of tests, the matrix of a table of spectra.
+        reading: which of several readings of the paper this is; empty where there is one.
+        note: what a reader has to know of the reading.
+    """
+
+    table: int
+    number: int
+    experiment: Experiment
+    quantity: str
+    reading: str = ""
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """As the command line takes it: all readings of a published row share it."""
+        return f"table{self.table} row {self.number}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its title in our words, what its rows measure, and the rows."""
+
+    number: int
+    title: str
+    kind: str
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        return f"table{self.number}"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series: what is drawn, of which experiment, and what the legend calls it.
+
+    ``divide_by`` is a batch size, for a Hessian over B; ``line`` draws a line without its fit.
+    """
+
+    experiment: Experiment
+    quantity: str
+    label: str
+    divide_by: int = 1
+    line: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes; ``outliers`` marks that rank, the c - 1 of the paper."""
+
+    title: str
+    series: tuple[Series, ...]
+    outliers: int | None = None
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure. ``kind`` is ``"ranked"`` (values by rank), ``"rates"`` (by batch size) or ``"bound"``.
+
+    ``published`` is the number of the table whose rates are drawn beside.
+    """
+
+    name: str
+    title: str
+    kind: str
+    panels: tuple[Panel, ...]
+    note: str = ""
+    published: int | None = None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Everything that the engine needs to know of a paper.
+
+    Attributes:
+        name: of the folder here that declares it.
+        title: as printed.
+        authors: their family names.
+        tables: by number.
+        figures: by name, ``"fig1"`` and so on.
+        claims: each with the rule that decides it.
+        published: the rows of each table by column, as printed.
+        errata: what looks odd in published rows, by table and row counted from 1.
+        profiles: sizes of a reproduction by name, the paper's own among them.
+    """
+
+    name: str
+    title: str
+    authors: str
+    tables: Mapping[int, Table]
+    figures: Mapping[str, FigureSpec]
+    claims: Sequence[Claim]
+    published: Mapping[int, Sequence[Mapping[str, Any]]]
+    errata: Mapping[tuple[int, int], str]
+    profiles: Mapping[str, Profile]
+
+    @property
+    def contents(self) -> str:
+        """The names of tables and figures, in words."""
+        numbered = [name for name in self.figures if name.startswith("fig")]
+        others = "".join(f", {name}" for name in self.figures if name not in numbered)
+        return f"table{min(self.tables)} to table{max(self.tables)}, {numbered[0]} to {numbered[-1]}{others}"
