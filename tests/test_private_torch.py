@@ -11,6 +11,10 @@ import gradlaw
 ROOT = Path(gradlaw.__file__).parent
 
 
+# Of modules and operations of PyTorch, whatever the variable they are reached by.
+ATTRIBUTES = {"_conv_forward", "_reversed_padding_repeated_twice", "_qkv_same_embed_dim", "_overloadpacket", "_schema"}
+
+
 def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
@@ -22,7 +26,7 @@ def _private_names(tree: ast.AST) -> Iterator[str]:
             parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
         elif isinstance(node, ast.Attribute):
             parts = ast.unparse(node).split(".")
-            if parts[0] not in ("torch", "aten", "F", "nn"):
+            if parts[0] not in ("torch", "aten", "F", "nn") and node.attr not in ATTRIBUTES:
                 continue
         elif isinstance(node, ast.Import):
             parts = [part for alias in node.names if alias.name.startswith("torch") for part in alias.name.split(".")]

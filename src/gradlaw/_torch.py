@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.conv import _ConvNd as ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm as InstanceNorm
@@ -21,9 +21,12 @@ __all__ = [
     "ConvNd",
     "InstanceNorm",
     "OperationMode",
+    "convolve",
     "copy_all",
+    "has_packed_projection",
     "is_functional",
     "overloads",
+    "padding",
     "pytree",
     "version",
 ]
@@ -49,6 +52,21 @@ class OperationMode(TorchDispatchMode):
 def version(tensor: Tensor) -> int:
     """How often a tensor has been written to in place; -1 for tensors that do not count (inference mode)."""
     return -1 if tensor.is_inference() else tensor._version
+
+
+def convolve(layer: ConvNd, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The layer's convolution, its own padding included, with other parameters."""
+    return layer._conv_forward(x, weight, bias)
+
+
+def padding(layer: ConvNd) -> list[int]:
+    """What a convolution pads its input with, in the order that ``torch.nn.functional.pad`` takes."""
+    return layer._reversed_padding_repeated_twice
+
+
+def has_packed_projection(layer: nn.MultiheadAttention) -> bool:
+    """Whether queries, keys and values are made by one matrix."""
+    return layer._qkv_same_embed_dim
 
 
 def overloads(operation: Any) -> Any:

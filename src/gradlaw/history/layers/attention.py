@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradlaw._torch import has_packed_projection
 from gradlaw.history.layers.base import SHARED, LayerCall
 from gradlaw.history.layers.linear import LinearRule
 
@@ -22,7 +23,7 @@ class AttentionRule(LinearRule):
 
     def applies_to(self, layer: nn.MultiheadAttention) -> bool:
         """One packed projection, of nothing but the inputs."""
-        return type(layer) is nn.MultiheadAttention and layer._qkv_same_embed_dim and layer.bias_k is None
+        return type(layer) is nn.MultiheadAttention and has_packed_projection(layer) and layer.bias_k is None
 
     def input(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
         return args[0] if args else kwargs["query"]

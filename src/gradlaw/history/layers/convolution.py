@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn import grad
 
-from gradlaw._torch import ConvNd as _ConvNd
+from gradlaw._torch import ConvNd, convolve, padding
 from gradlaw.history.layers.base import ALL, BLOCK_BYTES, LayerRule, RowFactors, sum_of_channels
 
 _WINDOWED_SAMPLES = 16  # an iteration with more samples is a good convolution of its own, measured on LeNet
@@ -79,33 +79,33 @@ class ConvolutionRule(LayerRule):
     factors = ConvolutionFactors
 
     def forward(
-        self, layer: _ConvNd, x: Tensor, parameters: Mapping[str, Tensor], iterations: int
+        self, layer: ConvNd, x: Tensor, parameters: Mapping[str, Tensor], iterations: int
     ) -> tuple[Tensor, Tensor]:
-        return layer._conv_forward(x, parameters["weight"], parameters.get("bias")), x
+        return convolve(layer, x, parameters["weight"], parameters.get("bias")), x
 
-    def write(self, layer: _ConvNd, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+    def write(self, layer: ConvNd, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
         if name == "weight":
             _write_weight(layer, saved, g, out)
         else:
             sum_of_channels(g, out)
 
 
-def padded(layer: _ConvNd, x: Tensor) -> Tensor:
+def padded(layer: ConvNd, x: Tensor) -> Tensor:
     """The input with the layer's own padding around it."""
-    if not any(layer._reversed_padding_repeated_twice):
+    if not any(padding(layer)):
         return x
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    return F.pad(x, padding(layer), mode=mode)
 
 
-def windows(layer: _ConvNd, x: Tensor) -> Tensor:
+def windows(layer: ConvNd, x: Tensor) -> Tensor:
     """What the kernel sees of the padded input: a view (samples, channels, *places, *kernel)."""
     for axis, (size, stride, dilation) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)):
         x = x.unfold(2 + axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
     return x
 
 
-def _write_weight(layer: _ConvNd, x: Tensor, g: Tensor, out: Tensor) -> None:
+def _write_weight(layer: ConvNd, x: Tensor, g: Tensor, out: Tensor) -> None:
     """An iteration of few samples as one matrix product over its windows, one of many as a convolution."""
     samples = len(x) // len(out)
     x = padded(layer, x)
@@ -120,13 +120,13 @@ def _write_weight(layer: _ConvNd, x: Tensor, g: Tensor, out: Tensor) -> None:
         _write_windowed(layer, block_x, block_g, block_out)
 
 
-def _weight_of_one_iteration(layer: _ConvNd, x: Tensor, g: Tensor) -> Tensor:
+def _weight_of_one_iteration(layer: ConvNd, x: Tensor, g: Tensor) -> Tensor:
     function = {1: grad.conv1d_weight, 2: grad.conv2d_weight, 3: grad.conv3d_weight}
     settings = {"stride": layer.stride, "padding": 0, "dilation": layer.dilation, "groups": layer.groups}
     return function[x.dim() - 2](x, layer.weight.shape, g, **settings)
 
 
-def _write_windowed(layer: _ConvNd, x: Tensor, g: Tensor, out: Tensor) -> None:
+def _write_windowed(layer: ConvNd, x: Tensor, g: Tensor, out: Tensor) -> None:
     """weight[o, i, k] = sum over samples and places p of g[o, p] x[i, stride p + dilation k]; x is padded."""
     iterations, groups, places = len(out), layer.groups, g.shape[2:]
     axes = len(places)

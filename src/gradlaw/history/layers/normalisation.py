@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradlaw._torch import BatchNorm as _BatchNorm
-from gradlaw._torch import InstanceNorm as _InstanceNorm
+from gradlaw._torch import BatchNorm, InstanceNorm
 from gradlaw.history.layers.base import LayerRule, sum_of_channels, sum_of_rows
 
 
@@ -57,7 +56,7 @@ class _ScaledElements(LayerRule):
 class BatchNormRule(_ScaledChannels):
     """By the statistics of each iteration's own minibatch, or by the running ones; these stay as they are."""
 
-    def normalise(self, layer: _BatchNorm, x: Tensor, iterations: int) -> Tensor:
+    def normalise(self, layer: BatchNorm, x: Tensor, iterations: int) -> Tensor:
         if not takes_batch_statistics(layer):
             return F.batch_norm(x, layer.running_mean, layer.running_var, None, None, False, 0.0, layer.eps)
         groups = x.reshape(iterations, -1, x.shape[1], prod(x.shape[2:])).transpose(1, 2)  # (C, channels, B, places)
@@ -67,7 +66,7 @@ class BatchNormRule(_ScaledChannels):
 class InstanceNormRule(_ScaledChannels):
     """Each sample by its own statistics, or by the running ones; these stay as they are."""
 
-    def normalise(self, layer: _InstanceNorm, x: Tensor, iterations: int) -> Tensor:
+    def normalise(self, layer: InstanceNorm, x: Tensor, iterations: int) -> Tensor:
         by_sample = layer.training or not layer.track_running_stats
         mean, variance = (None, None) if by_sample else (layer.running_mean, layer.running_var)
         return F.instance_norm(x, mean, variance, None, None, by_sample, 0.0, layer.eps)
@@ -96,7 +95,7 @@ class RMSNormRule(_ScaledElements):
 
 def takes_batch_statistics(module: nn.Module) -> bool:
     """Whether a module is a batch normalisation that mixes the samples of its input."""
-    return isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
+    return isinstance(module, BatchNorm) and (module.training or module.running_mean is None)
 
 
 def _scaled(normalised: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
