@@ -145,11 +145,11 @@ def _normal_test(sample: Tensor) -> Tensor:
     skewness = (squared * standard).mean(dim=1) / m2**1.5
     kurtosis = squared.square().mean(dim=1) / m2**2
     k = sample.shape[1]
-    statistic = _skewness_score(skewness, k).square() + _kurtosis_score(kurtosis, k).square()
+    statistic = skewness_score(skewness, k).square() + kurtosis_score(kurtosis, k).square()
     return torch.exp(-statistic / 2).where(~constant, 0.0)  # the survival function of chi^2 with 2 degrees of freedom
 
 
-def _skewness_score(skewness: Tensor, k: int) -> Tensor:
+def skewness_score(skewness: Tensor, k: int) -> Tensor:
     """D'Agostino 1970: a normal score by Johnson's S_U approximation."""
     y = skewness * math.sqrt((k + 1) * (k + 3) / (6 * (k - 2)))
     beta2 = 3 * (k * k + 27 * k - 70) * (k + 1) * (k + 3) / ((k - 2) * (k + 5) * (k + 7) * (k + 9))
@@ -157,7 +157,7 @@ def _skewness_score(skewness: Tensor, k: int) -> Tensor:
     return torch.asinh(y * math.sqrt((w2 - 1) / 2)) / math.sqrt(0.5 * math.log(w2))
 
 
-def _kurtosis_score(kurtosis: Tensor, k: int) -> Tensor:
+def kurtosis_score(kurtosis: Tensor, k: int) -> Tensor:
     """Anscombe and Glynn 1983: a normal score by the Wilson-Hilferty cube root."""
     variance = 24 * k * (k - 2) * (k - 3) / ((k + 1) ** 2 * (k + 3) * (k + 5))
     x = (kurtosis - 3 * (k - 1) / (k + 1)) / math.sqrt(variance)

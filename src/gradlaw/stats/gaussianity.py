@@ -15,7 +15,7 @@ from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, choice, count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_matrix, as_type_of, by_parts, near_one, refuse_non_finite
-from gradlaw.stats.gaussian import SHORTEST, _kurtosis_score, _skewness_score
+from gradlaw.stats.gaussian import SHORTEST, kurtosis_score, skewness_score
 
 TESTS = ("jarque_bera", "anderson_darling", "dagostino")
 _BLOCK_BYTES = 2**22  # of float64 values; about eight such arrays live at a time
@@ -114,7 +114,7 @@ def _gaussianity(rows: Tensor) -> dict[str, Tensor]:
     kurtosis = _row_dot(squared, squared) / length / m2**2
     del squared
     jarque_bera = length / 6 * (skewness.square() + (kurtosis - 3).square() / 4)
-    dagostino = _skewness_score(skewness, length).square() + _kurtosis_score(kurtosis, length).square()
+    dagostino = skewness_score(skewness, length).square() + kurtosis_score(kurtosis, length).square()
     anderson_darling = _anderson_darling(centred / (m2 * (length / (length - 1))).sqrt()[:, None])
     return {
         "skewness": skewness,  # of a constant row 0 / 1

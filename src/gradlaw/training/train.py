@@ -29,7 +29,7 @@ from gradlaw.zoo import ModelSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-Data = Dataset | Sequence[Any]
+Data = Dataset[Any] | Sequence[Any]
 
 
 @dataclass(frozen=True)
