@@ -10,7 +10,6 @@ from gradlaw.curvature.eigensolver.eigenpairs import eigenpairs
 from gradlaw.curvature.operators.base import dense
 from gradlaw.curvature.operators.hessian import gauss_newton, hessian
 from gradlaw.curvature.operators.outer_products import gradient_covariance
-from gradlaw.report.hessian_figures import CurvatureSpectra, draw_batch_sizes, draw_curvature_spectra
 from gradlaw.spectra import gradient_spectrum
 
 B, K = 8, 20
@@ -76,17 +75,3 @@ def test_quadratic_forms_of_eigenvectors_are_eigenvalues(gradients):
     pairs = eigenpairs(operator, 35, tol=1e-10)
     frame = quadratic_forms(pairs.vectors, [operator])
     np.testing.assert_allclose(frame["gradient covariance"], pairs.eigenvalues, atol=1e-9)
-
-
-def test_figures_show_the_three_spectra_and_the_batch_sizes(proportional, gradients):
-    pairs, covariance = proportional
-    spectra = CurvatureSpectra(gradient_spectrum(gradients, center=False), covariance, pairs)
-    figure = draw_curvature_spectra({"random": spectra, "pretrained": spectra, "third": spectra}, k=K)
-    assert [axes.get_title("left") for axes in figure.axes] == ["random", "pretrained", "third"]
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert [label for label in labels if "s =" not in label] == ["second moment", "covariance", "Hessian", "K = 20"]
-    assert sum("s =" in label for label in labels) == 3
-    figure = draw_batch_sizes({B: covariance, 1: covariance}, pairs, k=K)
-    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
-    np.testing.assert_allclose(lines[f"Hessian / {B}"].get_ydata(), pairs.eigenvalues / B)
-    assert "covariance, B = 1" in lines

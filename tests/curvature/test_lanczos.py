@@ -40,7 +40,7 @@ def orthogonality_error(run: Lanczos) -> float:
 
 
 @pytest.mark.parametrize("panel_rows", [1, 4, 256])
-def test_relation_and_orthogonality(panel_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relation_and_orthogonality(panel_rows: int) -> None:
     matrix = symmetric(power_law(N))
     run = Lanczos(as_operator(matrix), Basis(N, torch.device("cpu")), seed=0)
     run.basis.panel_rows = panel_rows

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 import gradlaw as gl
 import problems
-from gradlaw.history.engines import samplewise
+from gradlaw.history.engines.samplewise import SamplewiseEngine
 from gradlaw.minibatches import Minibatches
 
 FAST = ("vmap", "layerwise", "samplewise")
@@ -127,15 +127,19 @@ def test_samples_that_interact_have_no_gradient_of_their_own():
     assert gl.collect(summed, 30, 20).settings["engine"] == "layerwise"
 
 
-def test_samplewise_goes_band_by_band(monkeypatch):
+def test_samplewise_goes_band_by_band():
     problem = problems.make("lnn", torch.float64)
-    whole = gl.collect(problem, 30, 25, engine="samplewise", replacement=True)
-    monkeypatch.setattr(samplewise, "_BAND_BYTES", 7 * problem.dimensions * 8)
-    banded = gl.collect(problem, 30, 25, engine="samplewise", replacement=True)
-    loop = gl.collect(problem, 30, 25, engine="loop", replacement=True)
-    for history in (whole, banded):
-        torch.testing.assert_close(history.gradients, loop.gradients, rtol=0, atol=1e-14)
-        torch.testing.assert_close(history.losses, loop.losses, rtol=1e-13, atol=0)
+    whole, loop = (gl.collect(problem, 30, 25, engine=name, replacement=True) for name in ("samplewise", "loop"))
+    batches = list(loop.settings.minibatches())
+    banded = SamplewiseEngine(problem, batches[:2], band_bytes=7 * problem.dimensions * 8)
+    step = banded.chunk(25)
+    assert step == 7
+    gradients = torch.empty_like(loop.gradients)
+    bands = range(0, 30, step)
+    losses = [banded.gradients(t, batches[t : t + step], gradients[t : t + step]) for t in bands]
+    for ours, of_minibatches in ((whole.gradients, whole.losses), (gradients, torch.cat(losses))):
+        torch.testing.assert_close(ours, loop.gradients, rtol=0, atol=1e-14)
+        torch.testing.assert_close(of_minibatches, loop.losses, rtol=1e-13, atol=0)
 
 
 def test_minibatches_of_all_samples_are_one_gradient():

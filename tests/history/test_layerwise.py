@@ -229,6 +229,22 @@ def test_samples_along_another_axis_and_inputs_that_all_samples_share(model):
     assert _error(rows, expected) < 1e-12
 
 
+@pytest.mark.parametrize(
+    ("parameters", "fallback"),
+    [
+        (["*in_proj_*", "*positions*"], set()),
+        (["*in_proj_weight", "*out_proj.bias"], set()),
+        # An attention that is not detached itself uses the weights of its readout without calling it.
+        (["*out_proj.*", "*positions*"], {"0.attention.out_proj.weight", "0.attention.out_proj.bias"}),
+    ],
+)
+def test_a_part_of_the_parameters_of_attention(parameters, fallback):
+    whole = _problem(_randomised(_Attentive(True)), _images(5, 6))
+    engine, rows, expected = _both(gl.Problem(whole.model, whole.loss, whole.data, parameters), 3)
+    assert engine.fallback == fallback
+    assert _error(rows, expected) < 1e-12
+
+
 class _Turned(nn.Module):
     """Samples and positions in one dimension, the positions first."""
 

@@ -32,8 +32,8 @@ class Amplified(nn.Module):
 class AmplifiedFactors(LinearFactors):
     """What comes out of the matrix has the gain's part of the output's gradient."""
 
-    def output_gradients(self, some: slice, group: int, channels: slice = slice(None)) -> Tensor:
-        return self.layer.gain.detach() * super().output_gradients(some, group, channels)
+    def output_gradients(self, iterations: slice, group: int, channels: slice = slice(None)) -> Tensor:
+        return self.layer.gain.detach() * super().output_gradients(iterations, group, channels)
 
 
 class AmplifiedRule(LayerRule):
@@ -44,8 +44,8 @@ class AmplifiedRule(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return parameters["gain"] * torch.addmm(parameters["offset"], x, parameters["matrix"]), x
 
-    def write(self, layer: Amplified, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
-        x, g = (a.unflatten(0, (len(out), -1)) for a in (kept, g))
+    def write(self, layer: Amplified, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+        x, g = (a.unflatten(0, (len(out), -1)) for a in (saved, g))
         if name == "matrix":
             out.copy_(layer.gain.detach() * x.mT @ g)
         elif name == "offset":
@@ -79,8 +79,8 @@ class GateRule(LayerRule):
         opened = value * opening.sigmoid()
         return parameters["strength"] * opened, opened
 
-    def write(self, layer: Gate, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
-        out.copy_((g * kept).reshape(len(out), -1, out.shape[1]).sum(dim=1))
+    def write(self, layer: Gate, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+        out.copy_((g * saved).reshape(len(out), -1, out.shape[1]).sum(dim=1))
 
 
 class Gated(nn.Module):
@@ -133,7 +133,7 @@ def test_spectra_without_gradients_are_exact(name, batch_size):
 def test_row_factors_are_used_in_place_of_gradients(capsys):
     gl.gradient_spectrum(_problem(MODELS["three parameters"]()), iterations=8, progress=gl.Progress())
     said = " ".join(capsys.readouterr().err.split())
-    assert "By factors: 0.matrix; 3 by gradients" in said  # the offset goes with the matrix
+    assert "By factors: 0.matrix; 2 by gradients" in said  # the offset goes with the matrix
 
 
 class Mistaken(Amplified):
@@ -142,8 +142,8 @@ class Mistaken(Amplified):
 
 
 class MistakenRule(AmplifiedRule):
-    def write(self, layer: Amplified, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
-        super().write(layer, name, kept, g, out)
+    def write(self, layer: Amplified, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+        super().write(layer, name, saved, g, out)
         out.mul_(1.1 if name == "gain" else 1)
 
 

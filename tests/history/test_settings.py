@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import zarr
 
 import gradlaw as gl
 from gradlaw.history.settings import ENGINES, HistorySettings
@@ -42,11 +43,16 @@ def test_minibatches_are_those_of_the_run(history, small_problem):
     np.testing.assert_array_equal(list(ours), list(expected))
 
 
-def test_settings_of_earlier_versions_are_read(history):
-    record = {name: value for name, value in history.settings.items() if name not in ("storage", "rounding_alone")}
-    settings = HistorySettings.from_dict(record)
-    assert settings.storage.dtype == settings.dtype == "float32"
-    assert settings.rounding_alone == ()
+def test_settings_of_earlier_versions_are_read(small_problem, tmp_path):
+    history = gl.collect(small_problem, 12, 4, store=tmp_path / "store")
+    group = zarr.open_group(tmp_path / "store")
+    record = dict(group.attrs["gradlaw"])
+    later = ("storage", "rounding_alone", "transforms", "samples")
+    record["settings"] = {name: value for name, value in record["settings"].items() if name not in later}
+    group.attrs["gradlaw"] = record
+    opened = gl.GradientHistory.open(tmp_path / "store")
+    assert (opened.settings.storage.dtype, opened.settings.samples) == ("float32", small_problem.samples)
+    assert opened == history
 
 
 def test_settings_that_are_missing_or_unknown_are_refused(history):
@@ -54,3 +60,14 @@ def test_settings_that_are_missing_or_unknown_are_refused(history):
     del record["seed"]
     with pytest.raises(gl.InputError, match=r"lack seed and hold momentum, which only a later version"):
         HistorySettings.from_dict(record)
+
+
+def test_bands_on_disk_are_checked_and_change_nothing(small_problem, tmp_path):
+    with pytest.raises(gl.InputError, match="band_bytes must be at least 1, got 0"):
+        gl.collect(small_problem, 12, 4, store=tmp_path / "none", band_bytes=0)
+    assert not (tmp_path / "none").exists()
+    small, large = (
+        gl.collect(small_problem, 12, 4, store=tmp_path / str(size), band_bytes=size) for size in (1, 2**20)
+    )
+    assert small.gradients.chunks == (1, 1)
+    assert small == large == gl.collect(small_problem, 12, 4)

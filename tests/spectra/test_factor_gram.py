@@ -13,7 +13,7 @@ import problems
 from gradlaw.history.layers.convolution import ConvolutionFactors
 from gradlaw.history.layers.registry import rule_of
 from gradlaw.minibatches import Minibatches
-from gradlaw.spectra.gram import passes, products
+from gradlaw.spectra.gram.blocks import BlockSizes
 from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.spectra.gram.factored import factor_gram
 from gradlaw.spectra.gram.plan import DENSE, FORMS, OUTER
@@ -164,11 +164,9 @@ def test_awkward_cases_equal_collected_gradients(name, batch_size, form):
 
 @pytest.mark.parametrize("form", [OUTER, DENSE])
 @pytest.mark.parametrize("name", CASES)
-def test_small_tiles_and_blocks_give_the_same(name, form, monkeypatch):
-    for limit, value in {"_TALL": 7, "_WIDE": 10, "_BLOCK_BYTES": 8 * ITERATIONS * 20, "_CHUNK_BYTES": 500}.items():
-        monkeypatch.setattr(products, limit, value)
-    monkeypatch.setattr(passes, "_CHUNK_SAMPLES", 4)
-    assert _error(_problem(*CASES[name]()), 2, form=form) < 1e-12
+def test_small_tiles_and_blocks_give_the_same(name, form):
+    blocks = BlockSizes(tall=7, wide=10, block_bytes=8 * ITERATIONS * 20, input_bytes=500, pass_samples=4)
+    assert _error(_problem(*CASES[name]()), 2, form=form, blocks=blocks) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["convolutions", "transformer", "gru", "parameters alone", "reused and tied"])

@@ -35,23 +35,22 @@ def test_blocks_are_the_columns_between_edges_each_read_once(dimensions, width, 
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_products_of_matrices_in_memory_and_on_disk(tmp_path, monkeypatch, dtype):
-    monkeypatch.setattr("gradlaw.spectra.gram.dense._BLOCK_BYTES", 8 * 30 * 11)
-    monkeypatch.setattr("gradlaw.spectra.gram.dense._ROWS", 8)
-    monkeypatch.setattr(zarr_store, "_BAND_BYTES", 30 * 7 * 8)
+def test_products_of_matrices_in_memory_and_on_disk(tmp_path, dtype):
+    block_bytes = 8 * 30 * 11
     a, b = torch.randn(30, 100).to(dtype), torch.randn(12, 100).to(dtype)
     stored = []
     for name, matrix in (("a", a), ("b", b)):
-        stored.append(zarr_store.create(tmp_path / name, tuple(matrix.shape), dtype))
+        stored.append(zarr_store.create(tmp_path / name, tuple(matrix.shape), dtype, 30 * 7 * 8))
         stored[-1].write(0, matrix)
     assert stored[0].chunks != stored[1].chunks
     wide_a, wide_b = a.double().numpy(), b.double().numpy()
     for left, right in ((a, b), stored, (a, stored[1])):
-        np.testing.assert_allclose(gram_matrix(left), wide_a @ wide_a.T, rtol=1e-13, atol=1e-13)
-        np.testing.assert_allclose(cross_gram(left, right), wide_a @ wide_b.T, rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(
+            gram_matrix(left, block_bytes=block_bytes, square=8), wide_a @ wide_a.T, rtol=1e-13, atol=1e-13
+        )
+        np.testing.assert_allclose(cross_gram(left, right, block_bytes), wide_a @ wide_b.T, rtol=1e-13, atol=1e-13)
 
 
-def test_edges_bound_the_blocks(monkeypatch):
-    monkeypatch.setattr("gradlaw.spectra.gram.dense._BLOCK_BYTES", 8 * 10 * 4)
-    assert even_edges(10, 3, 12) == [3, 7, 11, 12]
-    assert even_edges(1000, 0, 2) == [0, 1, 2]
+def test_edges_bound_the_blocks():
+    assert even_edges(10, 3, 12, 8 * 10 * 4) == [3, 7, 11, 12]
+    assert even_edges(1000, 0, 2, 8 * 10 * 4) == [0, 1, 2]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import gradlaw as gl
-from gradlaw.spectra.layers import layer_spectra, trace_shares
+from gradlaw.spectra.layers import layer_spectra
 
 
 def _explicit(gradients, center):
@@ -37,44 +37,21 @@ def test_both_sides_agree_on_rank_and_floor(small_problem):
         np.testing.assert_allclose(narrow.eigenvalues, wide.eigenvalues, rtol=1e-8, atol=1e-11 * wide.trace)
 
 
-def test_blocks_of_iterations_do_not_matter(small_problem, monkeypatch):
+def test_blocks_of_iterations_do_not_matter(small_problem):
     history = gl.collect(small_problem, 50, 4)
     whole = layer_spectra(history)
-    monkeypatch.setattr("gradlaw.spectra.layers._BLOCK_BYTES", 8 * 64)
-    for name, spectrum in layer_spectra(history).items():
+    for name, spectrum in layer_spectra(history, block_bytes=8 * 64).items():
         np.testing.assert_allclose(spectrum.eigenvalues, whole[name].eigenvalues, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("center", [False, True])
 def test_traces_add_up_to_the_model(small_problem, center):
     history = gl.collect(small_problem, 30, 4)
-    frame = trace_shares(layer_spectra(history, center))
-    assert frame["trace"].sum() == pytest.approx(gl.gradient_spectrum(history, center).trace, rel=1e-12)
-    assert frame["share"].sum() == pytest.approx(1)
-    assert frame["dimension_share"].sum() == pytest.approx(1)
-    assert frame["dimensions"].sum() == history.shape[1]
-    assert list(frame.columns) == ["dimensions", "trace", "share", "dimension_share", "largest", "rank"]
-    assert frame.index.name == "name"
-
-
-def test_known_shares():
-    spectra = {
-        name: gl.Spectrum(np.array([value, 0.0]), True, 5, dimensions, value, 0.0)
-        for name, value, dimensions in (("a", 3.0, 10), ("b", 1.0, 30))
-    }
-    frame = trace_shares(spectra)
-    assert frame["share"].tolist() == [0.75, 0.25]
-    assert frame["dimension_share"].tolist() == [0.25, 0.75]
-    assert frame["rank"].tolist() == [1, 1]
-
-
-def test_gradients_without_variation_have_shares_of_zero():
-    dead = gl.Spectrum(np.zeros(2), True, 5, 3, 0.0, 0.0)
-    assert trace_shares({"a": dead, "b": dead})["share"].tolist() == [0.0, 0.0]
+    spectra = layer_spectra(history, center).values()
+    assert sum(s.trace for s in spectra) == pytest.approx(gl.gradient_spectrum(history, center).trace, rel=1e-12)
+    assert sum(s.dimensions for s in spectra) == history.shape[1]
 
 
 def test_bad_input():
     with pytest.raises(gl.InputError, match="layers need a GradientHistory, whose layout names them; got ndarray"):
         layer_spectra(np.ones((3, 4)))
-    with pytest.raises(gl.InputError, match="no spectra"):
-        trace_shares({})

@@ -59,8 +59,7 @@ def test_eigenvectors_of_one_history_and_of_its_halves():
     assert (halves.overlaps < 0.99999).all()
 
 
-def test_float32_vectors_and_tensors_in_blocks(monkeypatch):
-    monkeypatch.setattr("gradlaw.spectra.gram.dense._BLOCK_BYTES", 8 * 8 * 5)
+def test_float32_vectors_and_tensors():
     rng = np.random.default_rng(4)
     a, b = _orthonormal(4, 33, rng), _orthonormal(4, 33, rng)
     expected = subspace_overlap(a, b).overlaps

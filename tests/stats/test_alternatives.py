@@ -8,7 +8,7 @@ import torch
 from scipy import integrate, optimize, special, stats
 
 import gradlaw as gl
-from gradlaw.stats.alternatives import TailAlternative, TailComparison, compare_exponential_rows, compare_tails
+from gradlaw.stats.alternatives import TailAlternative, TailComparison, compare_tails, compare_tails_rows
 from gradlaw.stats.alternatives.cutoff import CutoffTail
 from gradlaw.stats.alternatives.lognormal import normal_tail
 
@@ -362,38 +362,6 @@ def test_extreme_and_tiny_tails_converge():
             assert all(np.isfinite([a.ratio, a.normalized_ratio, a.p_value]).all() for a in comparison.alternatives)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "torch"])
-def test_exponential_rows_equal_single_comparisons(kind):
-    matrix = np.stack([SAMPLES[name] for name in SAMPLES]).astype(np.float32)
-    matrix[2, :2800] = 0  # fewer than k nonzero
-    rows = compare_exponential_rows(torch.from_numpy(matrix) if kind == "torch" else matrix, 500)
-    assert isinstance(rows.ratio, torch.Tensor if kind == "torch" else np.ndarray)
-    for i, values in enumerate(matrix):
-        if i == 2:
-            assert rows.degenerate[i]
-            assert (rows.ratio[i], rows.normalized_ratio[i], rows.p_value[i], rows.rate[i]) == (0, 0, 1, 0)
-            continue
-        single = compare_tails(values, 500)
-        assert not rows.degenerate[i]
-        assert float(rows.beta[i]) == single.power_law.beta
-        assert float(rows.lambda_min[i]) == single.lambda_min
-        assert float(rows.rate[i]) == pytest.approx(single.exponential.parameters["rate"], rel=1e-12)
-        assert float(rows.ratio[i]) == pytest.approx(single.exponential.ratio, rel=1e-10, abs=1e-10)
-        assert float(rows.normalized_ratio[i]) == pytest.approx(single.exponential.normalized_ratio, rel=1e-9)
-        assert float(rows.p_value[i]) == pytest.approx(single.exponential.p_value, rel=1e-8)
-        assert float(rows.log_likelihood_power_law[i]) == pytest.approx(single.log_likelihood, rel=1e-10)
-        assert float(rows.log_likelihood_exponential[i]) == pytest.approx(single.exponential.log_likelihood, rel=1e-10)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_exponential_rows_stay_on_the_device():
-    matrix = np.stack([SAMPLES[name] for name in SAMPLES])
-    rows = compare_exponential_rows(torch.from_numpy(matrix).cuda(), 500)
-    assert rows.p_value.is_cuda
-    np.testing.assert_allclose(rows.ratio.cpu(), compare_exponential_rows(matrix, 500).ratio, rtol=1e-9)
-
-
 def test_half_precision_and_negative_values_are_taken_by_magnitude():
     values = torch.from_numpy(SAMPLES["lognormal"]).to(torch.bfloat16)
     assert compare_tails(values, 100).alternatives == compare_tails(-values.double().numpy(), 100).alternatives
@@ -419,10 +387,10 @@ def test_bad_input_is_refused(values, k, message):
 
 def test_bad_rows_are_refused():
     with pytest.raises(gl.InputError, match="two dimensions"):
-        compare_exponential_rows(np.ones(5), 3)
+        compare_tails_rows(np.ones(5), 3)
     with pytest.raises(gl.InputError, match="row 1, column 0 is nan"):
-        compare_exponential_rows(np.array([[1.0, 2], [np.nan, 3]]), 2)
+        compare_tails_rows(np.array([[1.0, 2], [np.nan, 3]]), 2)
     with pytest.raises(gl.InputError, match="row 1 span more than 260 decades"):
-        compare_exponential_rows(np.array([[1.0, 2], [1e-200, 1e200]]), 2)
+        compare_tails_rows(np.array([[1.0, 2], [1e-200, 1e200]]), 2)
     with pytest.raises(gl.InputError, match="k=3"):
-        compare_exponential_rows(np.ones((2, 2)), 3)
+        compare_tails_rows(np.ones((2, 2)), 3)

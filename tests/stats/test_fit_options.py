@@ -16,7 +16,6 @@ from statsmodels.stats.diagnostic import lilliefors
 import gradlaw as gl
 from gradlaw.stats import (
     bootstrap_p_value,
-    compare_exponential_rows,
     compare_tails,
     exponent_uncertainty,
     hill_curve,
@@ -134,8 +133,6 @@ def test_omitted_nan_are_as_if_they_had_not_been_there(missing):
     np.testing.assert_array_equal(one.d_ks, other.d_ks)
     assert bootstrap_p_value(values, 5, samples=3, nan_policy="omit") == bootstrap_p_value(left, 5, samples=3)
     assert exponent_uncertainty(values, 20, nan_policy="omit") == exponent_uncertainty(left, 20)
-    exponential = compare_exponential_rows(values[None], 20, nan_policy="omit")
-    assert exponential.ratio[0] == compare_exponential_rows(left[None], 20).ratio[0]
 
 
 @pytest.mark.parametrize(

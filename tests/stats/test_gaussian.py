@@ -8,7 +8,7 @@ from scipy import stats
 
 import gradlaw as gl
 from awkward_rows import matrices
-from gradlaw.stats import gaussian
+from gradlaw import random_streams
 from gradlaw.stats.gaussian import draw_without_replacement
 
 
@@ -118,9 +118,16 @@ def test_draws_of_many_values_take_time_in_proportion():
     assert seconds(12_000) < 4 * 8 * seconds(1500)  # quadratic: 64 times
 
 
-def test_kept_and_fresh_draws_agree(monkeypatch):
-    matrix = np.random.default_rng(6).standard_normal((5000, 60))
-    kept = gl.gaussian_test_rows(matrix, 30)
-    monkeypatch.setattr(gaussian, "_LARGEST_KEPT_K", 0)
-    np.testing.assert_array_equal(gl.gaussian_test_rows(matrix, 30), kept)
-    np.testing.assert_array_equal(gl.gaussian_test_rows(matrix[4090:4100], 30, first=4090), kept[4090:4100])
+@pytest.mark.parametrize(("length", "k"), [(60, 30), (1020, 1001)])  # draws of up to 1000 values are kept
+def test_parts_of_a_matrix_are_drawn_as_the_whole(length, k):
+    rng = np.random.default_rng(6)
+    matrix = np.zeros((4100, length))
+    tested = [0, *range(4090, 4100)]  # draws are seeded in blocks of 4096 rows
+    matrix[tested] = rng.standard_normal((11, length))
+    blocks = [draw_without_replacement(length, k, 4096, [random_streams.GAUSSIAN, 0, block]) for block in (0, 1)]
+    drawn = np.take_along_axis(matrix[tested], np.concatenate(blocks)[tested], axis=1)
+    expected = gl.gaussian_test_rows(drawn, k)  # all of them
+    np.testing.assert_allclose(gl.gaussian_test_rows(matrix, k)[tested], expected, rtol=1e-10)
+    np.testing.assert_array_equal(
+        gl.gaussian_test_rows(matrix[4090:], k, first=4090), gl.gaussian_test_rows(matrix, k)[4090:]
+    )

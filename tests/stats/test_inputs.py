@@ -25,7 +25,6 @@ ONE_DIMENSIONAL = {
 }
 TWO_DIMENSIONAL = {
     "fit_power_law_rows": lambda x: gl.fit_power_law_rows(x, 8).d_ks,
-    "compare_exponential_rows": lambda x: stats.compare_exponential_rows(x, 8).ratio,
     "gaussian_test_rows": lambda x: gl.gaussian_test_rows(x, 12),
     "gaussianity_rows": lambda x: stats.gaussianity_rows(x).anderson_darling,
     "hill_rows": lambda x: stats.hill_rows(x, 5).index,
@@ -197,7 +196,7 @@ def test_a_bad_value_is_named_by_its_place_in_what_was_passed():
         lambda: gl.gradient_tests(matrix, k=20, gaussian_k=20),
         lambda: stats.rates_by_group(matrix, {"late": [slice(10, 30)]}, k=10, gaussian_k=8),
         lambda: stats.rates_by_group(matrix, {"late": [slice(10, 30)]}, "iteration", k=10, gaussian_k=8),
-        lambda: stats.compare_exponential_rows(matrix, 20),
+        lambda: stats.compare_tails_rows(matrix, 20),
         lambda: stats.stable_index_rows(matrix, shuffle_seed=3),
     ]
     for call in calls:
@@ -212,7 +211,6 @@ BAD_ARGUMENTS = [
     (lambda k: gl.gradient_tests(PLAIN, k=8, gaussian_k=k), (7, 13, 8.0, "8")),
     (lambda k: gl.gaussian_test_rows(PLAIN, k), (7, 13, 8.0, None)),
     (lambda k: stats.compare_tails(PLAIN[0], k), (1, 13, 3.0)),
-    (lambda k: stats.compare_exponential_rows(PLAIN, k), (1, 13, 3.0)),
     (lambda k: stats.hill_rows(PLAIN, k), (0, 12, 3.0)),
     (lambda k: stats.moment_rows(PLAIN, k), (1, 12, 3.0)),
     (lambda k: stats.hill_curve(PLAIN[0], k), ([0], [12], [3.0], [], ["3"], [[3]], [True], [3j])),
@@ -220,8 +218,6 @@ BAD_ARGUMENTS = [
     (lambda k: stats.scan_tail_start(PLAIN[0], smallest=k), (1, 13, 3.0)),
     (lambda k: stats.scan_tail_start(PLAIN[0], smallest=3, largest=k), (2, 13, 5.0)),
     (lambda k: stats.scan_tail_start(PLAIN[0], smallest=3, points=k), (1, 5.0, "all")),
-    (lambda k: stats.fixed_k_bootstrap_p_value(k, 0.2), (1, 5.0)),
-    (lambda n: stats.fixed_k_bootstrap_p_value(5, 0.2, n), (0, 5.0)),
     (lambda n: stats.bootstrap_p_value(PLAIN[0], smallest=3, samples=n), (0, 5.0)),
     (lambda n: stats.exponent_uncertainty(PLAIN[0], 5, samples=n), (0, 5.0)),
     (lambda n: stats.exponent_uncertainty(PLAIN[0], 5, level=n), (0, 1, np.nan, "0.9")),
@@ -232,7 +228,6 @@ BAD_ARGUMENTS = [
         lambda s: gl.gaussian_test_rows(PLAIN, 8, seed=s),
         lambda s: gl.gradient_tests(PLAIN, k=8, gaussian_k=8, seed=s),
         lambda s: stats.bootstrap_p_value(PLAIN[0], smallest=3, samples=1, seed=s),
-        lambda s: stats.fixed_k_bootstrap_p_value(5, 0.2, 1, seed=s),
         lambda s: stats.exponent_uncertainty(PLAIN[0], 5, samples=1, seed=s),
         lambda s: stats.passing_ceiling("dagostino", 8, samples=1, seed=s))),
     (lambda s: stats.stable_index_rows(PLAIN, shuffle_seed=s), (-1, 1.0, "0", True)),

@@ -180,11 +180,10 @@ def test_the_widest_range_stays_finite():
 
 
 @pytest.mark.parametrize("function", [hill_rows, moment_rows])
-def test_arrays_and_tensors_give_the_same_in_any_number_of_parts(function, monkeypatch):
+def test_arrays_and_tensors_give_the_same_in_any_number_of_parts(function):
     matrix = np.random.default_rng(0).standard_t(2, (37, 300)).astype(np.float32)
     whole, tensors = function(matrix, 40), function(torch.from_numpy(matrix), 40)
-    monkeypatch.setattr(tail_index, "_BLOCK_BYTES", 10_000)
-    parts = function(matrix, 40)
+    parts = function(matrix, 40, block_bytes=10_000)
     for name in ("index", "standard_error", "degenerate"):
         assert isinstance(getattr(whole, name), np.ndarray)
         assert isinstance(getattr(tensors, name), torch.Tensor)

@@ -12,7 +12,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gradlaw.errors import InputError
-from gradlaw.stats import tail_kernel
 from gradlaw.stats.powerlaw import _on_device
 from gradlaw.stats.tail_kernel import TailStatistics, tail_statistics
 
@@ -117,17 +116,14 @@ def test_the_layout_in_memory_does_not_matter(drawn: tuple[np.ndarray, int], mar
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_neither_threads_nor_tiles_nor_neighbours_change_a_bit(
-    dtype: type, axis: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_neither_threads_nor_tiles_nor_neighbours_change_a_bit(dtype: type, axis: int) -> None:
     rng = np.random.default_rng(1)
     rows = np.concatenate([_scaled(rng, 40, 700) for _ in range(12)]).astype(dtype)
     matrix = np.ascontiguousarray(rows.T) if axis == 0 else rows
     expected = tail_statistics(matrix, 123, axis)
     for count, tile in ((1, 2**30), (1, 1), (2, 2**14), (3, 2**16), (7, 10**5)):
         torch.set_num_threads(count)
-        monkeypatch.setattr(tail_kernel, "_TILE_BYTES", tile)
-        _assert_same(tail_statistics(matrix, 123, axis), expected)
+        _assert_same(tail_statistics(matrix, 123, axis, tile), expected)
     alone = [tail_statistics(row[None], 123) for row in rows]
     _assert_same(TailStatistics(*(np.concatenate(column) for column in zip(*alone, strict=True))), expected)
 

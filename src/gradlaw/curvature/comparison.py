@@ -201,6 +201,10 @@ def quadratic_forms(vectors: Tensor, operators: Sequence[CurvatureOperator]) -> 
 
     With the eigenvectors of the Hessian and the operators on the way from it to the gradient covariance (Gauss-Newton,
     empirical Fisher, its centred form) it shows at which step the two part.
+
+    Args:
+        vectors: (k, n), unit vectors as rows.
+        operators: of n dimensions each; their names are the columns.
     """
     import pandas as pd  # loaded for those who ask for a table
 

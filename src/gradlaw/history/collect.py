@@ -1,4 +1,4 @@
-"""collect: from a problem to its gradient history."""
+"""collect: from a problem to its gradient history, or to the one that a folder holds already."""
 
 import shutil
 import tempfile
@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from gradlaw.choices import DtypeName, EngineName
+from gradlaw.errors import InputError, count
 from gradlaw.history.engines.choose import EngineChoice, choose_engine
-from gradlaw.history.engines.finite import check_finite
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import check_unchanged, inspect_problem, unused_notices
 from gradlaw.history.engines.rounding_alone import rounding_alone
-from gradlaw.history.engines.verify import Disagreement
+from gradlaw.history.engines.verify import Disagreement, check_finite
 from gradlaw.history.gradient_history import GradientHistory
-from gradlaw.history.reopen import reopen
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.placement import MEMORY, Placement, place
@@ -35,6 +34,11 @@ from gradlaw.history.transforms import (
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
 
+_OF_RUN = ("iterations", "batch_size", "seed", "replacement", "transforms")
+_OF_PROBLEM = ("mode", "loss", "dimensions", "parameters_not_analysed", "parameters_sha256", "randomness")
+_OF_DATA = ("samples", "sha256")
+_LOSS_TOLERANCE = 1e-4  # relative; engines and devices agree far better
+
 
 def collect(
     problem: Problem,
@@ -48,6 +52,7 @@ def collect(
     dtype: torch.dtype | DtypeName | None = None,
     *,
     progress: Progress | None = None,
+    band_bytes: int = zarr_store.BAND_BYTES,
 ) -> GradientHistory:
     """Collect the gradients of ``iterations`` seeded minibatches at fixed parameters.
 
@@ -57,9 +62,10 @@ def collect(
         batch_size: B, at most the number of samples.
         seed: of the minibatches, and of each iteration's randomness if the problem has any.
         engine: how gradients are computed. ``"loop"``: plain autograd, the reference. ``"vmap"``: many minibatches at
-            once. ``"layerwise"``: the same from the inputs and output gradients of layers. ``"samplewise"``: every
-            sample once, minibatches as means of samples, for minibatches of a large share of the data. ``"auto"``: the
-            one that costs least and takes the model. All are compared with the loop on the first minibatches.
+            once. ``"layerwise"``: the same from the inputs and output gradients of layers (see
+            :func:`gradlaw.history.layers.register` for layers of your own). ``"samplewise"``: every sample once,
+            minibatches as means of samples, for minibatches of a large share of the data. ``"auto"``: the one that
+            costs least and takes the model. All are compared with the loop on the first minibatches.
         transforms: what an optimiser would make of the gradients at fixed parameters, applied from left to right:
             clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
         store: ``"memory"``, a folder to keep the history in (see :meth:`GradientHistory.open`), or None: memory if it
@@ -70,6 +76,8 @@ def collect(
             one they are computed in. The error of a narrower one is measured: it raises ``history.rounding``, and with
             it the floor of the spectra, and is stated in ``history.notices`` and ``history.settings.storage``.
         progress: where to show it.
+        band_bytes: of a history on disk, that are read at once in either direction, at least 1 (default 256 MB): a
+            memory knob that does not change results.
 
     Returns:
         The history, shape (T, n), on the problem's device or on disk.
@@ -81,9 +89,9 @@ def collect(
             gradient in any iteration that is not finite, or beyond the range of ``dtype``.
     """
     asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, dtype)
-    progress, minibatches = progress or SILENT, asked.minibatches()
+    progress, minibatches, band_bytes = progress or SILENT, asked.minibatches(), count(band_bytes, "band_bytes")
     if store is not None and store != MEMORY and zarr_store.holds_store(Path(store)):
-        history = reopen(Path(store), problem, asked)
+        history = _reopen(Path(store), problem, asked)
         progress.say(f"read the gradient history that {store} holds: same problem, same settings")
         return history
     stored = DTYPES[asked.storage.dtype]
@@ -94,7 +102,7 @@ def collect(
     findings = inspect_problem(problem, minibatches, reference)
     choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
     alone = rounding_alone(problem, minibatches, findings.gradient, reference)
-    target, folder = _target(placement, problem, asked.iterations, stored)
+    target, folder = _target(placement, problem, asked.iterations, stored, band_bytes)
     run = _Collection(target, choice, stored, transforms, findings.unused)
     losses = run.fill(progress)
     check_unchanged(problem, minibatches, findings, reference)
@@ -119,17 +127,52 @@ def collect(
     return history
 
 
+def _reopen(folder: Path, problem: Problem, asked: HistorySettings) -> GradientHistory:
+    """The finished history in a folder, if it is what would be collected with these settings.
+
+    Raises:
+        InputError: the folder holds another history, or an unfinished one.
+    """
+    history = GradientHistory.open(folder)
+    described, recorded = problem.describe(), zarr_store.open_store(folder)[2]["problem"]
+    pairs = {name: (history.settings[name], asked[name]) for name in _OF_RUN}
+    pairs["stored as"] = history.settings.storage.dtype, asked.storage.dtype
+    if asked.engine != "auto":
+        pairs["engine"] = history.settings.engine, asked.engine
+    pairs |= {name: (recorded[name], described[name]) for name in _OF_PROBLEM}
+    pairs |= {f"{name} of the data": (recorded["data"][name], described["data"][name]) for name in _OF_DATA}
+    different = [f"{name} is {there}, not {here}" for name, (there, here) in pairs.items() if there != here]
+    if different:
+        raise InputError(
+            f"{folder} holds the gradient history of another run ({'; '.join(different)}); give another folder as "
+            "store, or delete this one"
+        )
+    _check_first_loss(folder, problem, history)
+    return history
+
+
+def _check_first_loss(folder: Path, problem: Problem, history: GradientHistory) -> None:
+    """What digests do not show: buffers, the code of the loss, data that are not in memory."""
+    first, engine = history.settings.minibatches()[0], LoopEngine(problem, history.settings.seed)
+    loss, stored = float(engine.gradient(0, first)[0]), float(history.losses[0])
+    if not abs(loss - stored) <= _LOSS_TOLERANCE * max(abs(stored), abs(loss)):
+        raise InputError(
+            f"the loss of the first minibatch is {loss:.6g}, but {stored:.6g} in the gradient history that {folder} "
+            "holds: model, loss or data have changed; give another folder as store, or delete this one"
+        )
+
+
 def _target(
-    placement: Placement, problem: Problem, iterations: int, dtype: torch.dtype
+    placement: Placement, problem: Problem, iterations: int, dtype: torch.dtype, band_bytes: int
 ) -> tuple[Tensor | zarr_store.DiskGradients, Path | None]:
     """An empty matrix, and its folder if it is on disk."""
     shape = iterations, problem.dimensions
     if placement.folder is None:
         return torch.empty(shape, dtype=dtype, device=problem.device), None
     if not placement.temporary:
-        return zarr_store.create(placement.folder, shape, dtype), placement.folder
+        return zarr_store.create(placement.folder, shape, dtype, band_bytes), placement.folder
     folder = Path(tempfile.mkdtemp(prefix="gradlaw-", dir=placement.folder))
-    gradients = zarr_store.create(folder, shape, dtype)
+    gradients = zarr_store.create(folder, shape, dtype, band_bytes)
     weakref.finalize(gradients, shutil.rmtree, folder)
     return gradients, folder
 

@@ -74,9 +74,9 @@ class GradientHistory(ByValue):
         """
         gradients, losses, record = open_store(Path(folder))
         layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
-        record.pop("problem")  # what reopening compares
-        settings = HistorySettings.from_dict(record.pop("settings"))
-        return GradientHistory(gradients, losses, layout, settings=settings, **record)
+        problem, settings = record.pop("problem"), record.pop("settings")
+        settings.setdefault("samples", problem["data"]["samples"])  # where early versions had it alone
+        return GradientHistory(gradients, losses, layout, settings=HistorySettings.from_dict(settings), **record)
 
     def record(self) -> dict[str, Any]:
         """All but gradients and losses, as plain data."""

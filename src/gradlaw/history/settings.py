@@ -78,7 +78,7 @@ class HistorySettings(Mapping[str, Any]):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "HistorySettings":
-        """What :meth:`as_dict` gave, or an earlier version of it, which had neither storage nor rounding alone.
+        """What :meth:`as_dict` gave, or an earlier version of it, which knew no transforms, storage or rounding alone.
 
         Raises:
             InputError: settings that are missing, or unknown here.
@@ -115,4 +115,4 @@ class HistorySettings(Mapping[str, Any]):
 
 
 _NAMES = tuple(field.name for field in fields(HistorySettings))
-_ALWAYS_RECORDED = tuple(name for name in _NAMES if name not in ("storage", "rounding_alone"))
+_ALWAYS_RECORDED = tuple(name for name in _NAMES if name not in ("storage", "rounding_alone", "transforms"))

@@ -13,7 +13,7 @@ from gradlaw.spectra.eigengaps import Eigengaps, eigengaps
 from gradlaw.spectra.eigenvectors import Eigenvectors, gradient_eigenvectors
 from gradlaw.spectra.gradient import gradient_spectrum
 from gradlaw.spectra.gram.factored import FactorGram, factor_gram
-from gradlaw.spectra.layers import layer_spectra, trace_shares
+from gradlaw.spectra.layers import layer_spectra
 from gradlaw.spectra.noise import GradientNoise, gradient_noise, gradient_noise_by_layer
 from gradlaw.spectra.outliers import Outliers, count_outliers
 from gradlaw.spectra.spectrum import Spectrum
@@ -45,5 +45,4 @@ __all__ = [
     "principal_angles",
     "spectrum_over_iterations",
     "subspace_overlap",
-    "trace_shares",
 ]

@@ -27,6 +27,11 @@ def isotropic_noise(shape: tuple[int, int], seed: int = 0, dtype: torch.dtype = 
 
     Its covariance is the identity; the spectrum of what T iterations show of it is that of Marchenko and Pastur.
 
+    Args:
+        shape: (T, n).
+        seed: of the noise.
+        dtype: of the result.
+
     Raises:
         InputError: a shape without two positive sizes.
     """
@@ -62,6 +67,13 @@ def diagonal_noise(history: Any, seed: int = 0) -> Tensor:
 
     The covariance's diagonal (divided by T, as DESIGN section 5 has it) with nothing beside it. Arguments, result and
     errors as for :func:`permuted_within_dimensions`.
+
+    Args:
+        history: a GradientHistory, or a (T, n) array or tensor of gradients.
+        seed: of the noise.
+
+    Raises:
+        InputError: as :func:`permuted_within_dimensions`.
     """
     return _controlled(history, "diagonal", seed)
 

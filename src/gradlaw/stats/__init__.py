@@ -2,12 +2,10 @@
 
 from gradlaw.stats.alpha_stable import StableIndices, stable_index_rows
 from gradlaw.stats.alternatives import (
-    ExponentialComparisons,
     TailAlternative,
     TailAlternatives,
     TailComparison,
     TailComparisons,
-    compare_exponential_rows,
     compare_tails,
     compare_tails_rows,
 )
@@ -22,14 +20,13 @@ from gradlaw.stats.powerlaw import PowerLawFit, PowerLawFits, fit_power_law, fit
 from gradlaw.stats.rates import GradientTests, gradient_tests
 from gradlaw.stats.start_uncertainty import StartUncertainty, tail_start_uncertainty
 from gradlaw.stats.tail_index import TailIndices, hill_curve, hill_rows, moment_curve, moment_rows
-from gradlaw.stats.tail_start import TailStartScan, bootstrap_p_value, fixed_k_bootstrap_p_value, scan_tail_start
+from gradlaw.stats.tail_start import TailStartScan, bootstrap_p_value, scan_tail_start
 from gradlaw.stats.truncated import TruncatedPowerLawFit, fit_truncated_power_law
 from gradlaw.stats.uncertainty import ExponentUncertainty, exponent_uncertainty
 
 __all__ = [
     "DiscretePowerLawFit",
     "ExponentUncertainty",
-    "ExponentialComparisons",
     "FalseAlarmRates",
     "Gaussianity",
     "GoodnessOfFit",
@@ -47,7 +44,6 @@ __all__ = [
     "TruncatedPowerLawFit",
     "bootstrap_p_value",
     "calibrated_critical_distance",
-    "compare_exponential_rows",
     "compare_tails",
     "compare_tails_rows",
     "critical_distance",
@@ -57,7 +53,6 @@ __all__ = [
     "fit_power_law",
     "fit_power_law_rows",
     "fit_truncated_power_law",
-    "fixed_k_bootstrap_p_value",
     "gaussian_pass_rate",
     "gaussian_test_rows",
     "gaussianity_rows",

@@ -32,7 +32,6 @@ from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count, seed
 from gradlaw.stats.arrays import Array, as_matrix, as_type_of, refuse_non_finite
 
-_BLOCK_BYTES = 2**22  # of float64 values; about eight such arrays live at a time
 _EPS = torch.finfo(torch.float64).eps
 _SAFE = 2.0**-900
 _LOOKED_AT = 1000  # values of a row that are compared with one another
@@ -69,7 +68,12 @@ class StableIndices(ByValue):
 
 
 def stable_index_rows(
-    matrix: Array, block: int | None = None, shuffle_seed: int | None = None, *, center: bool = False
+    matrix: Array,
+    block: int | None = None,
+    shuffle_seed: int | None = None,
+    *,
+    center: bool = False,
+    block_bytes: int = 2**22,
 ) -> StableIndices:
     """The alpha-stable tail index of every row, from K1 = ``block`` values a sum and K2 = L // K1 sums a row.
 
@@ -88,6 +92,8 @@ def stable_index_rows(
         matrix: array of shape (m, L), L >= 4, or L >= ``block``.
         block: K1, from 2 to L; None chooses as above.
         shuffle_seed: permutes the columns, all rows alike, before values are summed or dropped; None keeps their order.
+        block_bytes: of float64 values that are worked on at a time, eight such arrays;
+            the result does not depend on it.
         center: subtracts from each row the mean of all its values, zeros included, which makes nonzero what was zero.
             Off as in the published estimator, which is given gradients less the mean gradient.
 
@@ -107,7 +113,7 @@ def stable_index_rows(
     kept = rows.shape[1] // block * block
     order = None if shuffle_seed is None else _permutation(rows.shape[1], shuffle_seed)[:kept].to(rows.device)
     parts, eps = [], torch.finfo(rows.dtype).eps
-    for part in rows.split(max(1, _BLOCK_BYTES // (8 * rows.shape[1]))):
+    for part in rows.split(max(1, count(block_bytes, "block_bytes") // (8 * rows.shape[1]))):
         if not torch.isfinite(part).all():
             refuse_non_finite(rows)
         values, error = _values(part, center)

@@ -40,7 +40,7 @@ class Gaussianity(ByValue):
     degenerate: Array
 
 
-def gaussianity_rows(matrix: Array) -> Gaussianity:
+def gaussianity_rows(matrix: Array, *, block_bytes: int = _BLOCK_BYTES) -> Gaussianity:
     """Skewness, excess kurtosis and three tests of Gaussianity of every row, on all of its values.
 
     Equal to ``scipy.stats.skew``, ``kurtosis``, ``jarque_bera`` and ``normaltest`` and to
@@ -57,6 +57,7 @@ def gaussianity_rows(matrix: Array) -> Gaussianity:
 
     Args:
         matrix: array of shape (m, L), L >= 8. float32 is computed on in float64.
+        block_bytes: of float64 values that are worked on at a time; results agree to rounding.
 
     Returns:
         Arrays of shape (m,), of the kind of ``matrix``.
@@ -73,7 +74,7 @@ def gaussianity_rows(matrix: Array) -> Gaussianity:
             refuse_non_finite(rows)
         return _gaussianity(part)
 
-    columns = by_parts(rows, _BLOCK_BYTES, describe)
+    columns = by_parts(rows, count(block_bytes, "block_bytes"), describe)
     return Gaussianity(**{name: as_type_of(column, matrix) for name, column in columns.items()})
 
 

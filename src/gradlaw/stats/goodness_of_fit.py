@@ -12,6 +12,7 @@ from gradlaw.stats.alternatives.families import FAMILIES, LIMITS, Family
 from gradlaw.stats.alternatives.tail import LARGEST_LOG_RATIO, FitStatus, FittedRows, Tail, TailRows
 from gradlaw.stats.arrays import Array
 from gradlaw.stats.calibration import ks_null
+from gradlaw.stats.ks_distance import ks_distances
 from gradlaw.stats.nan_policy import NanPolicy
 from gradlaw.stats.sample import Side, magnitudes
 from gradlaw.stats.tail_values import tail_values
@@ -113,9 +114,9 @@ def goodness_of_fit(
 def _observed(family: str, rows: TailRows) -> tuple[float, dict[str, float], FitStatus]:
     if family == "power_law":
         mean = float(rows.mean[0])
-        return float(_distances(np.exp(-rows.log_ratio / mean))[0]), {"beta": 1 + 1 / mean}, "converged"
+        return float(ks_distances(np.exp(-rows.log_ratio / mean))[0]), {"beta": 1 + 1 / mean}, "converged"
     fits = _fits(FAMILIES[family], rows)
-    distance = float(_distances(_survival(FAMILIES[family], rows, fits))[0])
+    distance = float(ks_distances(_survival(FAMILIES[family], rows, fits))[0])
     if fits.at_limit[0]:
         return distance, LIMITS[family](float(rows.mean[0])), "power law limit"
     parameters = {name: float(fits.parameters[name][0]) for name in FAMILIES[family].parameters}
@@ -135,7 +136,7 @@ def _synthetic(name: str, rows: TailRows, k: int, samples: int, rng: np.random.G
         drawn = -np.sort(-drawn, axis=1)
         drawn[:, -1] = 0.0  # lambda_min is one of the k values
         tails = TailRows.of_logs(np.minimum(drawn, LARGEST_LOG_RATIO))
-        parts.append(_distances(_survival(family, tails, _fits(family, tails))))
+        parts.append(ks_distances(_survival(family, tails, _fits(family, tails))))
     return parts
 
 
@@ -159,10 +160,3 @@ def _survival(family: Family, tails: TailRows, fits: FittedRows) -> np.ndarray:
     if other.any():
         survival[other] = family.survival_rows(tails.part(other), fits.part(other))
     return survival
-
-
-def _distances(survival: np.ndarray) -> np.ndarray:
-    """Kolmogorov-Smirnov distances from P(X >= x) of rows of descending values: both sides of every step count."""
-    k = survival.shape[1]
-    rank = np.arange(1, k + 1)
-    return np.maximum((rank / k - survival).max(axis=1), (survival - (rank - 1) / k).max(axis=1))

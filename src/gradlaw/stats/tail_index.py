@@ -40,13 +40,16 @@ class TailIndices(ByValue):
     degenerate: Array
 
 
-def hill_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> TailIndices:
+def hill_rows(
+    matrix: Array, k: int, *, nan_policy: NanPolicy = "raise", block_bytes: int = _BLOCK_BYTES
+) -> TailIndices:
     """Hill's tail index alpha of every row: 1 / mean of ln(x_i / x_(k+1)), i = 1..k, of its magnitudes (Hill 1975).
 
     Args:
         matrix: array of shape (m, L), L > k.
         k: how many log excesses to average, at least 1; the (k+1)-th largest magnitude is the threshold.
         nan_policy: "raise" refuses NaN, "omit" leaves them out; more than k values of each row have to be left.
+        block_bytes: of float64 values that are worked on at a time, a dozen such arrays; results do not depend on it.
 
     Returns:
         Arrays of shape (m,), of the kind of ``matrix``; the standard error is alpha / sqrt(k).
@@ -61,10 +64,12 @@ def hill_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> Tail
         (1.5, 0.01)
     """
     k = count(k, "k", 0)
-    return _hill(_rows_at(matrix, k, 1, nan_policy), k, matrix)
+    return _hill(_rows_at(matrix, k, 1, nan_policy, block_bytes), k, matrix)
 
 
-def moment_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> TailIndices:
+def moment_rows(
+    matrix: Array, k: int, *, nan_policy: NanPolicy = "raise", block_bytes: int = _BLOCK_BYTES
+) -> TailIndices:
     """The moment estimator of the extreme value index gamma of every row (Dekkers, Einmahl, de Haan 1989).
 
     gamma = M1 + 1 - 1 / (2 (1 - M1^2 / M2)), M1 and M2 being the means of ln(x_i / x_(k+1)) and of its square over
@@ -74,6 +79,7 @@ def moment_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> Ta
         matrix: array of shape (m, L), L > k.
         k: how many log excesses to use, at least 2; the (k+1)-th largest magnitude is the threshold.
         nan_policy: "raise" refuses NaN, "omit" leaves them out; more than k values of each row have to be left.
+        block_bytes: of float64 values that are worked on at a time, a dozen such arrays; results do not depend on it.
 
     Returns:
         Arrays of shape (m,), of the kind of ``matrix``; the variance behind the standard error is (1 + gamma^2) / k, or
@@ -84,7 +90,7 @@ def moment_rows(matrix: Array, k: int, *, nan_policy: NanPolicy = "raise") -> Ta
         InputError: k < 2, k >= L, or a value that is not finite.
     """
     k = count(k, "k", 0)
-    return _moment(_rows_at(matrix, k, 2, nan_policy), k, matrix)
+    return _moment(_rows_at(matrix, k, 2, nan_policy, block_bytes), k, matrix)
 
 
 def hill_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolicy = "raise") -> TailIndices:
@@ -106,7 +112,16 @@ def hill_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolic
 
 
 def moment_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolicy = "raise") -> TailIndices:
-    """:func:`moment_rows` of one sample at every k of ``ks``, integers from 2 to L - 1; see :func:`hill_curve`."""
+    """:func:`moment_rows` of one sample at every k of ``ks``, integers from 2 to L - 1; see :func:`hill_curve`.
+
+    Args:
+        values: (L,), an array or tensor.
+        ks: integers from 2 to L - 1.
+        nan_policy: ``"raise"``, or ``"omit"`` to leave NaN out.
+
+    Raises:
+        InputError: as :func:`hill_curve`.
+    """
     sample, counts = _checked_curve(values, ks, 2, nan_policy)
     return _moment(_curve_at(sample, counts), counts, values)
 
@@ -151,11 +166,11 @@ def _indices(
     )
 
 
-def _rows_at(matrix: Array, k: int, smallest: int, nan_policy: str) -> _Excesses:
+def _rows_at(matrix: Array, k: int, smallest: int, nan_policy: str, block_bytes: int) -> _Excesses:
     rows = rows_without_nan(as_matrix(matrix), k + 1, nan_policy)
     _check_ks(k, k, rows.shape[1], smallest)
     parts = []
-    for part in rows.split(max(1, _BLOCK_BYTES // (8 * rows.shape[1]))):
+    for part in rows.split(max(1, count(block_bytes, "block_bytes") // (8 * rows.shape[1]))):
         largest = part.abs().topk(k + 1, dim=1).values  # descending; a NaN counts as largest
         if not torch.isfinite(largest[:, 0]).all():
             refuse_non_finite(rows)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gradlaw.errors import InputError
+from gradlaw.stats.ks_distance import exponential_ks_distances
 
 _TILE_BYTES = 2**20  # of keys, about the size of an L2 cache
 _KEY_TYPES: dict[np.dtype, np.dtype] = {
@@ -38,12 +39,13 @@ class TailStatistics(NamedTuple):
     finite: np.ndarray
 
 
-def tail_statistics(matrix: np.ndarray, k: int, axis: int = 1) -> TailStatistics:
+def tail_statistics(matrix: np.ndarray, k: int, axis: int = 1, tile_bytes: int = _TILE_BYTES) -> TailStatistics:
     """The tail statistics of every row (``axis=1``) or column (``axis=0``) of a float32 or float64 matrix.
 
     Any strides will do, those of a transpose or of a slice of columns among them; only tiles are copied. The number of
     threads is ``torch.get_num_threads()``; they are not OpenMP's, so they neither wait for torch's nor crowd them once
-    done. The statistics of a series depend on its values alone, bit for bit.
+    done. The statistics of a series depend on its values alone, bit for bit, and not on ``tile_bytes``, the keys that a
+    thread works on at a time.
 
     Raises:
         InputError: another type, not two dimensions, or a k that does not fit the length of a series.
@@ -54,7 +56,7 @@ def tail_statistics(matrix: np.ndarray, k: int, axis: int = 1) -> TailStatistics
     count, length = series.shape
     if not 2 <= k <= length:
         raise InputError(f"k={k} values were asked for; a series of {length} values allows k from 2 to {length}")
-    step = max(1, min(count, _TILE_BYTES // (length * series.itemsize)))
+    step = max(1, min(count, tile_bytes // (length * series.itemsize)))
     scratch = _Scratch(step, length, k, series.dtype)
     result = TailStatistics(*(np.zeros(count, t) for t in (np.float64, np.float64, np.int64, np.float64, np.bool_)))
 
@@ -111,7 +113,7 @@ def _describe(tails: np.ndarray, scratch: _Scratch, out: TailStatistics) -> None
     logs = _log_ratios(tails, scratch.logs[: len(tails)])
     log_sum = logs.sum(axis=1)
     out.log_sum[fitted] = log_sum
-    out.d_ks[fitted] = _ks_distances(logs, log_sum)
+    out.d_ks[fitted] = exponential_ks_distances(logs, log_sum)
 
 
 def _log_ratios(tails: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -126,14 +128,3 @@ def _log_ratios(tails: np.ndarray, out: np.ndarray) -> np.ndarray:
         logs = np.log(tails[wide])
         out[wide] = logs - logs[:, -1:]
     return out
-
-
-def _ks_distances(logs: np.ndarray, log_sum: np.ndarray) -> np.ndarray:
-    """KS distances of descending ln(x / lambda_min) from the exponential law of the same mean; overwrites ``logs``."""
-    k = logs.shape[1]
-    rate = np.divide(k, log_sum, out=np.zeros_like(log_sum), where=log_sum > 0)
-    # F_hat steps at the i-th smallest from (i-1)/k to i/k; this is (i-1)/k - F(x_i), and F = -expm1(-rate * log).
-    logs *= -rate[:, None]
-    below = np.expm1(logs, out=logs)
-    below += np.arange(k - 1, -1, -1) / k
-    return np.where(log_sum > 0, np.maximum(below.max(axis=1) + 1 / k, -below.min(axis=1)), 0.0)

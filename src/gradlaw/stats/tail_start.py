@@ -1,6 +1,5 @@
 """Where does the power law begin? The scan over lambda_min of Clauset, Shalizi, Newman 2009, and its bootstrap test."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_sample, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, without_nan
-from gradlaw.stats.powerlaw import PowerLawFit, check_k, fit_power_law, fit_power_law_rows
+from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 _BLOCK = 2**19  # values that are worked on at once
 _COLUMNS = 2**16  # of them, of one tail
@@ -143,32 +142,6 @@ def bootstrap_p_value(
                 "different magnitudes; take a smaller ``smallest``, or values that are less rounded"
             )
     return float((1 + larger) / (1 + samples))
-
-
-def fixed_k_bootstrap_p_value(k: int, d_ks: float, samples: int = 1000, seed: int = 0) -> float:
-    """The probability that a power-law tail of k values, k fixed beforehand, has a distance of d_ks or more.
-
-    The parametric bootstrap by fits of synthetic tails. It estimates ``ks_null(k).sf(sqrt(k) * d_ks)``, which is
-    exact to the simulation behind the table and costs nothing: this is the check of that table.
-
-    Returns:
-        (1 + number of synthetic distances >= d_ks) / (1 + samples).
-
-    Raises:
-        InputError: k < 2, a distance that is not finite, samples < 1 or a negative seed.
-    """
-    k, samples, seed = count(k, "k", 0), count(samples, "samples"), check_seed(seed)
-    check_k(k, max(k, 2))
-    if not math.isfinite(d_ks):
-        raise InputError(f"d_ks must be a finite distance, got {d_ks}")
-    rng = np.random.default_rng([random_streams.TAIL_BOOTSTRAP, seed])
-    rows = max(1, _BLOCK // k)
-    larger = 0
-    for done in range(0, samples, rows):
-        tails = np.exp(rng.standard_exponential((min(rows, samples - done), k)))
-        tails[:, 0] = 1.0  # lambda_min
-        larger += int((fit_power_law_rows(tails, k).d_ks >= d_ks).sum())
-    return (1 + larger) / (1 + samples)
 
 
 def _log_magnitudes(values: Array) -> np.ndarray:

@@ -14,6 +14,7 @@ from gradlaw import random_streams
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.stats.arrays import Array
+from gradlaw.stats.ks_distance import ks_distances
 from gradlaw.stats.nan_policy import NanPolicy
 from gradlaw.stats.roots import monotone_roots
 from gradlaw.stats.sample import Side, magnitudes, positive
@@ -193,9 +194,7 @@ def _fit_rows(logs: np.ndarray, width: float | None) -> tuple[np.ndarray, np.nda
     widths = logs[:, 0] if width is None else np.full(len(logs), width)
     theta = truncated_rates(logs.mean(axis=1), widths)
     cdf = truncated_cdf(theta[:, None], widths[:, None], logs)
-    k = logs.shape[1]
-    rank = np.arange(k, 0, -1)  # of the ascending order
-    return theta, np.maximum((rank / k - cdf).max(axis=1), (cdf - (rank - 1) / k).max(axis=1))
+    return theta, ks_distances(cdf[:, ::-1])
 
 
 def truncated_rates(mean: np.ndarray, width: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from gradlaw.curvature.operators.products import GAUSS_NEWTON, HESSIAN, Product
 from gradlaw.curvature.operators.reference import Reference, flat, mean_gradient, measure_reference
 from gradlaw.curvature.operators.samples import Samples, choose_samples
 from gradlaw.curvature.operators.split_trace import SplitTrace
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
 from gradlaw.history.engines.preflight import unused_notices
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -36,6 +36,7 @@ def hessian(
     seed: int = 0,
     dtype: torch.dtype | None = None,
     memory: int | None = None,
+    chunk_samples: int | None = None,
     progress: Progress | None = None,
 ) -> "LossCurvature":
     """The Hessian of the mean loss at theta: H = (1/S) sum of the Hessians of S samples, by exact products.
@@ -58,6 +59,8 @@ def hessian(
         seed: of the samples and minibatches.
         dtype: float32 or float64, in which to compute. Default: that of the problem.
         memory: bytes that the stored linearisations may take. Default: half of what is free.
+        chunk_samples: how many samples are worked on at once: memory against speed. Default: 256 on a CPU, 4096 on a
+            GPU. Products agree to rounding.
         progress: where to show it, and to announce what had to be decided.
 
     Raises:
@@ -74,7 +77,7 @@ def hessian(
         tensor([2., 2.])
     """
     progress = progress or SILENT
-    return _build(HESSIAN, problem, samples, batch_size, seed, dtype, memory, progress)
+    return _build(HESSIAN, problem, samples, batch_size, seed, dtype, memory, chunk_samples, progress)
 
 
 def gauss_newton(
@@ -85,6 +88,7 @@ def gauss_newton(
     seed: int = 0,
     dtype: torch.dtype | None = None,
     memory: int | None = None,
+    chunk_samples: int | None = None,
     progress: Progress | None = None,
 ) -> "LossCurvature":
     """The generalised Gauss-Newton matrix G = (1/S) sum J^T H_out J (Schraudolph 2002); arguments as for the Hessian.
@@ -92,9 +96,22 @@ def gauss_newton(
     J is the Jacobian of the model's outputs in theta and H_out the Hessian of the loss in the outputs. H - G is what
     the curvature of the model itself adds. For cross entropy of a softmax G is the Fisher information matrix. A loss
     that depends on parameters other than through the outputs (a penalty) is refused: G says nothing of that term.
+
+    Args:
+        problem: model, loss and data; the model is left as it is, and theta is copied.
+        samples: how many, from the start of the seeded first epoch. Default: all N.
+        batch_size: of fixed, seeded minibatches, for a loss that couples their samples.
+        seed: of the samples and minibatches.
+        dtype: float32 or float64, in which to compute. Default: that of the problem.
+        memory: bytes that the stored linearisations may take. Default: half of what is free.
+        chunk_samples: how many samples are worked on at once: memory against speed.
+        progress: where to show it, and to announce what had to be decided.
+
+    Raises:
+        InputError: as :func:`hessian`, or a loss that depends on parameters other than through the outputs.
     """
     progress = progress or SILENT
-    return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, progress)
+    return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, chunk_samples, progress)
 
 
 def _build(
@@ -105,6 +122,7 @@ def _build(
     seed: int,
     dtype: torch.dtype | None,
     memory: int | None,
+    chunk_samples: int | None,
     progress: Progress,
 ) -> "LossCurvature":
     asked, dtype = dtype is not None, problem.dtype if dtype is None else dtype
@@ -113,7 +131,8 @@ def _build(
     chosen = choose_samples(problem, samples, batch_size, seed)
     findings = check_problem(problem, chosen)
     budget = memory_budget(problem.device, None)
-    chunk = _CHUNK_SAMPLES.get(problem.device.type, _CHUNK_SAMPLES["cuda"])
+    usual = _CHUNK_SAMPLES.get(problem.device.type, _CHUNK_SAMPLES["cuda"])
+    chunk = usual if chunk_samples is None else count(chunk_samples, "chunk_samples")
     reference = measure_reference(problem, chosen, dtype, asked, budget, findings.rounding, chunk)
     operator = LossCurvature(
         product, problem, chosen, dtype, reference, chunk, budget if memory is None else memory, progress

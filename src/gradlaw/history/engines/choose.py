@@ -88,19 +88,19 @@ class EngineChoice:
         losses = torch.empty(len(batches), dtype=out.dtype, device=out.device)
         start = 0
         while start < len(batches):
-            some = slice(start, min(start + self.engine.chunk(len(batches[0])), len(batches)))
+            chunk = slice(start, min(start + self.engine.chunk(len(batches[0])), len(batches)))
             try:
-                losses[some] = self.engine.gradients(first + start, batches[some], out[some]).to(losses.dtype)
+                losses[chunk] = self.engine.gradients(first + start, batches[chunk], out[chunk]).to(losses.dtype)
             except Exception as error:  # anything that a model written for one minibatch may raise when it gets several
                 self.leave(error, first + start)
                 continue
             if self.engine is not self.reference:
                 try:
-                    self.verification.check(self.engine.name, first + start, out[some], losses[some])
+                    self.verification.check(self.engine.name, first + start, out[chunk], losses[chunk])
                 except Disagreement as error:
                     self.leave(error, first + start)
                     raise
-            start = some.stop
+            start = chunk.stop
         return losses
 
     def leave(self, error: Exception, t: int) -> None:

@@ -35,7 +35,7 @@ class Contribution:
         name: of the parameter in the layer, such as ``"weight"``.
         rule: of the layer.
         layer: the module.
-        kept: what the forward pass kept, (C B, ...).
+        saved: what the forward pass saved, (C B, ...).
         g: gradient of the output, (C B, ...).
     """
 
@@ -43,7 +43,7 @@ class Contribution:
     name: str
     rule: LayerRule
     layer: nn.Module
-    kept: Tensor
+    saved: Tensor
     g: Tensor
 
     @property
@@ -59,11 +59,11 @@ class Contribution:
     def room(self, iterations: int, chunk: int) -> RowFactors:
         """Room for the factors of ``iterations`` iterations; the contribution is of ``chunk`` of them."""
         assert self.rule.factors is not None
-        return self.rule.factors.empty(self.layer, self.kept, self.g, iterations, chunk)
+        return self.rule.factors.empty(self.layer, self.saved, self.g, iterations, chunk)
 
     def write(self, out: Tensor) -> None:
         """Write it to ``out``, (C, *shape of the parameter)."""
-        self.rule.write(self.layer, self.name, self.kept, self.g, out)
+        self.rule.write(self.layer, self.name, self.saved, self.g, out)
 
 
 Take = Callable[[Contribution], object]
@@ -150,8 +150,8 @@ class LayerwiseEngine:
                 its layers see inputs of other shapes. What has been taken of it is void.
         """
 
-        def record(name: str, layer: nn.Module, kept: Tensor, output: Tensor) -> None:
-            output.register_hook(lambda g: self._pass_on(name, layer, kept.detach(), g, take))
+        def record(name: str, layer: nn.Module, saved: Tensor, output: Tensor) -> None:
+            output.register_hook(lambda g: self._pass_on(name, layer, saved.detach(), g, take))
 
         by_rules = {part.name: p for part, p in zip(self.problem.layout, self.problem.parameters(), strict=True)}
         for name in self.fallback:
@@ -164,15 +164,15 @@ class LayerwiseEngine:
             leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)] if see else []
             live = [leaf for leaf in leaves if leaf.requires_grad]
             wanted = [anchor, *live, *by_rules.values()]
-            _, *found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
-        reached = [name for name, g in zip(by_rules, found[len(live) :], strict=True) if g is not None]
+            _, *gradients = torch.autograd.grad(losses.sum(), wanted, allow_unused=True)
+        reached = [name for name, g in zip(by_rules, gradients[len(live) :], strict=True) if g is not None]
         if reached:
             raise InputError(
                 f"the loss reaches {', '.join(reached)} in a way that it does not with the first minibatches: which "
                 "parameters are used, or how, depends on the data"
             )
         if see is not None:
-            of_live = dict(zip(map(id, live), found, strict=False))
+            of_live = dict(zip(map(id, live), gradients, strict=False))
             detached = pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, outputs)
             see(detached, [of_live.get(id(leaf)) for leaf in leaves], targets)
         return losses.detach()
@@ -198,13 +198,13 @@ class LayerwiseEngine:
             reached = torch.autograd.grad(losses.sum(), self.problem.parameters(), allow_unused=True)
         return frozenset(p.name for p, g in zip(self.problem.layout, reached, strict=True) if g is not None)
 
-    def _pass_on(self, name: str, layer: nn.Module, kept: Tensor, g: Tensor, take: Take) -> None:
+    def _pass_on(self, name: str, layer: nn.Module, saved: Tensor, g: Tensor, take: Take) -> None:
         """The contributions of one call of one layer, in the type of the gradients."""
         dtype = self.problem.dtype
-        kept, g = kept.to(dtype) if kept.is_floating_point() else kept, g.to(dtype)
+        saved, g = saved.to(dtype) if saved.is_floating_point() else saved, g.to(dtype)
         for parameter, part in self._forward.parts[name].items():
             if part.name not in self.fallback:
-                take(Contribution(part, parameter, self._forward.rules[name], layer, kept, g))
+                take(Contribution(part, parameter, self._forward.rules[name], layer, saved, g))
 
     def _batched_losses(self, outputs: Any, targets: Any) -> Tensor:
         if is_plain_cross_entropy(self.problem.loss):

@@ -14,7 +14,7 @@ from gradlaw.history.layers.normalisation import takes_batch_statistics
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
-_BAND_BYTES = 4 * 2**30  # of minibatch gradients that one pass over the samples adds up
+BAND_BYTES = 4 * 2**30  # of minibatch gradients that one pass over the samples adds up
 # A flop of a matrix product takes this share of the time of a flop of a forward and backward pass, measured on LeNet.
 _PRODUCT_EFFICIENCY = 0.35
 
@@ -31,6 +31,7 @@ class SamplewiseEngine:
         problem: without randomness in its forward pass.
         batches: the first minibatches (two are enough), for the probe of :class:`LayerwiseEngine`.
         most_samples: that pass through the model at once; a memory knob that does not change results.
+        band_bytes: of minibatch gradients that one pass over the samples adds up; a memory knob as well.
 
     Raises:
         InputError: batch normalisation couples the samples, or LayerwiseEngine refuses the model.
@@ -39,13 +40,19 @@ class SamplewiseEngine:
     name = "samplewise"
     fallback: frozenset[str] = frozenset()
 
-    def __init__(self, problem: Problem, batches: Sequence[np.ndarray], most_samples: int = MOST_SAMPLES):
+    def __init__(
+        self,
+        problem: Problem,
+        batches: Sequence[np.ndarray],
+        most_samples: int = MOST_SAMPLES,
+        band_bytes: int = BAND_BYTES,
+    ):
         coupling = _coupling(problem)
         if coupling is not None:
             raise InputError(
                 f"{coupling} takes the statistics of the minibatch, so that a sample has no gradient of its own"
             )
-        self.problem = problem
+        self.problem, self._band_bytes = problem, band_bytes
         self._single = LayerwiseEngine(problem, [batch[:1] for batch in batches], most_samples)
 
     @staticmethod
@@ -61,7 +68,7 @@ class SamplewiseEngine:
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
-        return _chunk(self.problem)
+        return _chunk(self.problem, self._band_bytes)
 
     def gradients(self, first: int, batches: Sequence[np.ndarray], out: Tensor) -> Tensor:
         """Write the gradients of the batches to the rows of ``out``; return the losses (C,).
@@ -77,18 +84,19 @@ class SamplewiseEngine:
         proof = MeanOfSamples(self.problem, samples)
         out.zero_()
         for start in range(0, len(samples), step):
-            some = samples[start : start + step]
-            of_samples = self._single.gradients(0, list(some[:, None]), rows[: len(some)], see=proof.keep)
-            proof.keep_losses(of_samples)
-            weights = torch.from_numpy(counts[:, some]).to(out) / len(batches[0])
-            out.addmm_(weights, rows[: len(some)])
-            losses.addmv_(weights, of_samples.to(out.dtype))
+            chunk = samples[start : start + step]
+            gradients = rows[: len(chunk)]
+            sample_losses = self._single.gradients(0, list(chunk[:, None]), gradients, see=proof.keep)
+            proof.keep_losses(sample_losses)
+            weights = torch.from_numpy(counts[:, chunk]).to(out) / len(batches[0])
+            out.addmm_(weights, gradients)
+            losses.addmv_(weights, sample_losses.to(out.dtype))
         proof.check(first, batches, counts)
         return losses
 
 
-def _chunk(problem: Problem) -> int:
-    return max(1, _BAND_BYTES // (problem.dimensions * problem.dtype.itemsize))
+def _chunk(problem: Problem, band_bytes: int = BAND_BYTES) -> int:
+    return max(1, band_bytes // (problem.dimensions * problem.dtype.itemsize))
 
 
 def _counts(batches: Sequence[np.ndarray], samples: int) -> np.ndarray:
@@ -102,9 +110,9 @@ def _counts(batches: Sequence[np.ndarray], samples: int) -> np.ndarray:
 
 def _coupling(problem: Problem) -> str | None:
     """The first layer that mixes the samples of a minibatch."""
-    found = (
+    coupling = (
         f"{name!r} ({type(module).__name__})"
         for name, module in problem.model.named_modules()
         if takes_batch_statistics(module)
     )
-    return next(found, None)
+    return next(coupling, None)

@@ -1,4 +1,4 @@
-"""Proof of a fast engine on the minibatches that it is used on: seeded comparisons with plain autograd along a run."""
+"""What is required of any engine, on the minibatches that it is used on: finite gradients, those of plain autograd."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,9 @@ class Disagreement(InputError):
 
 
 class Verification:
-    """Compares some iterations of every band of work with the reference.
+    """Proof of a fast engine by seeded comparisons with plain autograd along a run.
+
+    Compares some iterations of every band of work with the reference.
 
     In each band an iteration drawn at random, and the one with the largest loss, since what happens rarely (a branch,
     a weight, a mask) tends to show in the loss; as many as ``_SHARE`` of all iterations allow, and at least one in the
@@ -122,3 +124,39 @@ def _wrong_parts(difference: Tensor, reference: Tensor, layout: Sequence[Paramet
         if not off <= _RELATIVE_EPS * eps * size + _ABSOLUTE_EPS * eps * whole:
             wrong.append(f"{part.name} ({part.layer_type}): ||difference|| = {off:.3g}, ||gradient|| = {size:.3g}")
     return wrong
+
+
+class NotFinite(InputError):
+    """A loss or gradient of the user's problem that is NaN or infinite, whatever computes it."""
+
+
+def check_finite(losses: Tensor, gradients: Tensor, first: int, layout: list[ParameterSlice]) -> None:
+    """Refuse NaN and infinity among the losses (C,) and gradients (C, n) of iterations ``first`` onwards.
+
+    Raises:
+        NotFinite: names the first bad iteration, and for a gradient its parameter.
+    """
+    check_losses(losses, first)
+    # A sum is finite unless a term is not, or it overflows; only then is every value looked at.
+    if torch.isfinite(gradients.sum()):
+        return
+    bad = (~torch.isfinite(gradients)).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        part = next(p for p in layout if column < p.stop)
+        value = float(gradients[row, column])
+        raise NotFinite(
+            f"the gradient of iteration {first + row} is {value} at parameter {part.name!r} "
+            f"(element {column - part.start} of {part.stop - part.start}), while its loss is {float(losses[row]):.4g}"
+        )
+
+
+def check_losses(losses: Tensor, first: int) -> None:
+    """Refuse NaN and infinity among the losses (C,) of iterations ``first`` onwards.
+
+    Raises:
+        NotFinite: names the first bad iteration.
+    """
+    for t, loss in enumerate(losses.tolist(), start=first):
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise NotFinite(f"the loss of iteration {t} is {loss}: has the model diverged, or do the data hold NaN?")

@@ -27,7 +27,7 @@ class AnyLayer(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return _call(layer, parameters, x), x
 
-    def write(self, layer: nn.Module, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+    def write(self, layer: nn.Module, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
         theta = {own_name: p.detach() for own_name, p in layer.named_parameters(recurse=False)}
 
         def gradient(x: Tensor, g_one: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class AnyLayer(LayerRule):
             return pull_back(g_one)[0]
 
         iterations = len(out)
-        out.copy_(vmap(gradient)(kept.unflatten(0, (iterations, -1)), g.unflatten(0, (iterations, -1))))
+        out.copy_(vmap(gradient)(saved.unflatten(0, (iterations, -1)), g.unflatten(0, (iterations, -1))))
 
 
 class _Original(nn.Module):

@@ -56,13 +56,14 @@ class LayerRule(ABC):
         factors: the gradient of ``weight`` as a sum over rows, for Gram matrices without gradients; None if it is none.
         weight: name of the parameter whose gradient that sum is; flattened in any order, since only products count.
         bias: name of the parameter whose gradient is the sum of the same rows' output gradients, if the layer has it.
+        children: names of modules in the layer that :meth:`run` runs itself, by ``call.detached(x, child)``.
     """
 
     by_rows: ClassVar[bool] = False
     factors: ClassVar["type[RowFactors] | None"] = None
     weight: ClassVar[str] = "weight"
     bias: ClassVar[str] = "bias"
-    children: ClassVar[tuple[str, ...]] = ()  # modules in it that it has the parameters of and calls itself
+    children: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(
@@ -78,15 +79,16 @@ class LayerRule(ABC):
         """
 
     @abstractmethod
-    def write(self, layer: Any, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+    def write(self, layer: Any, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
         """Write the gradients of a parameter.
 
         Args:
             layer: the module.
             name: of the parameter in the layer.
-            kept: what :meth:`forward` kept, samples first.
+            saved: what :meth:`forward` saved, samples first.
             g: gradient of the output, samples first.
-            out: where to, (C, *shape of the parameter); what is there before means nothing.
+            out: where to, (C, *shape of the parameter), a view of the gradients that is written in place; what is there
+                before means nothing.
         """
 
     def applies_to(self, layer: Any) -> bool:
@@ -116,7 +118,7 @@ class RowFactors(ABC):
 
     Attributes:
         layer: the module.
-        x: what its rule kept, (T, B, ...).
+        x: what its rule saved, (T, B, ...).
         g: the gradients of its outputs, (T, B, ...).
     """
 
@@ -153,11 +155,11 @@ class RowFactors(ABC):
         return 1
 
     @abstractmethod
-    def inputs(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
+    def inputs(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
         """x_r of some iterations, (C, R, channels width)."""
 
     @abstractmethod
-    def output_gradients(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
+    def output_gradients(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
         """d_r of some iterations, (C, R, outputs)."""
 
 

@@ -39,21 +39,21 @@ class ConvolutionFactors(RowFactors):
     def width(self) -> int:
         return prod(self.layer.kernel_size)
 
-    def inputs(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        x = self.x[some]
-        iterations, axes = len(x), x.dim() - 3
+    def inputs(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        x = self.x[iterations]
+        count, axes = len(x), x.dim() - 3
         x = x.flatten(0, 1)[:, group * self.channels : (group + 1) * self.channels][:, channels]
         seen = windows(self.layer, padded(self.layer, x))  # (C B, channels, *places, *kernel)
         seen = seen.permute(0, *range(2, 2 + axes), 1, *range(2 + axes, 2 + 2 * axes))
-        return seen.reshape(iterations, self.rows, -1)
+        return seen.reshape(count, self.rows, -1)
 
-    def output_gradients(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        g = self.g[some].flatten(3)[:, :, group * self.outputs : (group + 1) * self.outputs][:, :, channels]
+    def output_gradients(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        g = self.g[iterations].flatten(3)[:, :, group * self.outputs : (group + 1) * self.outputs][:, :, channels]
         return g.transpose(2, 3).flatten(1, 2)
 
-    def places(self, some: slice, group: int) -> Tensor:
+    def places(self, iterations: slice, group: int) -> Tensor:
         """The inputs of some iterations place by place, (B places, C, channels)."""
-        x = self.x[some].flatten(3)[:, :, group * self.channels : (group + 1) * self.channels]
+        x = self.x[iterations].flatten(3)[:, :, group * self.channels : (group + 1) * self.channels]
         return x.permute(1, 3, 0, 2).flatten(0, 1)
 
     @cached_property
@@ -83,9 +83,9 @@ class ConvolutionRule(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return layer._conv_forward(x, parameters["weight"], parameters.get("bias")), x
 
-    def write(self, layer: _ConvNd, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+    def write(self, layer: _ConvNd, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
         if name == "weight":
-            _write_weight(layer, kept, g, out)
+            _write_weight(layer, saved, g, out)
         else:
             sum_of_channels(g, out)
 

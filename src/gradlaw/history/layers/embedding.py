@@ -26,12 +26,12 @@ class EmbeddingFactors(RowFactors):
     def channels(self) -> int:
         return self.layer.num_embeddings
 
-    def inputs(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
+    def inputs(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
         """Indices of some iterations, (C, R)."""
-        return self.x[some].flatten(1)
+        return self.x[iterations].flatten(1)
 
-    def output_gradients(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        x, g = self.x[some], self.g[some]
+    def output_gradients(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        x, g = self.x[iterations], self.g[iterations]
         return _rows(self.layer, x, g, len(x))[1][..., channels]
 
 
@@ -49,8 +49,8 @@ class EmbeddingRule(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return F.embedding(x, parameters["weight"], layer.padding_idx), x
 
-    def write(self, layer: nn.Embedding, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
-        x, g = _rows(layer, kept, g, len(out))
+    def write(self, layer: nn.Embedding, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+        x, g = _rows(layer, saved, g, len(out))
         out.zero_()
         out.scatter_add_(1, x.unsqueeze(-1).expand_as(g), g)
 

@@ -26,11 +26,11 @@ class LinearFactors(RowFactors):
     def channels(self) -> int:
         return self.x.shape[-1]
 
-    def inputs(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        return self.x[some].flatten(1, -2)[..., channels]
+    def inputs(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        return self.x[iterations].flatten(1, -2)[..., channels]
 
-    def output_gradients(self, some: slice, group: int, channels: slice = ALL) -> Tensor:
-        return self.g[some].flatten(1, -2)[..., channels]
+    def output_gradients(self, iterations: slice, group: int, channels: slice = ALL) -> Tensor:
+        return self.g[iterations].flatten(1, -2)[..., channels]
 
 
 class LinearRule(LayerRule):
@@ -44,9 +44,9 @@ class LinearRule(LayerRule):
     ) -> tuple[Tensor, Tensor]:
         return F.linear(x, parameters[self.weight], parameters.get(self.bias)), x
 
-    def write(self, layer: Any, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
+    def write(self, layer: Any, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
         if name == self.weight:
-            _write_weight(kept, g, out)
+            _write_weight(saved, g, out)
         else:
             sum_of_rows(g, out)
 

@@ -1,6 +1,6 @@
 """Normalisations: batch, instance, group, layer and root mean square.
 
-Their output is the normalised input times a weight plus a bias; the normalised input is what is kept. None has row
+Their output is the normalised input times a weight plus a bias; the normalised input is what is saved. None has row
 factors: the gradient of the weight is as small as a row.
 """
 
@@ -27,8 +27,8 @@ class _ScaledChannels(LayerRule):
         shape = (-1, *(1,) * (normalised.dim() - 2))
         return _scaled(normalised, {name: p.view(shape) for name, p in parameters.items()}), normalised
 
-    def write(self, layer: Any, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
-        sum_of_channels(g * kept if name == "weight" else g, out)
+    def write(self, layer: Any, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+        sum_of_channels(g * saved if name == "weight" else g, out)
 
     def normalise(self, layer: Any, x: Tensor, iterations: int) -> Tensor:
         """The input less its mean over its standard deviation."""
@@ -46,8 +46,8 @@ class _ScaledElements(LayerRule):
         normalised = self.normalise(layer, x)
         return _scaled(normalised, parameters), normalised
 
-    def write(self, layer: Any, name: str, kept: Tensor, g: Tensor, out: Tensor) -> None:
-        sum_of_rows(g * kept if name == "weight" else g, out)
+    def write(self, layer: Any, name: str, saved: Tensor, g: Tensor, out: Tensor) -> None:
+        sum_of_rows(g * saved if name == "weight" else g, out)
 
     def normalise(self, layer: Any, x: Tensor) -> Tensor:
         """The input over its standard deviation, less its mean or not."""

@@ -111,8 +111,9 @@ class RecordedForward:
         return pytree.tree_map(lambda a: a.flatten(0, 1), inputs), targets
 
     def _detached_layers(self) -> list[tuple[str, nn.Module, LayerRule]]:
-        """Name, module and rule; without those that a rule of theirs calls itself."""
-        called = {_child(name, child) for name, rule in self.rules.items() for child in rule.children}
+        """Name, module and rule; without those that the rule of another one calls itself."""
+        rules = {name: rule for name, rule in self.rules.items() if name in self.parts}
+        called = {_child(name, child) for name, rule in rules.items() for child in rule.children}
         return [
             (name, layer, self.rules[name])
             for name, layer in self.problem.model.named_modules()
@@ -194,19 +195,19 @@ class DetachedLayer:
         recorded = self.forward.recorded
         name = self.name if child is None else _child(self.name, child)
         layer = self.layer if child is None else self.layer.get_submodule(child)
-        if child is not None and not (name in recorded.rules and name in recorded.parts):
-            output: Tensor = layer(x)  # nothing of it is analysed, or autograd is to see it
-            return output
+        if name not in recorded.rules:  # a child that autograd is to see
+            alone: Tensor = layer(x)
+            return alone
         axis = self.axis
         if axis == SHARED:
             x, axis = _one_each(x, self.forward.samples), 0
         given = {name: p.detach() for name, p in layer.named_parameters(recurse=False)}
         rule = recorded.rules[name]
-        output, kept = rule.forward(layer, x.movedim(axis, 0), given, self.forward.iterations)
+        output, saved = rule.forward(layer, x.movedim(axis, 0), given, self.forward.iterations)
         if self.forward.records(name) and torch.is_grad_enabled():
             if not output.requires_grad:
                 output = _Anchored.apply(output, self.forward.anchor)
-            self.forward.record(name, layer, kept, output)
+            self.forward.record(name, layer, saved, output)
         return output.movedim(0, axis)
 
 

@@ -59,8 +59,8 @@ def register(module_type: type[nn.Module], rule: LayerRule) -> None:
         ...     by_rows = True
         ...     def forward(self, layer, x, parameters, iterations):
         ...         return parameters["gain"] * x, x
-        ...     def write(self, layer, name, kept, g, out):
-        ...         out.copy_((g * kept).reshape(len(out), -1).sum(dim=1))
+        ...     def write(self, layer, name, saved, g, out):
+        ...         out.copy_((g * saved).reshape(len(out), -1).sum(dim=1))
         >>> register(Gain, GainRule())
     """
     if not isinstance(module_type, type) or not issubclass(module_type, nn.Module):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import zarr
 
 GRADIENTS, LOSSES = "gradients", "losses"
-_BAND_BYTES = 256 * 2**20  # as read, of all columns of one row of chunks, and of all rows of one column of chunks
+BAND_BYTES = 256 * 2**20  # as read, of all columns of one row of chunks, and of all rows of one column of chunks
 _BFLOAT16_BITS = "uint16"  # zarr and NumPy have no bfloat16
 _TYPE = "dtype"  # the attribute of the array that says what its bits are
 
@@ -52,8 +52,8 @@ class DiskGradients:
         return self.dtype.itemsize
 
 
-def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> DiskGradients:
-    """A new matrix of zeros in ``folder``.
+def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype, band_bytes: int = BAND_BYTES) -> DiskGradients:
+    """A new matrix of zeros in ``folder``, in chunks of which a band takes ``band_bytes`` when read.
 
     Raises:
         InputError: the folder exists and is not empty.
@@ -65,7 +65,7 @@ def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> DiskGrad
     group = zarr.create_group(folder)
     size_read = torch.promote_types(dtype, torch.float32).itemsize
     chunks = tuple(
-        max(1, min(size, _BAND_BYTES // (other * size_read))) for size, other in zip(shape, shape[::-1], strict=True)
+        max(1, min(size, band_bytes // (other * size_read))) for size, other in zip(shape, shape[::-1], strict=True)
     )
     name = dtype_name(dtype)
     bits = _BFLOAT16_BITS if dtype == torch.bfloat16 else name

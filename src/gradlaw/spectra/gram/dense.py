@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_BLOCK_BYTES = 128 * 2**20  # of float64 gradients
-_ROWS = 1024  # of one square of the symmetric product
+# Memory knobs of the functions below; what is summed in another order changes by rounding in float64 alone.
+BLOCK_BYTES = 128 * 2**20  # of float64 gradients at once
+SQUARE = 1024  # rows of one square of the symmetric product
 
 
 def column_blocks(gradients: Any, edges: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
@@ -28,20 +29,27 @@ def column_blocks(gradients: Any, edges: Sequence[int]) -> Iterator[tuple[int, T
         yield start, pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
 
 
-def even_edges(iterations: int, start: int, stop: int) -> list[int]:
-    """Edges from ``start`` to ``stop`` of blocks that take up to 128 MB each in float64."""
-    return [*range(start, stop, max(1, _BLOCK_BYTES // (8 * iterations))), stop]
+def even_edges(iterations: int, start: int, stop: int, block_bytes: int = BLOCK_BYTES) -> list[int]:
+    """Edges from ``start`` to ``stop`` of blocks that take up to ``block_bytes`` (128 MB) each in float64."""
+    return [*range(start, stop, max(1, block_bytes // (8 * iterations))), stop]
 
 
-def gram_matrix(gradients: Any, advance: Callable[[int], None] | None = None) -> Tensor:
+def gram_matrix(
+    gradients: Any,
+    advance: Callable[[int], None] | None = None,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    square: int = SQUARE,
+) -> Tensor:
     """G G^T of a (T, n) matrix, accumulated in float64; shape (T, T).
 
     ``gradients`` is a tensor, or a matrix that is indexed like one and has ``chunks``. ``advance`` is called with the
-    dimensions just done.
+    dimensions just done. ``block_bytes`` of float64 gradients are read at once and multiplied in squares of ``square``
+    rows: memory knobs that do not change results.
     """
     iterations, dimensions = gradients.shape
-    blocks = column_blocks(gradients, even_edges(iterations, 0, dimensions))
-    return gram_of_blocks(blocks, iterations, gradients.device, advance)
+    blocks = column_blocks(gradients, even_edges(iterations, 0, dimensions, block_bytes))
+    return gram_of_blocks(blocks, iterations, gradients.device, advance, square=square)
 
 
 def gram_of_blocks(
@@ -49,24 +57,26 @@ def gram_of_blocks(
     iterations: int,
     device: torch.device,
     advance: Callable[[int], None] | None = None,
+    *,
+    square: int = SQUARE,
 ) -> Tensor:
     """G G^T, accumulated in float64, from blocks of the columns of G as :func:`column_blocks` yields them.
 
-    Only the squares on and below the diagonal are multiplied.
+    Only the squares on and below the diagonal, of ``square`` rows, are multiplied.
     """
     gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
     for _, block in blocks:
-        add_block(gram, block)
+        add_block(gram, block, square)
         if advance:
             advance(block.shape[1])
     return mirrored(gram)
 
 
-def add_block(gram: Tensor, block: Tensor) -> None:
+def add_block(gram: Tensor, block: Tensor, square: int = SQUARE) -> None:
     """Add B B^T of some columns B of G on and below the diagonal; what is above the diagonal means nothing."""
     wide = block.double()
-    for row in range(0, len(gram), _ROWS):
-        end = min(row + _ROWS, len(gram))
+    for row in range(0, len(gram), square):
+        end = min(row + square, len(gram))
         gram[row:end, :end].addmm_(wide[row:end], wide[:end].T)
 
 
@@ -75,10 +85,13 @@ def mirrored(gram: Tensor) -> Tensor:
     return gram.tril_().add_(gram.tril(-1).T)
 
 
-def cross_gram(a: Any, b: Any) -> Tensor:
-    """A B^T of two matrices of n columns, in float64 and on the device of the first, streamed over the columns."""
+def cross_gram(a: Any, b: Any, block_bytes: int = BLOCK_BYTES) -> Tensor:
+    """A B^T of two matrices of n columns, in float64 and on the device of the first, streamed over the columns.
+
+    ``block_bytes`` of both are read at once, as float64: a memory knob that does not change results.
+    """
     cross = torch.zeros(len(a), len(b), dtype=torch.float64, device=a.device)
-    edges = even_edges(len(a) + len(b), 0, a.shape[1])
+    edges = even_edges(len(a) + len(b), 0, a.shape[1], block_bytes)
     for (_, left), (_, right) in zip(column_blocks(a, edges), column_blocks(b, edges), strict=True):
         cross.addmm_(left.double(), right.to(a.device).double().T)
     return cross

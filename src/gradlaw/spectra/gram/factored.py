@@ -9,15 +9,15 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.history.engines.choose import Candidate, Engine, EngineChoice
-from gradlaw.history.engines.finite import NotFinite
 from gradlaw.history.engines.layerwise import Contribution, LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine, flatten
 from gradlaw.history.engines.preflight import check_unchanged, inspect_problem
-from gradlaw.history.engines.verify import Disagreement, Verification
+from gradlaw.history.engines.verify import Disagreement, NotFinite, Verification
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
+from gradlaw.spectra.gram.blocks import DEFAULT_BLOCKS, BlockSizes
 from gradlaw.spectra.gram.passes import PROBED, FactorPasses
 from gradlaw.spectra.gram.plan import GramPass, describe_plan, plan_passes
 from gradlaw.spectra.gram.streamed import StreamedGradients
@@ -50,6 +50,7 @@ def factor_gram(
     *,
     memory: int | None = None,
     form: str = "auto",
+    blocks: BlockSizes = DEFAULT_BLOCKS,
     progress: Progress | None = None,
 ) -> FactorGram:
     """The Gram matrix of the gradients of minibatches at fixed parameters, without the (T, n) matrix.
@@ -69,6 +70,7 @@ def factor_gram(
         memory: bytes for inputs and gradients of layers, beside T x T matrices and blocks of about 0.4 GB. Default: a
             quarter of what is free.
         form: ``"auto"`` takes the cheaper one for each layer, ``"outer"`` and ``"dense"`` one wherever it exists.
+        blocks: how much to do at a time; memory knobs that do not change results.
         progress: where to show it.
 
     Raises:
@@ -83,7 +85,7 @@ def factor_gram(
     choice = EngineChoice(candidates, problem, minibatches, reference)
     while True:
         try:
-            gram, losses = _attempt(choice, memory, form, findings.notices, progress)
+            gram, losses = _attempt(choice, memory, form, blocks, findings.notices, progress)
             break
         except NotFinite:
             raise
@@ -96,13 +98,18 @@ def factor_gram(
 
 
 def _attempt(
-    choice: EngineChoice, memory: int | None, form: str, notices: Sequence[str], progress: Progress
+    choice: EngineChoice,
+    memory: int | None,
+    form: str,
+    blocks: BlockSizes,
+    notices: Sequence[str],
+    progress: Progress,
 ) -> tuple[Tensor, Tensor]:
     """Gram matrix and losses by the engine chosen, compared with plain autograd."""
     minibatches = choice.minibatches
     first = [minibatches[t] for t in range(PROBED)]
     passes = _plan(choice.engine, first, len(minibatches), memory, form)
-    work = FactorPasses(choice.engine, minibatches, passes)
+    work = FactorPasses(choice.engine, minibatches, passes, blocks)
     _check(*work.run(PROBED, SILENT), range(PROBED), choice.verification)
     for line in (*notices, *choice.notices, describe_plan(passes, len(minibatches))):
         progress.say(line)

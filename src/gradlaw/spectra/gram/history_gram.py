@@ -13,8 +13,7 @@ from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.spectra.gram.factored import factor_gram
 from gradlaw.spectra.gram.plan import plan_passes
 
-# Multiply-adds that layers must save: about what a second pass over the minibatches and its checks take.
-_WORTH = 1e11
+LEAST_SAVED = 1e11  # multiply-adds: about what a second pass over the minibatches and its checks take
 
 
 class HistoryGram(NamedTuple):
@@ -24,29 +23,33 @@ class HistoryGram(NamedTuple):
     rounding: float
 
 
-def history_gram(history: GradientHistory, problem: Problem, progress: Progress | None = None) -> HistoryGram:
+def history_gram(
+    history: GradientHistory, problem: Problem, progress: Progress | None = None, *, least_saved: float = LEAST_SAVED
+) -> HistoryGram:
     """The Gram matrix of the gradients of ``problem`` that ``history`` holds.
 
     :func:`~gradlaw.spectra.gram.factored.factor_gram` computes the same gradients again, a layer at a time; both routes
     agree to the rounding of float32 gradients. It is taken if the history holds plain gradients in the type that they
-    were computed in, by the layer-wise engine, and by count it saves more work than it adds. The count depends on
-    nothing but sizes, so that one seed gives the same bits each time.
+    were computed in, by the layer-wise engine, and by count it saves more than ``least_saved`` multiply-adds. The
+    count depends on nothing but sizes, so that one seed gives the same bits each time.
     """
     progress = progress or SILENT
     minibatches = history.settings.minibatches()
-    if _saved(history, problem, minibatches) > _WORTH:
+    if _saved(history, problem, minibatches, least_saved) > least_saved:
         by_layers = factor_gram(problem, minibatches, progress=progress)
         return HistoryGram(by_layers.gram, max(history.rounding, by_layers.rounding))
     with progress.stage("form the Gram matrix", history.shape[1]) as advance:
         return HistoryGram(gram_matrix(history.gradients, advance), history.rounding)
 
 
-def _saved(history: GradientHistory, problem: Problem, minibatches: Minibatches) -> float:
-    """Multiply-adds that the products layer by layer have less than the dense one."""
+def _saved(history: GradientHistory, problem: Problem, minibatches: Minibatches, least: float) -> float:
+    """Multiply-adds that the products layer by layer have less than the dense one; 0 where it is less than ``least``
+    for sure.
+    """
     settings, (iterations, dimensions) = history.settings, history.shape
     pairs = iterations**2 / 2
     as_computed = not settings.transforms and settings.storage.dtype == settings.dtype
-    if not as_computed or settings.engine != LayerwiseEngine.name or pairs * dimensions < _WORTH:
+    if not as_computed or settings.engine != LayerwiseEngine.name or pairs * dimensions < least:
         return 0.0
     first = [minibatches[0], minibatches[1]]
     engine = LayerwiseEngine(problem, first)

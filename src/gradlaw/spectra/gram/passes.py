@@ -7,25 +7,24 @@ import torch
 from torch import Tensor
 
 from gradlaw.history.engines.choose import Engine
-from gradlaw.history.engines.finite import check_finite, check_losses
 from gradlaw.history.engines.layerwise import Contribution, LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine
+from gradlaw.history.engines.verify import check_finite, check_losses
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.history.layers.base import RowFactors
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import Advance, Progress
+from gradlaw.spectra.gram.blocks import BlockSizes
 from gradlaw.spectra.gram.dense import add_block, column_blocks, even_edges, mirrored
 from gradlaw.spectra.gram.plan import OUTER, GramPass, GramTerm
 from gradlaw.spectra.gram.products import add_outer, dense_blocks
 
 PROBED = 2  # minibatches computed by the reference too; two, so that a mix-up between them shows
-_CHUNK_BYTES = 256 * 2**20  # of inputs, output gradients and gradients of layers at once
-_CHUNK_SAMPLES = 512  # forward and backward passes at once
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Store:
     """What the layers of one pass keep of T iterations."""
 
     gradients: Tensor  # (T, columns)
@@ -35,8 +34,9 @@ class _Kept:
 class FactorPasses:
     """Passes over minibatches, each of which adds the part of some layers to a Gram matrix."""
 
-    def __init__(self, engine: Engine, minibatches: Minibatches, passes: Sequence[GramPass]):
+    def __init__(self, engine: Engine, minibatches: Minibatches, passes: Sequence[GramPass], blocks: BlockSizes):
         self.problem, self.engine, self.minibatches, self.passes = engine.problem, engine, minibatches, passes
+        self.blocks = blocks
 
     def run(self, iterations: int, progress: Progress) -> tuple[Tensor, Tensor]:
         """Gram matrix and losses of the first ``iterations`` minibatches."""
@@ -45,32 +45,32 @@ class FactorPasses:
         losses = torch.empty(iterations, dtype=dtype, device=device)
         for number, gram_pass in enumerate(self.passes, start=1):
             which = f" {number}/{len(self.passes)}" if len(self.passes) > 1 else ""
-            kept = _Kept(torch.zeros(iterations, gram_pass.columns, dtype=dtype, device=device), {})
+            store = _Store(torch.zeros(iterations, gram_pass.columns, dtype=dtype, device=device), {})
             with progress.stage(f"forward and backward{which}", iterations) as advance:
                 fill = self._by_layers if gram_pass.layerwise else self._by_rows
-                fill(gram_pass, kept, losses, advance)
+                fill(gram_pass, store, losses, advance)
             with progress.stage(f"Gram matrix{which}", gram_pass.cost) as advance:
-                _accumulate(gram, gram_pass, kept, advance)
+                _accumulate(gram, gram_pass, store, advance, self.blocks)
         gram = mirrored(gram)
         self._refuse_not_finite(~torch.isfinite(gram.diagonal()))
         return gram, losses
 
-    def _by_layers(self, gram_pass: GramPass, kept: _Kept, losses: Tensor, advance: Advance) -> None:
+    def _by_layers(self, gram_pass: GramPass, store: _Store, losses: Tensor, advance: Advance) -> None:
         """Fill what is kept from the contributions of the layer-wise engine."""
         assert isinstance(self.engine, LayerwiseEngine)
         names = set(gram_pass.names)
         step = self._chunk(self.engine, names)
         for start in range(0, len(losses), step):
-            some = slice(start, min(start + step, len(losses)))
-            taker = _Taker(gram_pass, kept, some, len(losses))
-            batches = [self.minibatches[t] for t in range(some.start, some.stop)]
-            losses[some] = self.engine.contributions(batches, taker.take, names)
-            check_losses(losses[some], start)
+            end = min(start + step, len(losses))
+            taker = _Taker(gram_pass, store, slice(start, end), len(losses))
+            batches = [self.minibatches[t] for t in range(start, end)]
+            losses[start:end] = self.engine.contributions(batches, taker.take, names)
+            check_losses(losses[start:end], start)
             if not taker.finite:
                 suspects = torch.zeros(len(losses), dtype=torch.bool)
-                suspects[some] = True
+                suspects[start:end] = True
                 self._refuse_not_finite(suspects)
-            advance(some.stop - some.start)
+            advance(end - start)
 
     def _chunk(self, engine: LayerwiseEngine, names: set[str]) -> int:
         """How many iterations at once, by what their layers take."""
@@ -78,12 +78,12 @@ class FactorPasses:
 
         def add(contribution: Contribution) -> None:
             gradient = (contribution.part.stop - contribution.part.start) * contribution.g.element_size()
-            sizes.append(gradient + (contribution.kept.nbytes + contribution.g.nbytes) // len(first))
+            sizes.append(gradient + (contribution.saved.nbytes + contribution.g.nbytes) // len(first))
 
         engine.contributions(first, add, names)
-        return max(1, min(_CHUNK_BYTES // max(1, sum(sizes)), _CHUNK_SAMPLES // len(first[0])))
+        return max(1, min(self.blocks.pass_bytes // max(1, sum(sizes)), self.blocks.pass_samples // len(first[0])))
 
-    def _by_rows(self, gram_pass: GramPass, kept: _Kept, losses: Tensor, advance: Advance) -> None:
+    def _by_rows(self, gram_pass: GramPass, store: _Store, losses: Tensor, advance: Advance) -> None:
         """Fill what is kept from whole gradients of the parameters of one pass."""
         whole = self.problem
         part = Problem(whole.model, whole.loss, whole.data, gram_pass.names, randomness=whole.randomness)
@@ -93,13 +93,13 @@ class FactorPasses:
         columns = {parameter.name: parameter.start for parameter in part.layout}
         for start in range(0, len(losses), step):
             end = min(start + step, len(losses))
-            some = rows[: end - start]
-            losses[start:end] = engine.gradients(start, [self.minibatches[t] for t in range(start, end)], some)
-            check_finite(losses[start:end], some, start, part.layout)
+            block = rows[: end - start]
+            losses[start:end] = engine.gradients(start, [self.minibatches[t] for t in range(start, end)], block)
+            check_finite(losses[start:end], block, start, part.layout)
             offset = 0
             for term in gram_pass.terms:
                 width, shift = term.stop - term.start, columns[term.part.name] + term.start
-                kept.gradients[start:end, offset : offset + width] = some[:, shift : shift + width]
+                store.gradients[start:end, offset : offset + width] = block[:, shift : shift + width]
                 offset += width
             advance(end - start)
 
@@ -118,10 +118,11 @@ class FactorPasses:
 
 
 class _Taker:
-    """Takes the contributions of the iterations ``some`` of one chunk into what is kept."""
+    """Takes the contributions of the iterations of one ``chunk`` into what is kept of all of them."""
 
-    def __init__(self, gram_pass: GramPass, kept: _Kept, some: slice, iterations: int):
-        self.kept, self.some, self.iterations = kept, some, iterations
+    def __init__(self, gram_pass: GramPass, store: _Store, chunk: slice, iterations: int):
+        self.store, self.chunk, self.iterations = store, chunk, iterations
+        self.chunk_size = chunk.stop - chunk.start
         self.finite = True
         self._by_factors = {term.part.name for term in gram_pass.terms if term.factors}
         self._places: dict[str, tuple[int, GramTerm]] = {}
@@ -135,41 +136,43 @@ class _Taker:
     def take(self, contribution: Contribution) -> None:
         """What :meth:`LayerwiseEngine.contributions` calls."""
         name = contribution.part.name
-        self.finite &= bool(torch.isfinite(contribution.g.sum() + contribution.kept.sum()))
+        self.finite &= bool(torch.isfinite(contribution.g.sum() + contribution.saved.sum()))
         if name in self._by_factors:
             self._take_factors(name, contribution)
         elif name in self._places:
             self._take_gradients(*self._places[name], contribution)
 
     def _take_factors(self, name: str, contribution: Contribution) -> None:
-        calls, number = self.kept.calls.setdefault(name, []), self._seen.get(name, 0)
+        calls, number = self.store.calls.setdefault(name, []), self._seen.get(name, 0)
         self._seen[name] = number + 1
-        chunk = self.some.stop - self.some.start
         if number == len(calls):
-            calls.append(contribution.room(self.iterations, chunk))
-        calls[number].x[self.some] = contribution.kept.unflatten(0, (chunk, -1))
-        calls[number].g[self.some] = contribution.g.unflatten(0, (chunk, -1))
+            calls.append(contribution.room(self.iterations, self.chunk_size))
+        calls[number].x[self.chunk] = contribution.saved.unflatten(0, (self.chunk_size, -1))
+        calls[number].g[self.chunk] = contribution.g.unflatten(0, (self.chunk_size, -1))
 
     def _take_gradients(self, offset: int, term: GramTerm, contribution: Contribution) -> None:
-        chunk = self.some.stop - self.some.start
-        rows = torch.empty(chunk, *contribution.part.shape, dtype=contribution.g.dtype, device=contribution.g.device)
+        rows = torch.empty(
+            self.chunk_size, *contribution.part.shape, dtype=contribution.g.dtype, device=contribution.g.device
+        )
         contribution.write(rows)
         columns = slice(offset, offset + term.stop - term.start)
-        self.kept.gradients[self.some, columns] += rows.flatten(1)[:, term.start : term.stop]
+        self.store.gradients[self.chunk, columns] += rows.flatten(1)[:, term.start : term.stop]
 
 
-def _accumulate(gram: Tensor, gram_pass: GramPass, kept: _Kept, advance: Advance) -> None:
+def _accumulate(gram: Tensor, gram_pass: GramPass, store: _Store, advance: Advance, blocks: BlockSizes) -> None:
     """Add the part of one pass on and below the diagonal."""
-    for _, block in column_blocks(kept.gradients, even_edges(len(gram), 0, kept.gradients.shape[1])):
+    for _, block in column_blocks(
+        store.gradients, even_edges(len(gram), 0, store.gradients.shape[1], blocks.block_bytes)
+    ):
         add_block(gram, block)
         advance(block.shape[1])
     for term in gram_pass.terms:
-        calls = kept.calls.pop(term.part.name, [])
+        calls = store.calls.pop(term.part.name, [])
         if not calls:
             continue
         if term.form == OUTER:
-            add_outer(gram, calls, term.bias is not None, advance)
+            add_outer(gram, calls, term.bias is not None, advance, blocks)
         else:
-            for block in dense_blocks(calls, term.bias is not None):
+            for block in dense_blocks(calls, term.bias is not None, blocks):
                 add_block(gram, block)
                 advance(block.shape[1])

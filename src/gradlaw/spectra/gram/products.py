@@ -13,13 +13,11 @@ from gradlaw.history.layers.base import ALL, RowFactors
 from gradlaw.history.layers.convolution import ConvolutionFactors
 from gradlaw.history.layers.embedding import EmbeddingFactors
 from gradlaw.progress import Advance
+from gradlaw.spectra.gram.blocks import DEFAULT_BLOCKS, BlockSizes
 from gradlaw.spectra.gram.dense import cross_gram
 
-_TALL, _WIDE = 1024, 2048  # rows of a tile of products, what a cache holds
 _PRODUCT = 12  # multiply-adds in the time of multiplying and adding up one pair of inner products, measured
 _SHIFT = 64  # multiply-adds in the time of moving and adding one inner product, measured
-_BLOCK_BYTES = 128 * 2**20  # of float64 gradients
-_CHUNK_BYTES = 16 * 2**20  # of inputs at once while a block is formed
 
 
 def outer_cost(calls: Sequence[RowFactors], bias: bool) -> int:
@@ -29,7 +27,9 @@ def outer_cost(calls: Sequence[RowFactors], bias: bool) -> int:
     return first.groups * (inputs + rows**2 * (bias + first.outputs + _PRODUCT))
 
 
-def add_outer(gram: Tensor, calls: Sequence[RowFactors], bias: bool, advance: Advance) -> None:
+def add_outer(
+    gram: Tensor, calls: Sequence[RowFactors], bias: bool, advance: Advance, blocks: BlockSizes = DEFAULT_BLOCKS
+) -> None:
     """Add the outer form on and below the diagonal of ``gram``.
 
     Args:
@@ -37,9 +37,10 @@ def add_outer(gram: Tensor, calls: Sequence[RowFactors], bias: bool, advance: Ad
         calls: all calls that use one weight; their rows add up.
         bias: whether the layers' bias is used in the same calls and counts: one more input, always 1.
         advance: called with the share of :func:`outer_cost` just done.
+        blocks: the size of tiles.
     """
     iterations, rows = len(gram), sum(call.rows for call in calls)
-    tall, wide = max(1, _TALL // rows), max(1, _WIDE // rows)
+    tall, wide = max(1, blocks.tall // rows), max(1, blocks.wide // rows)
     kind, cost = _cheapest(calls)[1], outer_cost(calls, bias) // calls[0].groups
     for group in range(calls[0].groups):
         for top in range(0, iterations, tall):
@@ -58,8 +59,8 @@ def add_outer(gram: Tensor, calls: Sequence[RowFactors], bias: bool, advance: Ad
 class InputRows:
     """The rows x_r of some iterations."""
 
-    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
-        rows = torch.cat([call.inputs(some, group) for call in calls], dim=1).transpose(0, 1)
+    def __init__(self, calls: Sequence[RowFactors], iterations: slice, group: int):
+        rows = torch.cat([call.inputs(iterations, group) for call in calls], dim=1).transpose(0, 1)
         self.rows, self.values = len(rows), rows.flatten(0, 1)  # row by row, then iteration by iteration
 
     def inner(self, other: "InputRows") -> Tensor:
@@ -75,8 +76,8 @@ class InputRows:
 class OutputRows(InputRows):
     """The rows d_r of some iterations."""
 
-    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
-        rows = torch.cat([call.output_gradients(some, group) for call in calls], dim=1).transpose(0, 1)
+    def __init__(self, calls: Sequence[RowFactors], iterations: slice, group: int):
+        rows = torch.cat([call.output_gradients(iterations, group) for call in calls], dim=1).transpose(0, 1)
         self.rows, self.values = len(rows), rows.flatten(0, 1)
 
 
@@ -94,10 +95,10 @@ class IndexRows(InputRows):
 class WindowRows(InputRows):
     """Those of a convolution, whose windows overlap: products of input places, summed over the kernel's elements."""
 
-    def __init__(self, calls: Sequence[RowFactors], some: slice, group: int):
+    def __init__(self, calls: Sequence[RowFactors], iterations: slice, group: int):
         (call,) = calls
         assert isinstance(call, ConvolutionFactors)
-        places = call.places(some, group)
+        places = call.places(iterations, group)
         nothing = torch.zeros_like(places[:1])  # what is seen outside
         self.rows, self.parts = call.rows, []
         samples = torch.arange(call.x.shape[1], device=places.device)[:, None, None] * (len(places) // call.x.shape[1])
@@ -141,30 +142,30 @@ def _unflattened(products: Tensor, rows: int) -> Tensor:
     return products.view(rows, len(products) // rows, rows, -1)
 
 
-def dense_blocks(calls: Sequence[RowFactors], bias: bool) -> Iterator[Tensor]:
+def dense_blocks(calls: Sequence[RowFactors], bias: bool, blocks: BlockSizes = DEFAULT_BLOCKS) -> Iterator[Tensor]:
     """Yield the gradients of a weight, and of its bias, in blocks of columns, (T, columns) float64."""
     first = calls[0]
-    columns = max(1, _BLOCK_BYTES // (8 * len(first.x)))
+    columns = max(1, blocks.block_bytes // (8 * len(first.x)))
     tall = min(first.outputs, max(1, columns // first.width))
     wide = max(1, columns // (tall * first.width))
     for group in range(first.groups):
         for top in range(0, first.outputs, tall):
             outputs = slice(top, min(top + tall, first.outputs))
             for left in range(0, first.channels, wide):
-                yield _block(calls, group, outputs, slice(left, min(left + wide, first.channels)))
+                yield _block(calls, group, outputs, slice(left, min(left + wide, first.channels)), blocks.input_bytes)
             if bias:
                 yield torch.stack([call.output_gradients(ALL, group, outputs).double().sum(1) for call in calls]).sum(0)
 
 
-def _block(calls: Sequence[RowFactors], group: int, outputs: slice, channels: slice) -> Tensor:
+def _block(calls: Sequence[RowFactors], group: int, outputs: slice, channels: slice, input_bytes: int) -> Tensor:
     """Gradients of a weight's outputs and input channels, (T, outputs channels width)."""
     first = calls[0]
-    iterations, width = len(first.x), (channels.stop - channels.start) * first.width
-    block = torch.empty(iterations, (outputs.stop - outputs.start) * width, dtype=torch.float64, device=first.x.device)
-    step = max(1, _CHUNK_BYTES // (first.rows * width * first.x.element_size()))
-    for start in range(0, iterations, step):
-        some = slice(start, start + step)
-        x = torch.cat([call.inputs(some, group, channels) for call in calls], dim=1)
-        d = torch.cat([call.output_gradients(some, group, outputs) for call in calls], dim=1)
-        block[some] = torch.bmm(d.transpose(1, 2), x).flatten(1)
+    count, width = len(first.x), (channels.stop - channels.start) * first.width
+    block = torch.empty(count, (outputs.stop - outputs.start) * width, dtype=torch.float64, device=first.x.device)
+    step = max(1, input_bytes // (first.rows * width * first.x.element_size()))
+    for start in range(0, count, step):
+        iterations = slice(start, start + step)
+        x = torch.cat([call.inputs(iterations, group, channels) for call in calls], dim=1)
+        d = torch.cat([call.output_gradients(iterations, group, outputs) for call in calls], dim=1)
+        block[iterations] = torch.bmm(d.transpose(1, 2), x).flatten(1)
     return block

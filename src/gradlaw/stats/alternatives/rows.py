@@ -9,7 +9,7 @@ from scipy import special
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
 from gradlaw.stats.alternatives.families import FAMILIES, LIMITS
 from gradlaw.stats.alternatives.tail import (
     LARGEST_LOG_RATIO,
@@ -21,7 +21,6 @@ from gradlaw.stats.arrays import Array, as_matrix, as_type_of, refuse_non_finite
 from gradlaw.stats.nan_policy import NanPolicy, rows_without_nan
 from gradlaw.stats.powerlaw import check_k
 
-_BLOCK = 2**18  # values of tails that are worked on at once
 _BLOCK_OF_ROWS = 2**22  # values that are searched for them
 
 
@@ -68,7 +67,9 @@ class TailComparisons(ByValue):
         return self.lognormal, self.exponential, self.stretched_exponential, self.power_law_with_cutoff
 
 
-def compare_tails_rows(matrix: Array, k: int = 1000, *, nan_policy: NanPolicy = "raise") -> TailComparisons:
+def compare_tails_rows(
+    matrix: Array, k: int = 1000, *, nan_policy: NanPolicy = "raise", block_bytes: int = 2**21
+) -> TailComparisons:
     """:func:`compare_tails` of every row of a matrix, in one go.
 
     The fits are found by other ways than one at a time, since a loop over tails in Python would take most of the time:
@@ -79,6 +80,7 @@ def compare_tails_rows(matrix: Array, k: int = 1000, *, nan_policy: NanPolicy = 
         matrix: array of shape (m, L), L >= k.
         k: how many of the largest magnitudes of each row to use.
         nan_policy: "raise" refuses NaN, "omit" leaves them out; no row may then have fewer than k values.
+        block_bytes: of tails in float64 that are worked on at a time: memory against speed, results agree to rounding.
 
     Returns:
         Arrays of shape (m,), float64 and bool, of the kind of ``matrix`` and, for a tensor, on its device. The work is
@@ -96,7 +98,7 @@ def compare_tails_rows(matrix: Array, k: int = 1000, *, nan_policy: NanPolicy = 
     rows = as_matrix(matrix)
     k = check_k(k, rows.shape[1])
     rows = rows_without_nan(rows, k, nan_policy)
-    step = max(1, min(_BLOCK // k, _BLOCK_OF_ROWS // rows.shape[1]))
+    step = max(1, min(count(block_bytes, "block_bytes") // (8 * k), _BLOCK_OF_ROWS // rows.shape[1]))
     blocks = [_block(rows, start, min(start + step, len(rows)), k) for start in range(0, len(rows), step)]
     if not blocks:
         blocks = [_compare_block(np.empty((0, k)))]
