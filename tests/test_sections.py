@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -135,6 +136,15 @@ def test_a_run_from_before_a_section_was_added_loads_without_it(problem, tmp_pat
     loaded = gl.Analysis.load(tmp_path)
     assert loaded.sections[NAME] is None
     assert str(loaded) == str(before)
+
+
+def test_a_run_that_an_earlier_version_saved():
+    folder = Path(__file__).parent / "saved/format-2"  # with depth=True, controls=True; without figures and page
+    loaded = gl.Analysis.load(folder)
+    assert str(loaded) == (folder / "summary.txt").read_text().rstrip()
+    assert loaded.extended.layers["name"].nunique() == 6  # the model, four tensors and one type of layer
+    assert list(loaded.controls) == ["isotropic", "permuted", "diagonal"]
+    assert [section for section, result in loaded.sections.items() if result is None] == []
 
 
 def test_a_run_with_a_section_that_this_version_lacks_loads_without_it(problem, tmp_path, request):

@@ -1,18 +1,14 @@
 """An analysis rendered: its figures, each drawn once, and the page that holds them."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.drawing import encode, fix_layout
 from gradlaw.report.page import render_page
 from gradlaw.report.sections import shown_sections
-
-if TYPE_CHECKING:  # heavy: loaded for those who draw
-    from matplotlib.figure import Figure
 
 KINDS = ("png", "svg")
 
