@@ -27,7 +27,7 @@ clean:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[all]'
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 _BEGIN = time.perf_counter()
 
 # Timed as well.
-from gradlaw import cli  # noqa: E402
+from gradlaw.cli import analyze, main  # noqa: E402
 from gradlaw.progress import Advance, Progress  # noqa: E402
 
 STAGES: list[tuple[str, float, float]] = []  # label, seconds, peak resident MB of the process by then
@@ -38,8 +38,8 @@ def _finished(label: str, start: float) -> None:
 
 if __name__ == "__main__":
     _finished("import gradlaw", _BEGIN)
-    cli.Progress = TimedProgress  # type: ignore[misc]
-    status = cli.main(sys.argv[1:])
+    analyze.Progress = TimedProgress  # type: ignore[misc]
+    status = main.main(sys.argv[1:])
     _finished("all", _BEGIN)
     print(json.dumps(STAGES))
     sys.exit(status)

@@ -5,10 +5,30 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 import gradlaw as gl
+from data_files import DIGIT, IMAGE, encoded, enlarged, write_parquet
 
-DATA = Path(os.environ.get("GRADLAW_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
+# Why a test may be left out. Any other skip fails, so that no test stops running without anybody noticing.
+EXPECTED_SKIPS = (
+    "needs a CUDA device",
+    "needs a machine without CUDA",
+    "needs the whole data set",
+    "mounting a small file system needs root",
+    "reads the highest memory from /proc",
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A skip for a reason that is not expected is a failure."""
+    report = yield
+    reason = str(report.longrepr[2]) if report.skipped and isinstance(report.longrepr, tuple) else None
+    if reason is not None and not reason.removeprefix("Skipped: ").startswith(EXPECTED_SKIPS):
+        report.outcome = "failed"
+        report.longrepr = f"skipped for a reason that tests/conftest.py does not expect: {reason}"
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -22,36 +42,47 @@ def _cache_of_its_own(tmp_path_factory) -> None:
     os.environ["GRADLAW_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def _real_data(name: str) -> Path:
-    """Real data, in GRADLAW_TEST_DATA or in shared/data beside the checkout."""
-    folder = DATA / name
-    if not folder.is_dir():
-        pytest.skip(f"the real data set {name} is not at {folder}")
+@pytest.fixture(scope="session")
+def mnist_folder(tmp_path_factory) -> Path:
+    """Real images in the layout of MNIST on the hub: scikit-learn's digits, enlarged; 1,500 and 297."""
+    folder = tmp_path_factory.mktemp("mnist")
+    digits = load_digits()
+    images = [enlarged(image) for image in digits.images]
+    for split, part in (("train", slice(1500)), ("test", slice(1500, None))):
+        rows = {"image": [encoded(image) for image in images[part]], "label": digits.target[part].tolist()}
+        write_parquet(folder, rows, {"image": IMAGE, "label": DIGIT}, split)
+    return folder
+
+
+def _whole_data_set(name: str) -> Path:
+    folder = Path(os.environ.get("GRADLAW_TEST_DATA", "")) / name
+    if "GRADLAW_TEST_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip(f"needs the whole data set {name} in the folder GRADLAW_TEST_DATA")
     return folder
 
 
 @pytest.fixture(scope="session")
-def mnist_folder() -> Path:
+def whole_mnist() -> Path:
     """MNIST in Parquet files."""
-    return _real_data("mnist")
+    return _whole_data_set("mnist")
 
 
 @pytest.fixture(scope="session")
-def cifar10_folder() -> Path:
+def whole_cifar10() -> Path:
     """CIFAR-10 in Parquet files, as JPEG."""
-    return _real_data("cifar10")
+    return _whole_data_set("cifar10")
 
 
 @pytest.fixture(scope="session")
-def avila_folder() -> Path:
+def whole_avila() -> Path:
     """Avila in Parquet files."""
-    return _real_data("avila")
+    return _whole_data_set("avila")
 
 
 @pytest.fixture(scope="session")
-def shakespeare_folder() -> Path:
+def whole_shakespeare() -> Path:
     """Tiny Shakespeare, one text file."""
-    return _real_data("tinyshakespeare")
+    return _whole_data_set("tinyshakespeare")
 
 
 @pytest.fixture

@@ -1,34 +1,38 @@
-"""gradlaw: a statistical X-ray of stochastic gradients."""
+"""gradlaw: a statistical X-ray of stochastic gradients.
 
-from importlib.metadata import version
+Public names load when they are first used (PEP 562), so that the command line answers without waiting for PyTorch.
+"""
 
-from gradlaw.analyze import Analysis, analyze
-from gradlaw.curvature import (
-    HessianSpectrum,
-    compare_curvature,
-    eigenpairs,
-    gauss_newton,
-    hessian,
-    hessian_spectrum,
-    spectral_density,
-)
-from gradlaw.data import corrupt_labels, from_arrays, load_data, load_text
-from gradlaw.errors import InputError
-from gradlaw.history import Adam, ClipByNorm, ClipByValue, GradientHistory, Momentum, WeightDecay, collect
-from gradlaw.problem import Problem
-from gradlaw.progress import Progress
-from gradlaw.spectra import Spectrum, count_outliers, eigengaps, gradient_noise, gradient_spectrum
-from gradlaw.stats import (
-    PowerLawFit,
-    fit_power_law,
-    fit_power_law_rows,
-    gaussian_test_rows,
-    gradient_tests,
-)
-from gradlaw.training import Recipe, TrainingRun, default_recipe, load_checkpoint, train
-from gradlaw.zoo import build_model
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("gradlaw")
+if TYPE_CHECKING:
+    from gradlaw.analyze import Analysis, analyze
+    from gradlaw.curvature import (
+        HessianSpectrum,
+        compare_curvature,
+        eigenpairs,
+        gauss_newton,
+        hessian,
+        hessian_spectrum,
+        spectral_density,
+    )
+    from gradlaw.data import corrupt_labels, from_arrays, load_data, load_text
+    from gradlaw.errors import InputError
+    from gradlaw.history import Adam, ClipByNorm, ClipByValue, GradientHistory, Momentum, WeightDecay
+    from gradlaw.history.collect import collect
+    from gradlaw.problem import Problem
+    from gradlaw.progress import Progress
+    from gradlaw.spectra import Spectrum, count_outliers, gradient_noise, gradient_spectrum
+    from gradlaw.spectra.eigengaps import eigengaps
+    from gradlaw.stats import PowerLawFit, fit_power_law, fit_power_law_rows, gaussian_test_rows, gradient_tests
+    from gradlaw.training import Recipe, TrainingRun, default_recipe, load_checkpoint
+    from gradlaw.training.train import train
+    from gradlaw.zoo import build_model
+
+    __version__: str
 
 __all__ = [
     "Adam",
@@ -52,6 +56,8 @@ __all__ = [
     "compare_curvature",
     "corrupt_labels",
     "count_outliers",
+    "curvature",
+    "data",
     "default_recipe",
     "eigengaps",
     "eigenpairs",
@@ -65,9 +71,61 @@ __all__ = [
     "gradient_tests",
     "hessian",
     "hessian_spectrum",
+    "history",
     "load_checkpoint",
     "load_data",
     "load_text",
+    "spectra",
     "spectral_density",
+    "stats",
     "train",
+    "training",
+    "zoo",
 ]
+
+# What loads a public name; a type checker reads the imports above instead, and a test compares the two.
+_HOMES = {
+    "gradlaw.analyze": ("Analysis", "analyze"),
+    "gradlaw.curvature": ("HessianSpectrum", "compare_curvature", "eigenpairs", "gauss_newton", "hessian",
+                          "hessian_spectrum", "spectral_density"),
+    "gradlaw.data": ("corrupt_labels", "from_arrays", "load_data", "load_text"),
+    "gradlaw.errors": ("InputError",),
+    "gradlaw.history": ("Adam", "ClipByNorm", "ClipByValue", "GradientHistory", "Momentum", "WeightDecay", "collect"),
+    "gradlaw.problem": ("Problem",),
+    "gradlaw.progress": ("Progress",),
+    "gradlaw.spectra": ("Spectrum", "count_outliers", "eigengaps", "gradient_noise", "gradient_spectrum"),
+    "gradlaw.stats": ("PowerLawFit", "fit_power_law", "fit_power_law_rows", "gaussian_test_rows", "gradient_tests"),
+    "gradlaw.training": ("Recipe", "TrainingRun", "default_recipe", "load_checkpoint", "train"),
+    "gradlaw.zoo": ("build_model",),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+class _Package(ModuleType):
+    """The package: importing a submodule with the name of a public function does not hide the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # a twentieth of a second, for those who ask
+
+        value: Any = version("gradlaw")
+    elif name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name]), name)
+    elif name in __all__:
+        value = import_module(f"gradlaw.{name}")
+    else:
+        raise AttributeError(f"module 'gradlaw' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

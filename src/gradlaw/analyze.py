@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from gradlaw.analysis.files import read_result
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import Run
 from gradlaw.analysis.sections import all_sections
 from gradlaw.analysis.sizes import K, Sizes
+from gradlaw.choices import DtypeName, EngineName
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
+from gradlaw.extras import extra
 from gradlaw.history import GradientHistory, collect
 from gradlaw.history.transforms import Transform
 from gradlaw.plain import plain
@@ -22,7 +23,6 @@ from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.report.terminal import plain_summary
-from gradlaw.report.write import write_page, write_run
 from gradlaw.stats.gaussian import SHORTEST
 
 
@@ -36,6 +36,8 @@ class Analysis(AnalysisResult):
         Raises:
             InputError: the directory holds a run and ``force`` is not set, or it cannot be written to.
         """
+        with extra("report", "saving an analysis"):
+            from gradlaw.report.write import write_run  # loads matplotlib
         write_run(self, Path(directory), force, progress or SILENT)
 
     @staticmethod
@@ -45,10 +47,14 @@ class Analysis(AnalysisResult):
         Raises:
             InputError: the directory holds no run, or not a whole one.
         """
+        with extra("report", "reading a saved analysis"):
+            from gradlaw.analysis.files import read_result  # loads pyarrow
         return Analysis(**vars(read_result(Path(directory))))
 
     def report(self, path: str | Path) -> None:
         """Write the report, one HTML page that needs nothing else."""
+        with extra("report", "writing a report"):
+            from gradlaw.report.write import write_page
         write_page(self, Path(path))
 
     def __str__(self) -> str:
@@ -63,13 +69,13 @@ def analyze(
     gaussian_k: int = 100,
     alpha: float = 0.05,
     seed: int = 0,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     transforms: Sequence[Transform] = (),
     store: str | Path | None = None,
     replacement: bool = False,
     extended: bool = False,
     controls: bool = False,
-    dtype: torch.dtype | str | None = None,
+    dtype: torch.dtype | DtypeName | None = None,
     *,
     progress: Progress | None = None,
 ) -> Analysis:

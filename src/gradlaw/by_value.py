@@ -1,11 +1,11 @@
 """Results that hold arrays, compared by value."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -37,7 +37,7 @@ def equal(a: Any, b: Any) -> bool:
         return type(a) is type(b) and _equal_arrays(a, b)
     if _is_matrix(a) and _is_matrix(b):
         return _equal_matrices(a, b)
-    if isinstance(a, pd.DataFrame | pd.Series):
+    if _is_table(a):
         return type(a) is type(b) and bool(a.equals(b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(equal(value, b[key]) for key, value in a.items())
@@ -57,6 +57,12 @@ def _equal_arrays(a: Any, b: Any) -> bool:
         b = b.to(a.device)
         return bool(((a == b) | ((a != a) & (b != b))).all())
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+
+
+def _is_table(value: Any) -> bool:
+    """A table or column of pandas, without loading it: who has such values has loaded it."""
+    pd = sys.modules.get("pandas")
+    return pd is not None and isinstance(value, pd.DataFrame | pd.Series)
 
 
 def _is_matrix(value: Any) -> bool:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
+from gradlaw.choices import RANDOMNESS as RANDOMNESS
+from gradlaw.choices import Randomness
 from gradlaw.errors import InputError
 from gradlaw.model_state import ModelState
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 
 Loss = Callable[[Any, Any], Tensor]
-RANDOMNESS = ("refuse", "seeded")
 _locks: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
 _locks_lock = threading.Lock()
 
@@ -80,7 +81,7 @@ class Problem:
         parameters: str | Sequence[str] | None = None,
         device: torch.device | str | None = None,
         *,
-        randomness: str = "refuse",
+        randomness: Randomness = "refuse",
         name: str | None = None,
     ):
         if not isinstance(model, nn.Module):

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -16,8 +16,15 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    """Versions of Python and of the packages that results depend on, those of extras as far as they are installed."""
+    return {"python": platform.python_version(), **{name: found for name in PACKAGES if (found := _version(name))}}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -10,32 +10,32 @@ import gradlaw as gl
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_real_mnist(mnist_folder, split):
-    data = gl.load_data(str(mnist_folder), split)
+def test_real_mnist(whole_mnist, split):
+    data = gl.load_data(str(whole_mnist), split)
     assert data.inputs.shape == ({"train": 60_000, "test": 10_000}[split], 1, 28, 28)
     assert data.source.normalisation.mean[0] / 255 == pytest.approx(0.1307, abs=1e-4)  # the well-known constants
     assert data.source.normalisation.std[0] / 255 == pytest.approx(0.3081, abs=1e-4)
     assert data.targets[:5].tolist() == {"train": [5, 0, 4, 1, 9], "test": [7, 2, 1, 0, 4]}[split]
 
 
-def test_the_statistics_of_real_mnist_are_those_of_numpy(mnist_folder):
-    raw = gl.load_data(str(mnist_folder), normalise="none").inputs.numpy()[:, 0].astype(np.float64)
-    channel = gl.load_data(str(mnist_folder)).source.normalisation
+def test_the_statistics_of_real_mnist_are_those_of_numpy(whole_mnist):
+    raw = gl.load_data(str(whole_mnist), normalise="none").inputs.numpy()[:, 0].astype(np.float64)
+    channel = gl.load_data(str(whole_mnist)).source.normalisation
     np.testing.assert_allclose((channel.mean[0], channel.std[0]), (raw.mean(), raw.std()), rtol=1e-12)
-    by_pixel = gl.load_data(str(mnist_folder), normalise="pixel")
+    by_pixel = gl.load_data(str(whole_mnist), normalise="pixel")
     std = raw.std(axis=0)
     np.testing.assert_allclose(by_pixel.source.normalisation.mean, raw.mean(axis=0).ravel(), rtol=1e-12)
     np.testing.assert_allclose(by_pixel.source.normalisation.std, np.where(std, std, 1).ravel(), rtol=1e-10)
     assert (std == 0).sum() == 67  # pixels that are never lit
     deviations = by_pixel.inputs.double().std(dim=0, correction=0).numpy()[0]
     np.testing.assert_allclose(deviations, (std > 0).astype(float), atol=1e-4)
-    one = pq.read_table(mnist_folder / "train-00000-of-00001.parquet", columns=["image"])["image"][59_999].as_py()
+    one = pq.read_table(whole_mnist / "train-00000-of-00001.parquet", columns=["image"])["image"][59_999].as_py()
     with Image.open(BytesIO(one["bytes"])) as image:
         assert np.array_equal(raw[59_999], np.asarray(image))
 
 
-def test_real_cifar10(cifar10_folder):
-    data = gl.load_data(str(cifar10_folder), "test")
+def test_real_cifar10(whole_cifar10):
+    data = gl.load_data(str(whole_cifar10), "test")
     assert data.inputs.shape == (10_000, 3, 32, 32)
     assert data.source.classes[:2] == ("airplane", "automobile")
     # The well-known constants of the lossless original.
@@ -45,10 +45,10 @@ def test_real_cifar10(cifar10_folder):
     assert torch.bincount(data.targets).tolist() == [1000] * 10
 
 
-def test_real_avila(avila_folder):
-    train, test = (gl.load_data(str(avila_folder), split) for split in ("train", "test"))
+def test_real_avila(whole_avila):
+    train, test = (gl.load_data(str(whole_avila), split) for split in ("train", "test"))
     assert (train.inputs.shape, test.inputs.shape, train.classes) == ((10_430, 10), (10_437, 10), 12)
     np.testing.assert_allclose(train.inputs.double().std(dim=0, correction=0), 1, rtol=1e-5)
     assert train.source.normalisation == test.source.normalisation
-    table = pq.read_table(avila_folder / "test-00000-of-00001.parquet").to_pandas()
+    table = pq.read_table(whole_avila / "test-00000-of-00001.parquet").to_pandas()
     assert test.targets.tolist() == table["label"].tolist()

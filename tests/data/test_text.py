@@ -24,12 +24,12 @@ def test_windows_tell_the_text_again(tmp_path_factory, text, context):
         assert data.source.classes == tuple(sorted(set(text)))
 
 
-def test_real_tiny_shakespeare(shakespeare_folder):
-    data = gl.load_data(str(shakespeare_folder))
+def test_real_tiny_shakespeare(whole_shakespeare):
+    data = gl.load_data(str(whole_shakespeare))
     assert data.classes == 65  # of Karpathy's char-rnn
     assert (data.sample_shape, data.inputs.dtype, data.targets.dtype) == ((64,), torch.int64, torch.int64)
     assert "".join(data.source.classes[i] for i in data.inputs[0]).startswith("First Citizen:\nBefore we proceed")
-    test = gl.load_data(str(shakespeare_folder), "test")
+    test = gl.load_data(str(whole_shakespeare), "test")
     assert (len(data), len(test)) == (1_003_853 // 64, 111_539 // 64)
 
 

@@ -33,7 +33,7 @@ class Sizes:
         if dimensions < 2:
             raise InputError("a single parameter is analysed; the tests across dimensions need at least 2")
         notices = []
-        lengths = dict(zip(AXES, (dimensions, iterations), strict=True))
+        lengths: dict[str, int] = dict(zip(AXES, (dimensions, iterations), strict=True))
         k = K if asked is None else asked
         used = {axis: lowered_k(k, length) if asked is None or k > length else k for axis, length in lengths.items()}
         notices += [

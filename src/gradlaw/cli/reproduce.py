@@ -34,20 +34,19 @@ _WIDTH = 160
 _PUBLIC_PROFILES = [name for name in PROFILES if name != "tiny"]
 
 
-def add_reproduce(commands: argparse._SubParsersAction) -> None:
-    """Add both commands and their options."""
-    parser = commands.add_parser(
-        "reproduce",
-        help="measure the paper's tables and figures, beside the published numbers",
-        description="Measures tables and figures of the paper and puts the published numbers beside. What was\n"
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw reproduce`` takes."""
+    parser.description = (
+        "Measures tables and figures of the paper and puts the published numbers beside. What was\n"
         "measured before is in the store and is not measured again; a run that was killed goes on when\n"
-        "it is repeated.",
-        epilog="examples:\n"
+        "it is repeated."
+    )
+    parser.epilog = (
+        "examples:\n"
         "  gradlaw reproduce table1 --mnist data/mnist\n"
         '  gradlaw reproduce "table8 row 3" --data-root data --profile paper --seeds 0,1,2\n'
         "  gradlaw reproduce all --data-root data --profile quick --markdown reproduction.md\n"
-        '  gradlaw reproduce --explain "table8 row 3" --data-root data',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        '  gradlaw reproduce --explain "table8 row 3" --data-root data'
     )
     _add_options(parser)
     parser.add_argument("--jobs", type=int, default=1, help="rows to measure in parallel processes (default: 1)")
@@ -57,16 +56,15 @@ def add_reproduce(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--explain", action="store_true", help="measure nothing; say where each number comes from")
     parser.add_argument("--from-store", action="store_true", help="measure nothing; write what the store holds")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(command=_reproduce)
-    plan = commands.add_parser(
-        "plan",
-        help="estimate time, memory and disk of a reproduction on this device",
-        description="Estimates, from a short calibration, what each row would take that is not in the store yet.",
-        epilog="example:\n  gradlaw plan table6 --mnist data/mnist --profile paper",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_options(plan)
-    plan.set_defaults(command=_plan)
+    parser.set_defaults(command="gradlaw.cli.reproduce:run")
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw plan`` takes."""
+    parser.description = "Estimates, from a short calibration, what each row would take that is not in the store yet."
+    parser.epilog = "example:\n  gradlaw plan table6 --mnist data/mnist --profile paper"
+    _add_options(parser)
+    parser.set_defaults(command="gradlaw.cli.reproduce:run_plan")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +111,8 @@ def _workplace(options: argparse.Namespace) -> tuple[Workplace, Store, Resolver]
     return Workplace(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
 
 
-def _reproduce(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Measure what is not in the store yet, print it beside the published numbers, write tables and figures."""
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {options.jobs}")
     workplace, store, resolver = _workplace(options)
@@ -178,7 +177,8 @@ def _print(found: Report) -> None:
     console.print(terminal("Claims", CLAIMS_HEADER, claims_rows(found.decisions), ("statistic",)), highlight=False)
 
 
-def _plan(options: argparse.Namespace) -> None:
+def run_plan(options: argparse.Namespace) -> None:
+    """Print what each row that is not in the store would take, by a short calibration."""
     workplace, store, resolver = _workplace(options)
     selection = select(options.names)
     work = list_work(selection.studies, options.seeds, resolver, store, workplace)

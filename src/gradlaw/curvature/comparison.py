@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,6 +18,9 @@ from gradlaw.spectra.noise import Estimate
 from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.spectra.subspaces import SubspaceOverlap, subspace_overlap
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BLOCK = 32  # vectors multiplied at once
 
@@ -47,8 +50,10 @@ class CurvatureComparison(ByValue):
     covariance_fit: PowerLawFit
     overlap: SubspaceOverlap | None
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a rank k; ``overlap`` and what random subspaces would have are empty beyond the vectors compared."""
+        import pandas as pd  # loaded for those who ask for a table
+
         frame = pd.DataFrame(
             {"hessian": self.hessian, "covariance": self.covariance, "ratio": self.ratios},
             index=pd.RangeIndex(1, len(self.ratios) + 1, name="k"),
@@ -134,8 +139,10 @@ class HessianSplit(ByValue):
     gauss_newton_trace: Estimate
     residual_trace: Estimate
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row an eigenvalue of H, with what G and R have of it."""
+        import pandas as pd  # loaded for those who ask for a table
+
         frame = pd.DataFrame(
             {"hessian": self.eigenvalues, "gauss_newton": self.gauss_newton, "residual": self.residual},
             index=pd.RangeIndex(1, len(self.eigenvalues) + 1, name="k"),
@@ -189,12 +196,18 @@ def split_hessian(
     )
 
 
-def quadratic_forms(vectors: Tensor, operators: Sequence[CurvatureOperator]) -> pd.DataFrame:
+def quadratic_forms(vectors: Tensor, operators: Sequence[CurvatureOperator]) -> "pd.DataFrame":
     """v^T A v of each unit vector (a row of (k, n)) and each operator A: one row a vector, one column an operator.
 
     With the eigenvectors of the Hessian and the operators on the way from it to the gradient covariance (Gauss-Newton,
     empirical Fisher, its centred form) it shows at which step the two part.
+
+    Args:
+        vectors: (k, n), unit vectors as rows.
+        operators: of n dimensions each; their names are the columns.
     """
+    import pandas as pd  # loaded for those who ask for a table
+
     index = pd.RangeIndex(1, len(vectors) + 1, name="k")
     return pd.DataFrame({operator.name: _forms(vectors, operator) for operator in operators}, index=index)
 

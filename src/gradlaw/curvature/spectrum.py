@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from gradlaw.choices import Which
 from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.hessian import hessian
 from gradlaw.errors import InputError
@@ -37,7 +38,7 @@ class HessianSpectrum(Eigenpairs):
 def hessian_spectrum(
     problem: Problem,
     k: int = 1000,
-    which: str = "LA",
+    which: Which = "LA",
     *,
     samples: int | None = None,
     batch_size: int | None = None,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.choices import NormaliseBy
 from gradlaw.data.labelled import DataSource, LabelledTensors
 from gradlaw.data.moments import Moments, normalised
 from gradlaw.errors import InputError
@@ -19,7 +20,7 @@ def from_arrays(
     *,
     classes: Sequence[str] | None = None,
     training: LabelledTensors | None = None,
-    normalise: str = "channel",
+    normalise: NormaliseBy = "channel",
     name: str = "arrays",
     split: str = "train",
 ) -> LabelledTensors:

@@ -21,6 +21,7 @@ import numpy as np
 from gradlaw.data.decoded import Decoded
 from gradlaw.data.location import Location
 from gradlaw.data.moments import Moments
+from gradlaw.extras import extra
 
 VARIABLE = "GRADLAW_CACHE"
 OFF = "off"
@@ -53,7 +54,8 @@ def cached(location: Location, split: str, choice: object, build: Callable[[], D
     directory = cache_directory()
     if directory is None:
         return build()
-    stem, key = _name(location, split, choice)
+    with extra("data", "reading data sets"):
+        stem, key = _name(location, split, choice)
     path = directory / f"{stem}-{key}.arrays"
     with suppress(OSError):  # not there, or not to be read: made anew
         kept = _read(path)

@@ -9,6 +9,7 @@ from gradlaw.by_value import ByValue
 from gradlaw.data.location import Location
 from gradlaw.data.moments import Moments
 from gradlaw.errors import InputError
+from gradlaw.extras import extra
 from gradlaw.progress import Progress
 
 
@@ -39,9 +40,10 @@ def decode(
     if location.kind == "digits":
         return _digits(label, inputs)
     # Takes a second to import, which a data set in the cache need not wait for.
-    from gradlaw.data.columns import input_columns, is_image, label_column, read_labels, read_numbers
-    from gradlaw.data.images import read_images
-    from gradlaw.data.source import open_rows
+    with extra("data", "reading data sets"):
+        from gradlaw.data.columns import input_columns, is_image, label_column, read_labels, read_numbers
+        from gradlaw.data.images import read_images
+        from gradlaw.data.source import open_rows
 
     with open_rows(location, split) as rows:
         label = label_column(rows, label)
@@ -60,7 +62,8 @@ def decode(
 
 
 def _digits(label: str | None, inputs: Sequence[str] | None) -> Decoded:
-    from sklearn.datasets import load_digits  # takes a second to import, and only this data set needs it
+    with extra("data", "the data set 'digits'"):
+        from sklearn.datasets import load_digits  # takes a second to import, and only this data set needs it
 
     for column in [label, *(inputs or [])]:
         if column not in (None, "label", "image"):

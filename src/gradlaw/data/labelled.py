@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-NORMALISATIONS = ("channel", "pixel", "none")
+from gradlaw.choices import NORMALISATIONS as NORMALISATIONS
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from gradlaw.choices import NormaliseBy
 from gradlaw.data.cache import cached
 from gradlaw.data.decoded import Decoded, decode
 from gradlaw.data.labelled import DataSource, LabelledTensors
@@ -20,7 +21,7 @@ def load_data(
     label: str | None = None,
     *,
     inputs: Sequence[str] | None = None,
-    normalise: str = "channel",
+    normalise: NormaliseBy = "channel",
     cache: bool = True,
     progress: Progress | None = None,
 ) -> LabelledTensors:

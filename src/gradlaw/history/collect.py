@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gradlaw.choices import DtypeName, EngineName
 from gradlaw.errors import InputError
 from gradlaw.history.engines.choose import ENGINES, EngineChoice, choose_engine
 from gradlaw.history.engines.finite import check_finite
@@ -41,11 +42,11 @@ def collect(
     iterations: int = 5000,
     batch_size: int = 1,
     seed: int = 0,
-    engine: str = "auto",
+    engine: EngineName = "auto",
     transforms: Sequence[Transform] = (),
     store: str | Path | None = None,
     replacement: bool = False,
-    dtype: torch.dtype | str | None = None,
+    dtype: torch.dtype | DtypeName | None = None,
     *,
     progress: Progress | None = None,
 ) -> GradientHistory:

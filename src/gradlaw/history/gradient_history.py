@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
+from gradlaw.choices import Axis
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.problem import ParameterSlice
 from gradlaw.stats.arrays import as_float
@@ -89,7 +90,7 @@ class GradientHistory(ByValue):
         """The T gradients of dimension i; shape (T,)."""
         return self[:, i]
 
-    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
+    def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]:
         """Yield (first, block): the series ``first`` onwards in one direction, as the rows of a view.
 
         ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).

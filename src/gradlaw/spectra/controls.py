@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,6 +16,9 @@ from gradlaw.spectra.gradient import spectra_of_gram, spectrum_of_gram
 from gradlaw.spectra.gram.dense import column_blocks, gram_matrix, gram_of_blocks
 from gradlaw.spectra.spectrum import Spectrum
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _COLUMNS = 4096  # the unit in which draws are seeded: part of what a seed means
 
 
@@ -24,6 +26,11 @@ def isotropic_noise(shape: tuple[int, int], seed: int = 0, dtype: torch.dtype = 
     """Independent standard Gaussian noise in place of a history of ``shape`` (T, n).
 
     Its covariance is the identity; the spectrum of what T iterations show of it is that of Marchenko and Pastur.
+
+    Args:
+        shape: (T, n).
+        seed: of the noise.
+        dtype: of the result.
 
     Raises:
         InputError: a shape without two positive sizes.
@@ -60,6 +67,13 @@ def diagonal_noise(history: Any, seed: int = 0) -> Tensor:
 
     The covariance's diagonal (divided by T, as DESIGN section 5 has it) with nothing beside it. Arguments, result and
     errors as for :func:`permuted_within_dimensions`.
+
+    Args:
+        history: a GradientHistory, or a (T, n) array or tensor of gradients.
+        seed: of the noise.
+
+    Raises:
+        InputError: as :func:`permuted_within_dimensions`.
     """
     return _controlled(history, "diagonal", seed)
 
@@ -111,7 +125,7 @@ class SpectraOverIterations(ByValue):
     spectra: tuple[Spectrum, ...]
     k: int
 
-    def to_frame(self, eigenvalues: int = 10) -> pd.DataFrame:
+    def to_frame(self, eigenvalues: int = 10) -> "pd.DataFrame":
         """One row a size, indexed by ``iterations``: ``k`` used, ``s``, ``d_ks``, ``trace``, ``lambda_1``, ...
 
         ``eigenvalues`` says how many to show; a size with fewer has zeros, which is what they are.
@@ -119,6 +133,8 @@ class SpectraOverIterations(ByValue):
         Raises:
             InputError: a spectrum of rank below 2.
         """
+        import pandas as pd  # loaded for those who ask for a table
+
         rows = [self._row(spectrum, eigenvalues) for spectrum in self.spectra]
         return pd.DataFrame(rows, index=pd.Index(self.sizes, name="iterations"))
 

@@ -1,10 +1,9 @@
 """The Davis-Kahan bound beside the measured angles between eigenvectors of two histories (paper Theorem 1, Eq. 6)."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import linalg
 from torch import Tensor
@@ -17,6 +16,9 @@ from gradlaw.spectra.gradient import spectrum_of_gram
 from gradlaw.spectra.gram.dense import centre, cross_gram, gram_matrix
 from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.powerlaw import PowerLawFit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIT_K = 1000
 
@@ -48,8 +50,10 @@ class DavisKahan(ByValue):
     eigenvalues: np.ndarray
     centred: bool
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row an eigenvector, indexed by k."""
+        import pandas as pd  # loaded for those who ask for a table
+
         columns = {
             "eigenvalue": self.eigenvalues,
             "gap": self.gaps,

@@ -48,6 +48,9 @@ class Eigengaps(ByValue):
 def eigengaps(spectrum: Spectrum) -> Eigengaps:
     """The gaps between neighbouring eigenvalues of a spectrum, over all pairs.
 
+    Args:
+        spectrum: of two eigenvalues or more.
+
     Raises:
         InputError: a spectrum of a single eigenvalue.
     """

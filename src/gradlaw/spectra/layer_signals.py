@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -12,10 +11,13 @@ from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
 from gradlaw.spectra.layers import layer_blocks
 from gradlaw.spectra.noise import noise_of_gram, noise_of_sums, sizes_of, tensors_of_rounding_alone
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _TILE = 128  # columns: in float64 they stay in the processor's cache, which takes less than half the time
 
 
-def layer_signals(history: Any, gram: Tensor) -> pd.DataFrame:
+def layer_signals(history: Any, gram: Tensor) -> "pd.DataFrame":
     """What :func:`~gradlaw.spectra.gradient_noise_by_layer` returns, with ranks and participation ratios of the whole
     model only: NaN in the rows of tensors.
 
@@ -28,6 +30,8 @@ def layer_signals(history: Any, gram: Tensor) -> pd.DataFrame:
     Raises:
         InputError: as :func:`~gradlaw.spectra.gradient_noise`, or an array, which has no layout.
     """
+    import pandas as pd  # loaded for those who ask for a table
+
     (batch_size, samples), rounding = sizes_of(history, None, None), rounding_of(history)
     model = noise_of_gram(gram, batch_size, samples, rounding).scalars()
     layout, alone = layout_of(history), tensors_of_rounding_alone(history)

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -14,6 +13,9 @@ from gradlaw.spectra.access import gradients_of, layout_of, rounding_floor, roun
 from gradlaw.spectra.gradient import spectrum_of_gram
 from gradlaw.spectra.gram.dense import column_blocks, even_edges, gram_of_blocks
 from gradlaw.spectra.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BLOCK_BYTES = 64 * 2**20  # of float64 gradients
 
@@ -51,7 +53,7 @@ def layer_spectra(history: Any, center: bool = True) -> dict[str, Spectrum]:
     return spectra
 
 
-def trace_shares(spectra: Mapping[str, Spectrum]) -> pd.DataFrame:
+def trace_shares(spectra: Mapping[str, Spectrum]) -> "pd.DataFrame":
     """How the trace and the dimensions divide among parameter tensors.
 
     Args:
@@ -64,6 +66,8 @@ def trace_shares(spectra: Mapping[str, Spectrum]) -> pd.DataFrame:
     Raises:
         InputError: no spectrum.
     """
+    import pandas as pd  # loaded for those who ask for a table
+
     if not spectra:
         raise InputError("there are no spectra to take shares of")
     columns = {

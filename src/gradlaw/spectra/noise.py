@@ -24,10 +24,9 @@ where epochs repeat, and by up to sqrt(2) where the mean is lost in noise (Efron
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
@@ -37,6 +36,9 @@ from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
 from gradlaw.spectra.eigenvectors import check_gram
 from gradlaw.spectra.gram.dense import centre, gram_matrix, gram_of_blocks
 from gradlaw.spectra.layers import layer_blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_ITERATIONS = 5  # one more than the distinct iterations in the unbiased tr Sigma^2, to leave one out
 
@@ -127,7 +129,7 @@ def gradient_noise(
     return noise_of_gram(gram, batch_size, samples, rounding_of(history))
 
 
-def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples: int | None = None) -> pd.DataFrame:
+def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples: int | None = None) -> "pd.DataFrame":
     """:func:`gradient_noise` of the whole model and of each parameter tensor.
 
     Args:
@@ -142,6 +144,8 @@ def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples
     Raises:
         InputError: as :func:`gradient_noise`, or an array, which has no layout.
     """
+    import pandas as pd  # loaded for those who ask for a table
+
     gradients, layout, rounding = gradients_of(history), layout_of(history), rounding_of(history)
     batch_size, samples = sizes_of(history, batch_size, samples)
     alone = tensors_of_rounding_alone(history)

@@ -77,6 +77,13 @@ def principal_angles(first: Any, second: Any) -> np.ndarray:
     Those of ``scipy.linalg.subspace_angles(first.T, second.T)[::-1]``, for sets of any two sizes, without its copies of
     the vectors; the price is that angles below 1e-7 are rounding. Arguments and errors as for
     :func:`subspace_overlap`.
+
+    Args:
+        first: (k, n), orthonormal rows.
+        second: (k', n), orthonormal rows.
+
+    Raises:
+        InputError: as :func:`subspace_overlap`.
     """
     a, b = _vectors(first), _vectors(second)
     if a.shape[1] != b.shape[1]:

@@ -1,11 +1,11 @@
 """Arrays in, arrays out: NumPy and torch at the border of the statistics, through one door for every function."""
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -17,7 +17,6 @@ _TENSOR_TYPES = (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint
                  torch.int8, torch.int16, torch.int32, torch.int64)  # fmt: skip
 _NARROW_TYPES = (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e4m3fnuz,
                  torch.float8_e5m2, torch.float8_e5m2fnuz)  # fmt: skip
-_PANDAS = (pd.Series, pd.DataFrame, pd.Index, pd.api.extensions.ExtensionArray)
 
 
 def as_matrix(matrix: Any, what: str = "matrix") -> Tensor:
@@ -93,7 +92,7 @@ def _from_array(values: Any, what: str) -> np.ndarray:
     """The values as an array of float32 or float64, or of float16, that torch can share."""
     if isinstance(values, np.ma.MaskedArray):
         array = _unmasked(values, what)
-    elif isinstance(values, _PANDAS):
+    elif _is_pandas(values):
         array = _from_pandas(values, what)
     else:
         array = _from_any(values, what)
@@ -123,7 +122,15 @@ def _unmasked(values: np.ma.MaskedArray, what: str) -> np.ndarray:
     return np.ma.getdata(values)
 
 
+def _is_pandas(values: Any) -> bool:
+    """Whether these are values of pandas, without loading it: who has such values has loaded it."""
+    pd = sys.modules.get("pandas")
+    return pd is not None and isinstance(values, pd.Series | pd.DataFrame | pd.Index | pd.api.extensions.ExtensionArray)
+
+
 def _from_pandas(values: Any, what: str) -> np.ndarray:
+    import pandas as pd  # loaded already, if these are its values
+
     types = list(values.dtypes) if isinstance(values, pd.DataFrame) else [values.dtype]
     wrong = [kind for kind in types if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind))]
     if wrong:

@@ -105,6 +105,10 @@ def critical_distance(k: int, alpha: float = 0.05) -> float:
     :func:`calibrated_critical_distance`. The constant is sqrt(ln(2 / alpha) / 2), rounded to two digits as in the
     published tables.
 
+    Args:
+        k: how many values, at least 2.
+        alpha: the probability, inside (0, 1).
+
     Raises:
         InputError: k < 2, or alpha outside (0, 1).
     """
@@ -119,6 +123,10 @@ def calibrated_critical_distance(k: int, alpha: float = 0.05) -> float:
     1e-10 the table is exact, smaller ones continue it. Short tails have an atom at 1/k, and where more than 1 - alpha
     of the distribution is there this is 1/k, exceeded less often than alpha (at k = 2, never).
 
+    Args:
+        k: how many values, at least 2.
+        alpha: the probability, inside (0, 1).
+
     Raises:
         InputError: k < 2, or alpha outside (0, 1).
     """
@@ -130,6 +138,10 @@ def gaussian_pass_rate(k: int, alpha: float = 0.05) -> float:
     """The probability that k independent normal values have a D'Agostino-Pearson p-value above alpha.
 
     It is 0.946 at k = 100 rather than 0.95, for the test's p-value comes from the limit of its distribution.
+
+    Args:
+        k: how many values, at least 8.
+        alpha: significance level, inside (0, 1).
 
     Raises:
         InputError: k < 8, or alpha outside (0, 1).

@@ -1,18 +1,21 @@
 """The tests of a gradient history by groups of dimensions: the rates of each layer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
+from gradlaw.choices import Axis
 from gradlaw.errors import InputError, count
 from gradlaw.stats.arrays import refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import lowered_k
 from gradlaw.stats.rates import GradientTests, SeriesTester, as_source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Groups = Mapping[Any, Sequence[slice]]
 FEWEST_DIMENSIONS = 30  # of a group with a dimension-wise power-law rate: a tail of 10 values is a third of them
@@ -22,12 +25,12 @@ _WITHOUT_POWER_LAW = ("axis", "length", "series", "alpha", "seed", "mean_p_value
 def rates_by_group(
     history: Any,
     groups: Groups,
-    axis: str = "dimension",
+    axis: Axis = "dimension",
     k: int = 1000,
     gaussian_k: int | None = 100,
     alpha: float = 0.05,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Every rate and mean of both tests, for each group of dimensions.
 
     Args:
@@ -68,7 +71,7 @@ def rates_by_group(
     return _frame({name: group_tester.result() for name, group_tester in testers.items()}, groups, FEWEST_DIMENSIONS)
 
 
-def group_rates(tests: GradientTests, groups: Groups) -> pd.DataFrame:
+def group_rates(tests: GradientTests, groups: Groups) -> "pd.DataFrame":
     """The rates of iteration-wise tests by groups of dimensions; see :func:`rates_by_group`."""
     groups = checked_groups(groups, tests.series)
     parts = {
@@ -119,8 +122,10 @@ def _sizes(groups: Groups) -> dict[Any, int]:
     return {name: sum(r.stop - r.start for r in ranges) for name, ranges in groups.items()}
 
 
-def _frame(tests: Mapping[Any, GradientTests], groups: Groups, fewest: int = 0) -> pd.DataFrame:
+def _frame(tests: Mapping[Any, GradientTests], groups: Groups, fewest: int = 0) -> "pd.DataFrame":
     """One row a group; without a power law in groups of fewer than ``fewest`` dimensions."""
+    import pandas as pd  # loaded for those who ask for a table
+
     rows = {}
     for name, size in _sizes(groups).items():
         if name in tests:

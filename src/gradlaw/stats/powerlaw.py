@@ -310,6 +310,16 @@ def fit_power_law_rows(
     Arrays of the result are of the kind of ``matrix`` and, for a tensor, on its device. ``tail`` and ``nan_policy`` are
     those of :func:`fit_power_law`; with "omit" no row may have fewer than k values that are not NaN. Ties are not
     looked for.
+
+    Args:
+        matrix: (m, L), an array or tensor.
+        k: how many of the largest magnitudes of each row to fit, 2 to L.
+        alpha: significance level, inside (0, 1).
+        tail: ``"both"`` for magnitudes, ``"right"`` or ``"left"`` for one side.
+        nan_policy: ``"raise"``, or ``"omit"`` to leave NaN out.
+
+    Raises:
+        InputError: as :func:`fit_power_law`; or a row with fewer than k values that are not NaN.
     """
     rows = as_matrix(matrix)
     rows = rows_without_nan(rows, check_k(k, rows.shape[1]), nan_policy)

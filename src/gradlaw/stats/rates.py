@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
+from gradlaw.choices import Axis
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_matrix
@@ -19,6 +18,9 @@ from gradlaw.stats.gaussian import gaussian_test_rows
 from gradlaw.stats.power import false_alarm_rates, no_verdict
 from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_series
 from gradlaw.stats.series import series_blocks, series_shape
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIT_COLUMNS = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated")
 RATES = ("power_law_rate", "power_law_rate_calibrated", "gaussian_rate")
@@ -38,7 +40,7 @@ class SeriesSource(Protocol):
     @property
     def shape(self) -> tuple[int, int]: ...
 
-    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]: ...
+    def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +163,16 @@ class GradientTests(ByValue):
 
         It takes the series as independent, which gradients of one model are not: the true uncertainty is larger.
         """
+        from scipy import stats  # half a second to load
+
         if rate is None:
             return None
         found = stats.binomtest(round(rate * self.series), self.series).proportion_ci(level, method="wilson")
         return float(found.low), float(found.high)
 
     def _not_rejected(self, p_values: np.ndarray) -> float:
+        from scipy import stats  # half a second to load
+
         tested = ~self.degenerate_series
         adjusted = stats.false_discovery_control(p_values[tested], method="bh")
         return float((adjusted > self.alpha).sum() / self.series)
@@ -187,15 +193,17 @@ class GradientTests(ByValue):
         fewer: dict[str, Any] = {name: c if c is None else c[chosen] for name, c in columns.items()}
         return replace(self, **fewer)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a series, one column an array."""
+        import pandas as pd  # loaded for those who ask for a table
+
         columns = {name: getattr(self, name) for name in SERIES_COLUMNS}
         return pd.DataFrame({name: column for name, column in columns.items() if column is not None})
 
 
 def gradient_tests(
     history: SeriesSource | Any,
-    axis: str = "dimension",
+    axis: Axis = "dimension",
     k: int = 1000,
     gaussian_k: int | None = 100,
     alpha: float = 0.05,
@@ -296,5 +304,5 @@ class _ArraySource:
     def shape(self) -> tuple[int, int]:
         return self.matrix.shape[0], self.matrix.shape[1]
 
-    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
+    def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]:
         return series_blocks(self.matrix, axis)

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
+from gradlaw.choices import AXES as AXES
 from gradlaw.errors import choice
 from gradlaw.stats.arrays import as_float
 
-AXES = ("dimension", "iteration")
 _BLOCK_BYTES = 64 * 2**20  # of rows
 _COLUMNS = 4096  # the unit in which the Gaussian test seeds its draws
 

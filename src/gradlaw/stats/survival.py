@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from gradlaw.extras import extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -40,7 +42,8 @@ def draw_survival(
 ) -> "Axes":
     """Empirical P(X >= x) on logarithmic axes, a fitted line, and where the tail begins."""
     if ax is None:
-        from matplotlib import pyplot  # heavy: loaded only for those who draw
+        with extra("report", "drawing"):
+            from matplotlib import pyplot  # heavy: loaded only for those who draw
 
         _, ax = pyplot.subplots()
     ax.plot(points.value, points.share, "o", ms=3.5, mew=0.7, mfc="none", color=_BLUE, label="all magnitudes")

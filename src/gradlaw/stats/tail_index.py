@@ -106,7 +106,16 @@ def hill_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolic
 
 
 def moment_curve(values: Array, ks: Array | Sequence[int], *, nan_policy: NanPolicy = "raise") -> TailIndices:
-    """:func:`moment_rows` of one sample at every k of ``ks``, integers from 2 to L - 1; see :func:`hill_curve`."""
+    """:func:`moment_rows` of one sample at every k of ``ks``, integers from 2 to L - 1; see :func:`hill_curve`.
+
+    Args:
+        values: (L,), an array or tensor.
+        ks: integers from 2 to L - 1.
+        nan_policy: ``"raise"``, or ``"omit"`` to leave NaN out.
+
+    Raises:
+        InputError: as :func:`hill_curve`.
+    """
     sample, counts = _checked_curve(values, ks, 2, nan_policy)
     return _moment(_curve_at(sample, counts), counts, values)
 

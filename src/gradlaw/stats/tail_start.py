@@ -151,6 +151,12 @@ def fixed_k_bootstrap_p_value(k: int, d_ks: float, samples: int = 1000, seed: in
     The parametric bootstrap by fits of synthetic tails. It estimates ``ks_null(k).sf(sqrt(k) * d_ks)``, which is
     exact to the simulation behind the table and costs nothing: this is the check of that table.
 
+    Args:
+        k: how many values, at least 2.
+        d_ks: the distance that was measured.
+        samples: how many synthetic tails.
+        seed: of them.
+
     Returns:
         (1 + number of synthetic distances >= d_ks) / (1 + samples).
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradlaw.choices import OPTIMISERS as OPTIMISERS
+from gradlaw.choices import OptimiserName
 from gradlaw.errors import InputError, count
-
-OPTIMISERS = ("sgd", "momentum", "adam")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Recipe:
         InputError: a setting out of its range.
     """
 
-    optimiser: str = "sgd"
+    optimiser: OptimiserName = "sgd"
     learning_rate: float = 0.1
     epochs: int = 50
     milestones: tuple[int, ...] = ()

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -26,6 +25,9 @@ from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evalu
 from gradlaw.training.recipe import Recipe
 from gradlaw.training.resume import open_folder, restore_optimiser
 from gradlaw.zoo import ModelSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Data = Dataset | Sequence[Any]
 
@@ -51,8 +53,10 @@ class TrainingRun:
     test: Score | None
     checkpoint: Path | None
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """The history, one row an epoch."""
+        import pandas as pd  # loaded for those who ask for a table
+
         return pd.DataFrame(self.history)
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
+from gradlaw.choices import Axis
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests, gradient_tests
 from gradlaw.stats.series import AXES
 
@@ -31,7 +32,7 @@ class Tests(Section[dict[str, GradientTests]]):
         return {axis: _read_tests(record[self.name][axis], table(f"{axis}_wise")) for axis in AXES}
 
     @staticmethod
-    def _of_axis(run: Run, axis: str) -> GradientTests:
+    def _of_axis(run: Run, axis: Axis) -> GradientTests:
         sizes = run.sizes
         with run.progress.stage(f"test {axis}-wise gradients", run.history.shape[AXES.index(axis)]) as advance:
             return gradient_tests(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.by_value import ByValue
+from gradlaw.choices import Which
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.curvature.eigensolver.budget import room_for
 from gradlaw.curvature.eigensolver.checkpoint import Checkpoint
@@ -74,7 +75,7 @@ class Eigenpairs(ByValue):
 def eigenpairs(
     matrix: Any,
     k: int,
-    which: str = "LA",
+    which: Which = "LA",
     *,
     tol: float = 1e-6,
     measure: int | None = None,

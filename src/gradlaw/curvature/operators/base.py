@@ -151,5 +151,9 @@ def as_operator(matrix: Any) -> CurvatureOperator:
 
 
 def dense(operator: CurvatureOperator) -> Tensor:
-    """The matrix (n, n) itself, by n products: for tests and small models."""
+    """The matrix (n, n) itself, by n products: for tests and small models.
+
+    Args:
+        operator: of n dimensions; the matrix takes n^2 numbers.
+    """
     return operator @ torch.eye(operator.dimensions, dtype=operator.dtype, device=operator.device)

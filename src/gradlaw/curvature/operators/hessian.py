@@ -93,6 +93,18 @@ def gauss_newton(
     J is the Jacobian of the model's outputs in theta and H_out the Hessian of the loss in the outputs. H - G is what
     the curvature of the model itself adds. For cross entropy of a softmax G is the Fisher information matrix. A loss
     that depends on parameters other than through the outputs (a penalty) is refused: G says nothing of that term.
+
+    Args:
+        problem: model, loss and data; the model is left as it is, and theta is copied.
+        samples: how many, from the start of the seeded first epoch. Default: all N.
+        batch_size: of fixed, seeded minibatches, for a loss that couples their samples.
+        seed: of the samples and minibatches.
+        dtype: float32 or float64, in which to compute. Default: that of the problem.
+        memory: bytes that the stored linearisations may take. Default: half of what is free.
+        progress: where to show it, and to announce what had to be decided.
+
+    Raises:
+        InputError: as :func:`hessian`, or a loss that depends on parameters other than through the outputs.
     """
     progress = progress or SILENT
     return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, progress)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.choices import ENGINES as ENGINES
 from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, count_pass
 from gradlaw.history.engines.layerwise import LayerwiseEngine
@@ -21,7 +22,6 @@ from gradlaw.problem import Problem
 Engine = LoopEngine | VmapEngine | LayerwiseEngine | SamplewiseEngine
 _FAST = {engine.name: engine for engine in (SamplewiseEngine, LayerwiseEngine, VmapEngine)}  # the first that pays
 _COUNTED_SAMPLES = 32  # of a minibatch whose operations are counted
-ENGINES = ("auto", LoopEngine.name, *reversed(_FAST))
 
 
 class Candidate(NamedTuple):

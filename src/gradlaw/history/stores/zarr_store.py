@@ -1,16 +1,18 @@
 """Gradients on disk: a matrix (T, n) as a zarr array, chunked for access in both directions."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import zarr
 from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.history.stores.precision import DTYPES, dtype_name
 from gradlaw.stats.arrays import as_float
+
+if TYPE_CHECKING:
+    import zarr
 
 GRADIENTS, LOSSES = "gradients", "losses"
 _BAND_BYTES = 256 * 2**20  # as read, of all columns of one row of chunks, and of all rows of one column of chunks
@@ -27,7 +29,7 @@ class DiskGradients:
 
     device = torch.device("cpu")
 
-    def __init__(self, array: zarr.Array):
+    def __init__(self, array: "zarr.Array"):
         self._array = array
         self.shape: tuple[int, int] = (array.shape[0], array.shape[1])
         self.chunks: tuple[int, int] = (array.chunks[0], array.chunks[1])
@@ -56,6 +58,8 @@ def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> DiskGrad
     Raises:
         InputError: the folder exists and is not empty.
     """
+    import zarr  # a sixth of a second to load
+
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"the store {folder} is not empty; give a new folder, or open the history that it holds")
     group = zarr.create_group(folder)
@@ -73,6 +77,8 @@ def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype) -> DiskGrad
 
 def finish(folder: Path, losses: Tensor, record: dict[str, Any]) -> None:
     """Add the losses and what else a history is made of; until then the store cannot be opened."""
+    import zarr
+
     group = zarr.open_group(folder)
     group.create_array(LOSSES, data=losses.cpu().numpy())
     group.attrs["gradlaw"] = record
@@ -89,6 +95,8 @@ def open_store(folder: Path) -> tuple[DiskGradients, Tensor, dict[str, Any]]:
     Raises:
         InputError: no store, or one whose collection did not finish.
     """
+    import zarr
+
     if not holds_store(folder):
         raise InputError(f"{folder} holds no gradient history")
     group: Any = zarr.open_group(folder, mode="r")

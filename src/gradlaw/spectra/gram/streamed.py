@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradlaw.choices import Axis
 from gradlaw.errors import InputError
 from gradlaw.history.engines.choose import EngineChoice
 from gradlaw.minibatches import Minibatches
@@ -32,7 +33,7 @@ class StreamedGradients:
         """(T, n)."""
         return len(self.minibatches), self.choice.problem.dimensions
 
-    def blocks(self, axis: str) -> Iterator[tuple[int, Tensor]]:
+    def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]:
         """Yield (first, gradients of the iterations ``first`` onwards, (m, n)).
 
         Raises:

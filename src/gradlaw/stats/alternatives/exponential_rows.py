@@ -46,6 +46,11 @@ def compare_exponential_rows(
     50 MB live at a time, or a dozen copies of one tail in float64 where that is more. ``nan_policy`` is "raise", or
     "omit" to leave NaN out.
 
+    Args:
+        matrix: (m, L), an array or tensor.
+        k: how many of the largest magnitudes of each row, 2 to L.
+        nan_policy: ``"raise"``, or ``"omit"`` to leave NaN out.
+
     Raises:
         InputError: k < 2, k > L, a value that is not finite, or k values that span more than 260 decades.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from gradlaw.errors import InputError
 from gradlaw.stats.arrays import Array, as_float
@@ -59,6 +59,8 @@ class Fitted:
 
 def root(function: Callable[[float], float], low: float, high: float) -> tuple[float, FitStatus]:
     """The root of a monotone function between two points of opposite sign."""
+    from scipy import optimize  # a fifth of a second to load
+
     result: Any = optimize.brentq(
         function, low, high, xtol=1e-300, rtol=1e-14, maxiter=200, full_output=True, disp=False
     )

@@ -1,0 +1,63 @@
+"""The options of gradlaw analyze."""
+
+import argparse
+
+from gradlaw.choices import DTYPES, ENGINES, RANDOMNESS
+from gradlaw.cli.options.inputs import add_data_options, add_model_options
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw analyze`` takes."""
+    parser.description = (
+        "Collects the gradients of T minibatches at fixed parameters, tests them across parameters\n"
+        "and across minibatches for power-law tails and Gaussianity, computes the spectra of their\n"
+        "second moment and covariance, and writes tables, figures and report.html. Without arguments:\n"
+        "the paper's fully connected network, randomly initialised, on scikit-learn's handwritten digits."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  gradlaw analyze\n"
+        "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
+        "  gradlaw analyze --checkpoint checkpoints/lenet-mnist.safetensors --data ylecun/mnist --batch-size 1\n"
+        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000"
+    )
+    parser.set_defaults(command="gradlaw.cli.analyze:run")
+    what = parser.add_argument_group("what to analyse")
+    add_data_options(what)
+    what.add_argument("--split", help="split of the data (default: train)")
+    add_model_options(what, "randomly initialised without --checkpoint")
+    what.add_argument("--checkpoint", metavar="FILE", help="weights: a checkpoint of gradlaw train, which also gives "
+                      "data and model, or a state_dict (.safetensors, .pt) of the --model or --problem")  # fmt: skip
+    what.add_argument("--problem", metavar="MODULE:FUNCTION",
+                      help="your own function that returns a gradlaw.Problem, instead of --data, --model")  # fmt: skip
+    what.add_argument("--parameters", action="append", metavar="PATTERN",
+                      help="analyse only the parameters whose name matches, such as 'fc*' (repeatable)")  # fmt: skip
+    what.add_argument("--randomness", choices=RANDOMNESS, help="what to do with a model that is random at fixed "
+                      "parameters, dropout for instance (default: refuse)")  # fmt: skip
+    how = parser.add_argument_group("how")
+    how.add_argument("--batch-size", "-B", type=int, default=10, help="samples in a minibatch (default: 10)")
+    how.add_argument("--iterations", "-T", type=int, default=5000, help="number of minibatches (default: 5000)")
+    how.add_argument("--replacement", action="store_true", help="draw minibatches with replacement")
+    how.add_argument("--k", "-K", type=int, help="largest values in a power-law test (default: 1000, and at most a "
+                     "third of a series)")  # fmt: skip
+    how.add_argument("--gaussian-k", type=int, default=100, help="values in a Gaussian test (default: 100)")
+    how.add_argument("--alpha", type=float, default=0.05, help="significance level (default: 0.05)")
+    how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    how.add_argument("--transform", action="append", default=[], metavar="NAME[=VALUE]", help="what an optimiser would "
+                     "make of the gradients, in its order: clip-norm=1.0, clip-value=0.1, weight-decay=5e-4, "
+                     "momentum=0.9, adam (repeatable)")  # fmt: skip
+    how.add_argument("--store", metavar="FOLDER", help="where to keep the gradients: memory, or a folder, which a "
+                     "later run of the same problem and settings reads instead of collecting again (default: memory if "
+                     "they take up to half of what is free, else a temporary folder)")  # fmt: skip
+    how.add_argument("--dtype", choices=DTYPES, help="type to store gradients in (default: the one they are computed "
+                     "in); the error of a narrower one is stated")  # fmt: skip
+    how.add_argument("--extended", action="store_true", help="also: layers, other tail indices and families, "
+                     "Gaussianity on all iterations")  # fmt: skip
+    how.add_argument("--controls", action="store_true", help="also: the covariance spectra of three kinds of noise of "
+                     "the same shape, where there is nothing to find")  # fmt: skip
+    how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")
+    how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu, or where the model is)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", metavar="DIR", help="run directory (default: runs/ and a name made of the settings)")
+    output.add_argument("--force", action="store_true", help="overwrite the run that the directory holds")
+    output.add_argument("--quiet", action="store_true", help="no progress bars")

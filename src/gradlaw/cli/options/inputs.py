@@ -1,0 +1,31 @@
+"""The options that name data and model."""
+
+import argparse
+
+from gradlaw.choices import MODELS, NORMALISATIONS
+
+DATA_OPTIONS = ("data", "label", "normalise", "label_noise")
+MODEL_OPTIONS = ("model", "width", "hidden_layers", "heads", "logits")
+
+
+def add_data_options(group: argparse._ArgumentGroup) -> None:
+    """What names a data set and prepares it."""
+    group.add_argument("--data", metavar="DATA", help="digits (default), mnist, cifar10, cifar100, a hub id such as "
+                       "ylecun/mnist; a folder of Parquet files, CSV files or images by class; a Parquet or CSV file; "
+                       "a text (.txt), or a folder with one, for gpt")  # fmt: skip
+    group.add_argument("--label", metavar="COLUMN", help="label column (default: the one that looks like it)")
+    group.add_argument("--normalise", choices=NORMALISATIONS, help="to zero mean and unit variance by channel or "
+                       "numeric column (default), by pixel, or not at all")  # fmt: skip
+    group.add_argument("--label-noise", metavar="KIND[=RATE]", help="corrupt the labels: symmetric=0.4 (to any other "
+                       "class), pair=0.2 (to the next class), random (all shuffled)")  # fmt: skip
+
+
+def add_model_options(group: argparse._ArgumentGroup, remark: str) -> None:
+    """What names a model and its sizes."""
+    group.add_argument("--model", metavar="MODEL", help=f"{', '.join(MODELS)} (default: fcn); {remark}")
+    group.add_argument("--width", type=int, metavar="N", help="of the hidden layers (fcn, lnn: 70), of the first stage "
+                       "(resnet18: 64), of the residual stream (gpt: 64)")  # fmt: skip
+    group.add_argument("--hidden-layers", type=int, metavar="N", help="number of hidden layers "
+                       "(fcn: 2, lnn: 4) or blocks (gpt: 4)")  # fmt: skip
+    group.add_argument("--heads", type=int, metavar="N", help="of each attention (gpt: 4)")
+    group.add_argument("--logits", type=int, metavar="N", help="outputs of the model (default: one for each class)")
