@@ -13,7 +13,7 @@ NOTE = """With standard errors (jackknife). Trace: of the covariance of one mini
 batch size, in samples, at which the noise of a minibatch equals the mean gradient (McCandlish et al. 2018, unbiased);
 infinite where the mean is lost in noise. Signal to noise: squared mean gradient over trace. Stable rank: trace over the
 largest eigenvalue. Participation: squared trace over the sum of squared eigenvalues, without the bias of T below n.
-Ranks of single tensors are measured in depth only."""
+Ranks of single tensors are among the extended statistics only."""
 
 
 @register
