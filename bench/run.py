@@ -13,6 +13,7 @@ import machine
 RESULTS = Path(__file__).with_name("RESULTS.md")
 # A module beside this one: its docstring is the section's first paragraph, its table() the measurement in Markdown.
 SECTIONS = {
+    "import_speed": "Importing",
     "collection_speed": "Collecting gradients",
     "gram_speed": "The Gram matrix",
     "proof_cost": "What the proofs cost",

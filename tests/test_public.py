@@ -21,15 +21,15 @@ PUBLIC = {
         history load_checkpoint load_data load_text spectra spectral_density stats train training zoo
     """,
     "gradlaw.history": """
-        Adam ClipByNorm ClipByValue GradientHistory Momentum Transform WeightDecay collect
+        Adam ClipByNorm ClipByValue GradientHistory HistorySettings Momentum Transform WeightDecay collect
     """,
     "gradlaw.stats": """
-        DiscretePowerLawFit ExponentUncertainty ExponentialComparisons FalseAlarmRates Gaussianity GoodnessOfFit
+        DiscretePowerLawFit ExponentUncertainty FalseAlarmRates Gaussianity GoodnessOfFit
         GradientTests PowerLawFit PowerLawFits StableIndices StartUncertainty TailAlternative TailAlternatives
         TailComparison TailComparisons TailIndices TailStartScan TruncatedPowerLawFit bootstrap_p_value
-        calibrated_critical_distance compare_exponential_rows compare_tails compare_tails_rows critical_distance
+        calibrated_critical_distance compare_tails compare_tails_rows critical_distance
         exponent_uncertainty false_alarm_rates fit_discrete_power_law fit_power_law fit_power_law_rows
-        fit_truncated_power_law fixed_k_bootstrap_p_value gaussian_pass_rate gaussian_test_rows gaussianity_rows
+        fit_truncated_power_law gaussian_pass_rate gaussian_test_rows gaussianity_rows
         goodness_of_fit gradient_tests hill_curve hill_rows moment_curve moment_rows no_verdict passing_ceiling
         rates_by_group scan_tail_start stable_index_rows tail_start_uncertainty
     """,
@@ -37,7 +37,7 @@ PUBLIC = {
         DavisKahan Eigengaps Eigenvectors FactorGram GradientNoise Outliers SpectraOverIterations Spectrum
         SubspaceOverlap control_spectrum count_outliers davis_kahan diagonal_noise eigengaps factor_gram
         gradient_eigenvectors gradient_noise gradient_noise_by_layer gradient_spectrum isotropic_noise layer_spectra
-        permuted_within_dimensions principal_angles spectrum_over_iterations subspace_overlap trace_shares
+        permuted_within_dimensions principal_angles spectrum_over_iterations subspace_overlap
     """,
     "gradlaw.curvature": """
         CurvatureComparison CurvatureOperator Eigenpairs HessianSpectrum HessianSplit LossCurvature OuterProducts

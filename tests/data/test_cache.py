@@ -63,7 +63,7 @@ def test_processes_at_once(cache, pictures):
     for process in processes:
         process.join()
     assert len(set(digests)) == 2
-    assert [path.suffix for path in cache.iterdir()] == [".arrays"] * 2
+    assert [path.suffix for path in cache.iterdir()] == [".safetensors"] * 2
 
 
 def test_a_data_set_in_the_cache_needs_no_import_of_datasets(cache, pictures):
@@ -88,6 +88,29 @@ def test_a_broken_cache_file_is_noticed_and_made_anew(cache, pictures, damage):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert _same(gl.load_data(pictures), read)
+
+
+def test_no_changed_byte_of_a_header_goes_unnoticed(cache, pictures):
+    read = gl.load_data(pictures)
+    (file,) = cache.iterdir()
+    content = file.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    for position in range(0, header, 29):
+        file.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            assert _same(gl.load_data(pictures), read)
+        assert [f"{file.name} is broken" in str(one.message) for one in said] in ([True], [])
+        assert said or content[position : position + 1] in b" !"  # padding means nothing
+
+
+def test_a_file_of_the_former_format_is_forgotten(cache, pictures):
+    gl.load_data(pictures)
+    (file,) = cache.iterdir()
+    former = file.with_name(f"{file.stem.rpartition('-')[0]}-0123456789abcdef.arrays")
+    file.rename(former)
+    gl.load_data(pictures)
+    assert list(cache.iterdir()) == [file]
 
 
 def test_a_changed_source_is_read_again_and_what_it_was_forgotten(cache, tmp_path):

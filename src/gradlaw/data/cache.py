@@ -1,22 +1,23 @@
 """Decoded splits on disk, in ``$GRADLAW_CACHE`` or ``gradlaw`` in the user's cache directory.
 
-A file holds a JSON header and four arrays, one ``.npy`` after the other, and the SHA-256 of all that. Its name ends in
-a key made of everything that the content depends on, so that a changed source is another file. It is
-written whole or not at all: processes that run at the same time read whole files only.
+A file is one of safetensors: four arrays, and in its metadata what else is known of them and the SHA-256 of it all, for
+safetensors has no checksum. Its name ends in a key made of everything that the content depends on, so that a changed
+source is another file. It is written whole or not at all: processes that run at the same time read whole files only.
 """
 
 import hashlib
 import json
-import mmap
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from gradlaw.atomic import replacing
 from gradlaw.data.decoded import Decoded
@@ -26,8 +27,9 @@ from gradlaw.extras import extra
 
 VARIABLE = "GRADLAW_CACHE"
 OFF = "off"
-_FORMAT = 1
-_DIGEST = hashlib.sha256().digest_size
+_FORMAT = 2
+_ARRAYS = "values", "targets", "mean", "std"
+_SUFFIX, _FORMER = ".safetensors", ".arrays"  # of this format, and of the one before
 
 
 def cache_directory() -> Path | None:
@@ -57,7 +59,7 @@ def cached(location: Location, split: str, choice: object, build: Callable[[], D
         return build()
     with extra("data", "reading data sets"):
         stem, key = _name(location, split, choice)
-    path = directory / f"{stem}-{key}.arrays"
+    path = directory / f"{stem}-{key}{_SUFFIX}"
     with suppress(OSError):  # not there, or not to be read: made anew
         kept = _read(path)
         if kept is not None:
@@ -73,7 +75,7 @@ def cached(location: Location, split: str, choice: object, build: Callable[[], D
             stacklevel=4,
         )
     else:
-        for stale in set(directory.glob(f"{stem}-*.arrays")) - {path}:
+        for stale in {old for suffix in (_SUFFIX, _FORMER) for old in directory.glob(f"{stem}-*{suffix}")} - {path}:
             stale.unlink(missing_ok=True)
     return decoded
 
@@ -91,45 +93,39 @@ def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
-class _Hashed:
-    """A file that also hashes what is written to it."""
-
-    def __init__(self, write: Callable[[bytes], int]):
-        self.digest, self._write = hashlib.sha256(), write
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self._write(data)
-
-
 def _write(path: Path, decoded: Decoded) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     header = json.dumps({
         "input_columns": decoded.input_columns, "label_column": decoded.label_column, "classes": decoded.classes,
         "image_formats": decoded.image_formats, "revision": decoded.revision,
     })  # fmt: skip
-    arrays = (decoded.values, decoded.targets, decoded.moments.mean, decoded.moments.std)
-    with replacing(path, owner=uuid4().hex) as temporary, temporary.open("xb") as file:
-        hashed = _Hashed(file.write)
-        for array in (np.frombuffer(header.encode(), np.uint8), *arrays):
-            np.lib.format.write_array(hashed, array, allow_pickle=False)
-        file.write(hashed.digest.digest())
+    parts = (decoded.values, decoded.targets, decoded.moments.mean, decoded.moments.std)
+    arrays = {name: np.ascontiguousarray(array) for name, array in zip(_ARRAYS, parts, strict=True)}
+    with replacing(path, owner=uuid4().hex) as temporary:
+        save_file(arrays, temporary, {"header": header, "sha256": _digest(header, arrays)})
 
 
 def _read(path: Path) -> Decoded | None:
     """What a file holds; None if it is not what was written."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size <= _DIGEST:
-            return None
-        with (
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            memoryview(content) as view,
-            view[:-_DIGEST] as body,
-        ):
-            if hashlib.sha256(body).digest() != content[-_DIGEST:]:
-                return None
-        header, values, targets, mean, std = (np.lib.format.read_array(file) for _ in range(5))
-    fields = json.loads(header.tobytes())
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError:
+        return None
+    header = metadata.get("header", "")
+    if set(arrays) != set(_ARRAYS) or metadata.get("sha256") != _digest(header, arrays):
+        return None
+    fields = json.loads(header)
     names = {key: tuple(fields[key]) for key in ("input_columns", "classes", "image_formats")}
+    values, targets, mean, std = (arrays[name] for name in _ARRAYS)
     return Decoded(values, targets, Moments(mean, std), label_column=fields["label_column"],
                    revision=fields["revision"], **names)  # fmt: skip
+
+
+def _digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name in _ARRAYS:
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        digest.update(arrays[name].data)
+    return digest.hexdigest()
