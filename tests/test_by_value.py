@@ -23,6 +23,7 @@ from gradlaw.stats.gaussianity import gaussianity_rows
 
 # Hold tensors or arrays on the way from one part to another, and are handed to nobody.
 INTERNAL = {
+    "gradlaw.analysis.section",
     "gradlaw.history",
     "gradlaw.spectra.gram.passes",
     "gradlaw.spectra.gram.streamed",

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.problem import layer_groups
-from gradlaw.report.tables import families_rows
+from gradlaw.report.sections.extended import families_rows
 from gradlaw.stats.alpha_stable import stable_index_rows
 from gradlaw.stats.tail_index import hill_rows, moment_rows
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.report.formatting import with_error
-from gradlaw.report.tables import noise_rows
+from gradlaw.report.sections.noise import noise_rows
 from gradlaw.spectra import control_spectrum, gradient_noise_by_layer, spectrum_over_iterations
 from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.spectra.layer_signals import layer_signals

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from gradlaw.analysis.extended import measure_extended
-from gradlaw.analysis.result import AnalysisResult, RankedSeries
+from gradlaw.analysis.result import AnalysisResult
+from gradlaw.analysis.section import Run
+from gradlaw.analysis.sections import all_sections
 from gradlaw.analysis.sizes import K, Sizes
-from gradlaw.analysis.spectral import measure_spectra
-from gradlaw.choices import Axis, DtypeName, EngineName
+from gradlaw.choices import DtypeName, EngineName
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.extras import extra
@@ -24,10 +23,7 @@ from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.report.terminal import plain_summary
-from gradlaw.spectra import Spectrum
-from gradlaw.stats import GradientTests, gradient_tests
 from gradlaw.stats.gaussian import SHORTEST
-from gradlaw.stats.series import AXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,23 +120,16 @@ def analyze(
         problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
     )
     sizes = Sizes.lowered(k, gaussian_k, history.shape)
-    tests: dict[str, GradientTests] = {axis: _test(history, axis, sizes, alpha, seed, progress) for axis in AXES}
-    spectral = measure_spectra(history, problem, sizes.of_spectra, seed, controls, extended, progress)
-    examples: dict[str, RankedSeries] = {axis: _median_series(history, tests[axis]) for axis in AXES}
+    asked = frozenset(name for name, wanted in {"controls": controls, "extended": extended}.items() if wanted)
+    run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
+    for section in all_sections():
+        run.measured[section.name] = section.measure(run)
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
         layout=history.layout,
         losses=history.losses.double().cpu().numpy(),
-        tests=tests,
-        spectra=spectral.spectra,
-        examples=examples,
-        noise=spectral.noise,
-        over_iterations=spectral.over_iterations,
-        controls=spectral.controls,
-        notices=history.notices + sizes.notices + spectral.notices,
-        extended=measure_extended(history, tests, _tails(examples, spectral.spectra, sizes), progress)
-        if extended
-        else None,
+        sections=run.measured,
+        notices=run.notices,
         started=started,
         finished=_now(),
     )
@@ -177,29 +166,3 @@ def _provenance(
     }
     provenance: dict[str, Any] = plain(described, "provenance")
     return provenance
-
-
-def _tails(
-    examples: dict[str, RankedSeries], spectra: dict[str, Spectrum], sizes: Sizes
-) -> dict[str, tuple[np.ndarray, int]]:
-    """The samples to compare with other families, each with its K; eigenvalues down to the rank."""
-    tails = {f"{axis}-wise example": (e.magnitudes.astype(np.float64), sizes.k[axis]) for axis, e in examples.items()}
-    return tails | {name: (s.eigenvalues[: s.rank], min(sizes.of_spectra, s.rank)) for name, s in spectra.items()}
-
-
-def _test(
-    history: GradientHistory, axis: Axis, sizes: Sizes, alpha: float, seed: int, progress: Progress
-) -> GradientTests:
-    total = history.shape[AXES.index(axis)]
-    with progress.stage(f"test {axis}-wise gradients", total) as advance:
-        return gradient_tests(history, axis, sizes.k[axis], sizes.gaussian_k[axis], alpha, seed, advance=advance)
-
-
-def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:
-    """The series whose KS distance is the median of those that can be tested (of all, if none can)."""
-    tested = np.flatnonzero(~tests.degenerate_series)
-    candidates = tested if len(tested) else np.arange(tests.series)
-    index = int(candidates[np.argsort(tests.d_ks[candidates], kind="stable")[len(candidates) // 2]])
-    series = history[index] if tests.axis == AXES[0] else history.dimension(index)
-    magnitudes = series.abs().sort(descending=True).values.cpu().numpy()
-    return RankedSeries(tests.axis, index, magnitudes)

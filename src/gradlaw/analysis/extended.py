@@ -1,7 +1,7 @@
 """The extended statistics: layers, other tail indices, other families of tails, Gaussianity in full."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,9 @@ class ExtendedStatistics(ByValue):
         values = self.tail_indices.loc[self.tail_indices["axis"] == axis, column]
         values = values[np.isfinite(values)]
         return float(values.median()) if len(values) else None
+
+
+TABLES = tuple(field.name for field in fields(ExtendedStatistics))
 
 
 def measure_extended(

@@ -8,10 +8,11 @@
     noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
     over_iterations.parquet the covariance spectrum of fewer iterations, one row a number of them
     controls.parquet        one row a rank: the covariance spectra of controls, if they were asked for
-    layers, tail_indices, gaussianity, exponents, comparisons.parquet   of extended statistics
+    layers, tail_indices, gaussianity, exponents, comparisons.parquet   the extended statistics, if they were asked for
     figures/*.png, *.svg    and report.html, the page that shows it all: see :mod:`gradlaw.report.write`
 
-Files are written one by one under a temporary name and then renamed: what is there is whole.
+What each section keeps, it says itself: see :mod:`gradlaw.analysis.sections`. Files are written one by one under a
+temporary name and then renamed: what is there is whole.
 """
 
 import errno
@@ -19,34 +20,28 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, fields
-from functools import partial
+from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradlaw.analysis.extended import ExtendedStatistics
-from gradlaw.analysis.result import AnalysisResult, RankedSeries
-from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
+from gradlaw.analysis.result import AnalysisResult
+from gradlaw.analysis.sections import all_sections
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
 from gradlaw.progress import Progress
-from gradlaw.spectra import Spectrum
-from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests
-from gradlaw.stats.series import AXES
 
 FORMAT = 2
-EXTENDED_TABLES = tuple(field.name for field in fields(ExtendedStatistics))
 RECORD = "analysis.json"
-TABLES = (
-    *("eigenvalues", "dimension_wise", "iteration_wise", "examples"),
-    *("noise", "over_iterations", "controls"),
-    *EXTENDED_TABLES,
-)  # of any run
+# Of format 2, in the order in which it has them; entries of sections that are newer follow.
+_KEYS = (
+    *("format", "provenance", "notices", "loss", "tests", "spectra", "spectral_verdicts", "noise", "over_iterations"),
+    *("controls", "control_verdicts", "examples", "layout", "depth"),
+)
 Files = dict[str, Callable[[Path], object]]
 _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -77,7 +72,8 @@ def check_space(directory: Path, iterations: int, dimensions: int) -> None:
 
 def forget_run(directory: Path) -> None:
     """Remove the data that a run may have left, whatever was asked of it."""
-    for name in (RECORD, *(f"{table}.parquet" for table in TABLES)):
+    tables = [table for section in all_sections() for table in section.tables]
+    for name in (RECORD, *(f"{table}.parquet" for table in tables)):
         (directory / name).unlink(missing_ok=True)
 
 
@@ -86,8 +82,10 @@ def data_files(result: AnalysisResult) -> Files:
     metadata = json.dumps(result.provenance, sort_keys=True)
     record = json.dumps(_record(result), indent=1, allow_nan=False) + "\n"
     files: Files = {RECORD: lambda path: path.write_text(record, encoding="utf-8")}
-    for name, frame in _tables(result).items():
-        files[f"{name}.parquet"] = partial(_write_parquet, frame, metadata)
+    for section in all_sections():
+        measured = result.sections.get(section.name)
+        frames = {} if measured is None else section.frames(measured, result)
+        files |= {f"{name}.parquet": partial(_write_parquet, frame, metadata) for name, frame in frames.items()}
     return files
 
 
@@ -101,20 +99,6 @@ def write_files(directory: Path, files: Files, progress: Progress) -> None:
         for done, (name, write) in enumerate(files.items()):
             _write_whole(directory, name, write, list(files)[:done])
             advance(1)
-
-
-def _tables(result: AnalysisResult) -> dict[str, pd.DataFrame]:
-    tables = {
-        "eigenvalues": _eigenvalues(result),
-        "dimension_wise": _dimension_wise(result),
-        "iteration_wise": _iteration_wise(result),
-        "examples": _examples(result),
-    }
-    optional = {"noise": result.noise, "over_iterations": result.over_iterations, "controls": _controls(result)}
-    tables |= {name: frame for name, frame in optional.items() if frame is not None}
-    if result.extended is not None:
-        tables |= {name: getattr(result.extended, name) for name in EXTENDED_TABLES}
-    return tables
 
 
 def _write_whole(directory: Path, name: str, write: Callable[[Path], object], done: list[str]) -> None:
@@ -134,65 +118,18 @@ def _write_whole(directory: Path, name: str, write: Callable[[Path], object], do
 
 
 def _record(result: AnalysisResult) -> dict[str, Any]:
-    return {
+    record = {
         "format": FORMAT,
         "provenance": result.provenance,
         "notices": result.notices,
         "loss": {"mean": float(result.losses.mean()), "std": float(result.losses.std())},
-        "tests": {axis: tests.scalars() for axis, tests in result.tests.items()},
-        "spectra": {name: _scalars(s) for name, s in result.spectra.items()},
-        "spectral_verdicts": [asdict(verdict) for verdict in result.spectral_verdicts()],
-        "noise": result.noise is not None,
-        "over_iterations": result.over_iterations is not None,
-        "controls": {name: _scalars(s) for name, s in result.controls.items()},
-        "control_verdicts": [asdict(verdict) for verdict in result.control_verdicts()],
-        "examples": {axis: example.index for axis, example in result.examples.items()},
         "layout": [asdict(part) for part in result.layout],
-        "depth": result.extended is not None,  # the name that format 2 has for it
-        "time": {"started": result.started, "finished": result.finished},
     }
-
-
-def _scalars(spectrum: Spectrum) -> dict[str, Any]:
-    return {key: value for key, value in asdict(spectrum).items() if key != "eigenvalues"} | {"rank": spectrum.rank}
-
-
-def _controls(result: AnalysisResult) -> pd.DataFrame | None:
-    if not result.controls:
-        return None
-    columns = {name: spectrum.eigenvalues for name, spectrum in result.controls.items()}
-    return pd.DataFrame({"rank": np.arange(1, len(next(iter(columns.values()))) + 1), **columns})
-
-
-def _eigenvalues(result: AnalysisResult) -> pd.DataFrame:
-    second, covariance = result.spectra[SECOND_MOMENT], result.spectra[COVARIANCE]
-    frame = pd.DataFrame({"rank": np.arange(1, len(second.eigenvalues) + 1)})
-    frame["second_moment"], frame["covariance"] = second.eigenvalues, covariance.eigenvalues
-    frame["covariance_eigengap"] = pd.Series(result.eigengaps.values)  # one fewer: the last is missing
-    return frame
-
-
-def _dimension_wise(result: AnalysisResult) -> pd.DataFrame:
-    frame = result.tests["dimension"].to_frame()
-    frame.insert(0, "iteration", np.arange(len(frame)))
-    frame.insert(1, "loss", result.losses)
-    return frame
-
-
-def _iteration_wise(result: AnalysisResult) -> pd.DataFrame:
-    frame = result.tests["iteration"].to_frame()
-    names, sizes = [p.name for p in result.layout], [p.stop - p.start for p in result.layout]
-    frame.insert(0, "parameter", pd.Categorical.from_codes(np.repeat(np.arange(len(names)), sizes), pd.Index(names)))
-    frame.insert(1, "element", np.concatenate([np.arange(size) for size in sizes]))
-    return frame
-
-
-def _examples(result: AnalysisResult) -> pd.DataFrame:
-    parts = [
-        pd.DataFrame({"axis": axis, "rank": np.arange(1, len(e.magnitudes) + 1), "magnitude": e.magnitudes})
-        for axis, e in result.examples.items()
-    ]
-    return pd.concat(parts, ignore_index=True).astype({"axis": "category"})
+    for section in all_sections():
+        record |= section.record(result.sections.get(section.name), result)
+    places = {key: place for place, key in enumerate(_KEYS)}
+    ordered = {key: record[key] for key in sorted(record, key=lambda key: places.get(key, len(places)))}
+    return ordered | {"time": {"started": result.started, "finished": result.finished}}
 
 
 def _write_parquet(frame: pd.DataFrame, metadata: str, path: Path) -> None:
@@ -207,52 +144,19 @@ def read_result(directory: Path) -> AnalysisResult:
     record = json.loads((directory / RECORD).read_text())
     if record["format"] != FORMAT:
         raise InputError(f"{directory / RECORD} has format {record['format']}; this version of gradlaw reads {FORMAT}")
-    tables = {name: _read(directory / f"{name}.parquet") for name in
-              ("eigenvalues", "dimension_wise", "iteration_wise", "examples")}  # fmt: skip
+    table = cache(lambda name: _read(directory / f"{name}.parquet"))
+    sections = {section.name: section.read(record, table) for section in all_sections()}
     return AnalysisResult(
         provenance=record["provenance"],
         layout=[ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record["layout"]],
-        losses=tables["dimension_wise"]["loss"].to_numpy(),
-        tests={axis: _tests(record["tests"][axis], tables[f"{axis}_wise"]) for axis in AXES},
-        spectra={name: _spectrum(record["spectra"][name], tables["eigenvalues"][name.replace(" ", "_")])
-                 for name in (SECOND_MOMENT, COVARIANCE)},
-        examples={axis: _example(axis, record["examples"][axis], tables["examples"]) for axis in AXES},
-        noise=_read(directory / "noise.parquet") if record["noise"] else None,
-        over_iterations=_read(directory / "over_iterations.parquet") if record["over_iterations"] else None,
-        controls=_read_controls(directory, record["controls"]),
+        losses=table("dimension_wise")["loss"].to_numpy(),
+        sections=sections,
         notices=record["notices"],
-        extended=_extended(directory) if record["depth"] else None,
         **record["time"],
-    )  # fmt: skip
+    )
 
 
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path} is missing: the run is not whole (was the disk full?); run it again")
     return pq.read_table(path).to_pandas()
-
-
-def _extended(directory: Path) -> ExtendedStatistics:
-    return ExtendedStatistics(**{name: _read(directory / f"{name}.parquet") for name in EXTENDED_TABLES})
-
-
-def _read_controls(directory: Path, controls: dict[str, Any]) -> dict[str, Spectrum]:
-    if not controls:
-        return {}
-    table = _read(directory / "controls.parquet")
-    return {name: _spectrum(scalars, table[name]) for name, scalars in controls.items()}
-
-
-def _tests(scalars: dict[str, Any], frame: pd.DataFrame) -> GradientTests:
-    names = GradientTests.__dataclass_fields__
-    values: dict[str, Any] = {name: scalars[name] for name in names if name not in SERIES_COLUMNS}
-    values |= {name: frame[name].to_numpy() if name in frame else None for name in SERIES_COLUMNS}
-    return GradientTests(**values)
-
-
-def _spectrum(scalars: dict[str, Any], eigenvalues: pd.Series) -> Spectrum:
-    return Spectrum(eigenvalues.to_numpy(), **{name: value for name, value in scalars.items() if name != "rank"})
-
-
-def _example(axis: str, index: int, frame: pd.DataFrame) -> RankedSeries:
-    return RankedSeries(axis, index, frame.loc[frame["axis"] == axis, "magnitude"].to_numpy())

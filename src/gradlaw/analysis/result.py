@@ -31,36 +31,63 @@ class AnalysisResult(ByValue):
         provenance: settings, problem, versions and machine.
         layout: where each parameter tensor sits among the n dimensions.
         losses: minibatch losses, shape (T,).
-        tests: of the series in both directions, by axis (``"dimension"``, ``"iteration"``).
-        spectra: by matrix (``"second moment"``, ``"covariance"``).
-        examples: one series of each axis.
-        noise: signal, noise and ranks of the model and each parameter tensor, one row each (columns as
-            :func:`~gradlaw.spectra.gradient_noise_by_layer` has them); None where they cannot be measured.
-        over_iterations: how the covariance spectrum moves with T, one row a number of iterations; None if T is small.
-        controls: covariance spectra of noise of the same shape, by control; empty unless asked for.
+        sections: what each section measured, by its name; None where it has nothing to say or was not asked.
         notices: what was decided along the way, in words.
-        extended: layers, other tail indices, other families, Gaussianity in full; None unless asked for.
         started, finished: ISO times, UTC; the only part that differs between two runs with one seed.
     """
 
     provenance: dict[str, Any]
     layout: list[ParameterSlice]
     losses: np.ndarray
-    tests: dict[str, GradientTests]
-    spectra: dict[str, Spectrum]
-    examples: dict[str, RankedSeries]
-    noise: pd.DataFrame | None
-    over_iterations: pd.DataFrame | None
-    controls: dict[str, Spectrum]
+    sections: dict[str, Any]
     notices: list[str]
     started: str
     finished: str
-    extended: ExtendedStatistics | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """What was asked for."""
         return self.provenance["settings"]
+
+    @property
+    def tests(self) -> dict[str, GradientTests]:
+        """Of the series in both directions, by axis (``"dimension"``, ``"iteration"``)."""
+        tests: dict[str, GradientTests] = self.sections["tests"]
+        return tests
+
+    @property
+    def examples(self) -> dict[str, RankedSeries]:
+        """One series of each axis."""
+        examples: dict[str, RankedSeries] = self.sections["examples"]
+        return examples
+
+    @property
+    def spectra(self) -> dict[str, Spectrum]:
+        """By matrix (``"second moment"``, ``"covariance"``)."""
+        spectra: dict[str, Spectrum] = self.sections["spectra"]
+        return spectra
+
+    @property
+    def noise(self) -> pd.DataFrame | None:
+        """Signal, noise and ranks of the model and each parameter tensor, one row each (columns as
+        :func:`~gradlaw.spectra.gradient_noise_by_layer` has them); None where they cannot be measured.
+        """
+        return self.sections["noise"]
+
+    @property
+    def over_iterations(self) -> pd.DataFrame | None:
+        """How the covariance spectrum moves with T, one row a number of iterations; None if T is small."""
+        return self.sections["over_iterations"]
+
+    @property
+    def controls(self) -> dict[str, Spectrum]:
+        """Covariance spectra of noise of the same shape, by control; empty unless asked for."""
+        return self.sections["controls"] or {}
+
+    @property
+    def extended(self) -> ExtendedStatistics | None:
+        """Layers, other tail indices, other families, Gaussianity in full; None unless asked for."""
+        return self.sections["extended"]
 
     @property
     def eigengaps(self) -> Eigengaps:

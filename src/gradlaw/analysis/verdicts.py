@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gradlaw.spectra import Eigengaps, Spectrum, count_outliers, eigengaps
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 from gradlaw.stats import PowerLawFit
 
-SECOND_MOMENT, COVARIANCE, EIGENGAPS = "second moment", "covariance", "eigengaps"
+EIGENGAPS = "eigengaps"
 _MOST_OUTLIERS = 50
 _BELOW = 21  # eigenvalues needed below the outliers to say where the line is
 

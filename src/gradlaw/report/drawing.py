@@ -1,20 +1,23 @@
-"""The style of all figures, and what several of them draw."""
+"""The style of all figures, and what several of them draw.
+
+Matplotlib is loaded inside the functions, for those who draw: a terminal's table needs none.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from gradlaw.stats import PowerLawFit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RED, BLUE, GREEN, GREY, PALE = "#c8442d", "#2b6cb0", "#2f855a", "#6b7280", "#cbd5e1"
 STYLE = {
@@ -40,8 +43,20 @@ _PNG_DPI = 200
 _POINTS = 700  # drawn of a series at most, evenly spaced in log rank
 
 
+@contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure of this size in inches, to be drawn in the style of all."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
 def fix_layout(figure: Figure) -> None:
     """Lay a figure out once and for all: every file of it is then the same, whichever are written and in what order."""
+    import matplotlib
+
     with matplotlib.rc_context(STYLE):
         engine = figure.get_layout_engine()
         assert engine is not None
@@ -51,6 +66,10 @@ def fix_layout(figure: Figure) -> None:
 
 def encode(figure: Figure, kind: str, metadata: str) -> bytes:
     """A figure as a file of ``kind`` with the provenance inside, the same bytes each time."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         # The canvases themselves: Figure.savefig draws everything once more, for a layout that is fixed already.
@@ -81,6 +100,8 @@ def fitted_line(axes: Axes, fit: PowerLawFit, colour: str) -> None:
 
 def finish(axes: Axes, k: int | Iterable[int], quantity: str) -> None:
     """Logarithmic axes by rank, with K marked, or several of them."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     axes.set(xscale="log", yscale="log", xlabel="rank", ylabel=quantity)
     for axis in (axes.xaxis, axes.yaxis):
         low, high = axis.get_view_interval()

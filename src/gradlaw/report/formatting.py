@@ -44,3 +44,18 @@ def with_error(value: float, error: float) -> str:
     if decimals > 6 or abs(value) >= 1e7:
         return f"{number(value)} ± {error:.1e}"
     return f"{round(value, decimals):,.{max(0, decimals)}f} ± {round(error, decimals):,.{max(0, decimals)}f}"
+
+
+NO_VERDICT = "no verdict"
+
+
+def rate(share: float | None, no_verdict: str | None) -> str:
+    """A rate, or that there is no verdict, for a reason given elsewhere."""
+    return percent(share) if no_verdict is None else NO_VERDICT
+
+
+def by_chance(published: float | None, calibrated: float | None) -> str:
+    """The shares of Gaussian series that pass both verdicts."""
+    if published is None or calibrated is None or published != published:
+        return "-"
+    return f"{chance(published)} / {chance(calibrated)}"

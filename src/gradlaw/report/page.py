@@ -3,60 +3,42 @@
 import base64
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
 from gradlaw.analysis.result import AnalysisResult
-from gradlaw.report import sentences, tables
+from gradlaw.report.section import Drawing
+from gradlaw.report.sections import shown_sections
+from gradlaw.report.title import title
 
 _SHOWN_CLASSES = 12
 
 
 def render_page(analysis: AnalysisResult, figures: Mapping[str, bytes]) -> str:
     """The page as text; ``figures`` are SVG files by name."""
-    extended = analysis.extended
     environment = Environment(loader=PackageLoader("gradlaw.report"), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True)  # fmt: skip
+    shown = shown_sections(analysis)
     return environment.get_template("report.html").render(
-        title=sentences.title(analysis),
-        verdicts=sentences.verdicts(analysis),
-        tables=[
-            ("Tests of the gradients", tables.TESTS_HEADER, tables.tests_rows(analysis)),
-            ("Power-law fits of the spectra", tables.SPECTRA_HEADER, tables.spectra_rows(analysis.spectral_verdicts())),
+        title=title(analysis),
+        verdicts=[sentence for section in shown for sentence in section.sentences(analysis)],
+        summary=[table for section in shown for table in section.summary(analysis)],
+        figures=[
+            {"tables": section.tables(analysis), "images": [_image(drawing, figures) for drawing in section.drawings]}
+            for section in shown
         ],
-        noise=None
-        if analysis.noise is None
-        else ("Signal and noise", tables.NOISE_HEADER, tables.noise_rows(analysis.noise)),
-        over_iterations=None
-        if analysis.over_iterations is None
-        else ("Over iterations", tables.OVER_HEADER, tables.over_iterations_rows(analysis.over_iterations)),
-        controls=("Controls", tables.SPECTRA_HEADER, tables.spectra_rows(analysis.control_verdicts()))
-        if analysis.controls
-        else None,
-        rates=("Rates, with Wilson intervals", tables.RATES_HEADER, tables.rates_rows(analysis)),
-        deep_tables=[]
-        if extended is None
-        else [
-            ("Exponents", tables.EXPONENTS_HEADER, tables.exponents_rows(extended)),
-            (
-                "Other families of tails",
-                tables.FAMILIES_HEADER,
-                tables.families_rows(extended, analysis.settings["alpha"]),
-            ),
-            ("Layer by layer", tables.LAYERS_HEADER, tables.layers_rows(extended)),
-        ],
-        thresholds=sentences.thresholds(analysis),
+        details=[table for section in shown for table in section.details(analysis)],
         notices=analysis.notices,
-        figures={name: _embedded(svg) for name, svg in figures.items()},
-        examples=analysis.examples,
         settings=_settings(analysis),
         provenance=json.dumps(analysis.provenance, indent=1),
         analysis=analysis,
     )
 
 
-def _embedded(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+def _image(drawing: Drawing, figures: Mapping[str, bytes]) -> dict[str, Any]:
+    source = "data:image/svg+xml;base64," + base64.b64encode(figures[drawing.name]).decode()
+    return {"source": source, "alt": drawing.alt, "caption": drawing.caption, "single": drawing.single}
 
 
 def _sizes_of_tails(analysis: AnalysisResult) -> str:

@@ -7,15 +7,18 @@ from matplotlib.figure import Figure
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.drawing import encode, fix_layout
-from gradlaw.report.figures import KINDS, figures_of
 from gradlaw.report.page import render_page
+from gradlaw.report.sections import shown_sections
+
+KINDS = ("png", "svg")
 
 
 class Renderer:
     """Draws when asked, and nothing twice: the page embeds the SVG that the files hold."""
 
     def __init__(self, analysis: AnalysisResult):
-        self._analysis, self._draw = analysis, figures_of(analysis)
+        self._analysis = analysis
+        self._draw = {drawing.name: drawing.draw for s in shown_sections(analysis) for drawing in s.drawings}
         self._metadata = json.dumps(analysis.provenance, sort_keys=True)
         self._figure = cache(self._drawn)
         self.image = cache(self._encoded)

@@ -6,33 +6,21 @@ from rich.table import Table
 from rich.text import Text
 
 from gradlaw.analysis.result import AnalysisResult
-from gradlaw.report.sentences import thresholds, title, verdicts
-from gradlaw.report.tables import (
-    RATES_HEADER,
-    SPECTRA_HEADER,
-    TESTS_HEADER,
-    rates_rows,
-    spectra_rows,
-    tests_rows,
-)
+from gradlaw.report.section import Table as SectionTable
+from gradlaw.report.sections import shown_sections
+from gradlaw.report.title import title
 
 WIDTH = 100
 
 
 def summary(analysis: AnalysisResult) -> Group:
     """Title, verdicts, tables and notices."""
-    parts = [Text(title(analysis), style="bold"), Text()]
-    parts += [Text(f"- {sentence}") for sentence in verdicts(analysis)]
-    parts += [Text()]
-    tables = [
-        _table("Tests of the gradients", TESTS_HEADER, tests_rows(analysis)),
-        _table("Rates, with Wilson intervals", RATES_HEADER, rates_rows(analysis)),
-        _table("Power-law fits of the spectra", SPECTRA_HEADER, spectra_rows(analysis.spectral_verdicts())),
-    ]
-    if analysis.controls:
-        tables.append(_table("Controls", SPECTRA_HEADER, spectra_rows(analysis.control_verdicts())))
-    parts_after = [Text(thresholds(analysis))] + [Text(f"note: {notice}") for notice in analysis.notices]
-    return Group(*parts, *tables, *parts_after)
+    shown = shown_sections(analysis)
+    sentences = [Text(f"- {sentence}") for section in shown for sentence in section.sentences(analysis)]
+    tables = [_table(table) for section in shown for table in section.terminal(analysis)]
+    remarks = [Text(remark) for section in shown for remark in section.remarks(analysis)]
+    notices = [Text(f"note: {notice}") for notice in analysis.notices]
+    return Group(Text(title(analysis), style="bold"), Text(), *sentences, Text(), *tables, *remarks, *notices)
 
 
 def plain_summary(analysis: AnalysisResult) -> str:
@@ -43,7 +31,8 @@ def plain_summary(analysis: AnalysisResult) -> str:
     return capture.get().rstrip()
 
 
-def _table(name: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def _table(shown: SectionTable) -> Table:
+    name, header, rows, _ = shown
     # Headers may take several lines, cells may not.
     widths = [max(map(len, [*column.split(), *(row[i] for row in rows)])) for i, column in enumerate(header)]
     space = 1 if sum(widths) + 2 * len(widths) < WIDTH else 0

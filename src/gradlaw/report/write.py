@@ -6,8 +6,8 @@ from pathlib import Path
 from gradlaw.analysis.files import Files, check_free, data_files, forget_run, write_files
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.progress import Progress
-from gradlaw.report.figures import KINDS, NAMES
-from gradlaw.report.render import Renderer
+from gradlaw.report.render import KINDS, Renderer
+from gradlaw.report.sections import known_sections
 
 PAGE = "report.html"
 
@@ -18,7 +18,8 @@ def write_run(result: AnalysisResult, directory: Path, force: bool, progress: Pr
     (directory / "figures").mkdir(exist_ok=True)
     files = data_files(result) | _shown_files(result)
     forget_run(directory)
-    for name in (PAGE, *(f"figures/{name}.{kind}" for name in NAMES for kind in KINDS)):
+    names = [drawing.name for section in known_sections() for drawing in section.drawings]
+    for name in (PAGE, *(f"figures/{name}.{kind}" for name in names for kind in KINDS)):
         (directory / name).unlink(missing_ok=True)
     write_files(directory, files, progress)
 

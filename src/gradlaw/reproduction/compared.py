@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradlaw.report.formatting import number, percent, yes
-from gradlaw.report.tables import by_chance
+from gradlaw.report.formatting import by_chance, number, percent, yes
 from gradlaw.reproduction.chance import learnt_nothing
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.formatting import DASH, spread, verdict

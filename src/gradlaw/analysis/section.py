@@ -1,0 +1,119 @@
+"""A section: one thing that an analysis measures, by name, and how its result is kept."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pandas as pd
+
+from gradlaw.analysis.result import AnalysisResult
+from gradlaw.analysis.sizes import Sizes
+from gradlaw.errors import InputError
+from gradlaw.history import GradientHistory
+from gradlaw.problem import Problem
+from gradlaw.progress import Progress
+from gradlaw.spectra.gram.history_gram import HistoryGram, history_gram
+
+Result = TypeVar("Result")
+Kind = TypeVar("Kind", bound="type[Section[Any]]")
+ReadTable = Callable[[str], pd.DataFrame]  # reads a table of a run by its name
+
+
+@dataclass
+class Run:
+    """What sections measure.
+
+    Attributes:
+        problem, history: at fixed parameters, and its gradients.
+        sizes: how many values tests and fits use.
+        alpha, seed: level of the tests; seed of whatever is drawn.
+        asked: what was asked for beside the rest: ``"controls"``, ``"extended"``.
+        progress: where to show it.
+        notices: what was decided along the way, in words; sections add theirs.
+        measured: results of the sections before, by name.
+    """
+
+    problem: Problem
+    history: GradientHistory
+    sizes: Sizes
+    alpha: float
+    seed: int
+    asked: frozenset[str]
+    progress: Progress
+    notices: list[str] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def gram(self) -> HistoryGram:
+        """The Gram matrix of the history, formed when a section first needs it."""
+        return history_gram(self.history, self.problem, self.progress)
+
+
+class Section(ABC, Generic[Result]):
+    """One thing that an analysis measures.
+
+    A subclass has a name and says how to measure; it is registered with :func:`register`, and shown by the
+    :class:`~gradlaw.report.section.ShownSection` of the same name. As it stands, this class keeps a frozen dataclass of
+    numbers and texts as a table of one row; other results say how they are kept.
+
+    Attributes:
+        name: of the section, of its table and of its entry in the record.
+        place: sections are measured, kept and shown in this order, those of one place by name.
+        kind: the dataclass of the result.
+    """
+
+    name: ClassVar[str]
+    place: ClassVar[int] = 100
+    kind: ClassVar[type[Any]]
+
+    @abstractmethod
+    def measure(self, run: Run) -> Result | None:
+        """The result, frozen; None where there is nothing to measure, or it was not asked for."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that it may leave in a run directory."""
+        return (self.name,)
+
+    def frames(self, result: Result, analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
+        """Its tables, by name."""
+        record: dict[str, Any] = asdict(result)  # type: ignore[call-overload]
+        return {self.name: pd.DataFrame([record])}
+
+    def record(self, result: Result | None, analysis: AnalysisResult) -> dict[str, Any]:
+        """Its entries in the record of the run, as plain data."""
+        return {self.name: result is not None}
+
+    def read(self, record: dict[str, Any], table: ReadTable) -> Result | None:
+        """The result that a run has, from its record and tables; None if it has none."""
+        if not record.get(self.name):
+            return None
+        result: Result = self.kind(**table(self.name).to_dict("records")[0])
+        return result
+
+
+class TableSection(Section[pd.DataFrame]):
+    """A section whose result is a table."""
+
+    def frames(self, result: pd.DataFrame, analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
+        return {self.name: result}
+
+    def read(self, record: dict[str, Any], table: ReadTable) -> pd.DataFrame | None:
+        return table(self.name) if record.get(self.name) else None
+
+
+REGISTERED: dict[str, Section[Any]] = {}
+
+
+def register(section: Kind) -> Kind:
+    """Measure, keep and show this section in every analysis from now on; a decorator of its class.
+
+    Raises:
+        InputError: another section has its name.
+    """
+    if section.name in REGISTERED:
+        raise InputError(f"there is a section {section.name!r} already; give this one another name")
+    REGISTERED[section.name] = section()
+    return section

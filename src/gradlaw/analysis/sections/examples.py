@@ -1,0 +1,47 @@
+"""One series of each direction, as an example to draw: the one of median KS distance."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradlaw.analysis.result import AnalysisResult, RankedSeries
+from gradlaw.analysis.section import ReadTable, Run, Section, register
+from gradlaw.history import GradientHistory
+from gradlaw.stats import GradientTests
+from gradlaw.stats.series import AXES
+
+
+@register
+class Examples(Section[dict[str, RankedSeries]]):
+    """By axis: the series whose KS distance is the median."""
+
+    name, place = "examples", 2
+
+    def measure(self, run: Run) -> dict[str, RankedSeries]:
+        return {axis: _median_series(run.history, run.measured["tests"][axis]) for axis in AXES}
+
+    def record(self, result: dict[str, RankedSeries] | None, analysis: AnalysisResult) -> dict[str, Any]:
+        return {self.name: {axis: example.index for axis, example in (result or {}).items()}}
+
+    def frames(self, result: dict[str, RankedSeries], analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
+        parts = [
+            pd.DataFrame({"axis": axis, "rank": np.arange(1, len(e.magnitudes) + 1), "magnitude": e.magnitudes})
+            for axis, e in result.items()
+        ]
+        return {self.name: pd.concat(parts, ignore_index=True).astype({"axis": "category"})}
+
+    def read(self, record: dict[str, Any], table: ReadTable) -> dict[str, RankedSeries]:
+        frame = table(self.name)
+        magnitudes = {axis: frame.loc[frame["axis"] == axis, "magnitude"].to_numpy() for axis in AXES}
+        return {axis: RankedSeries(axis, record[self.name][axis], magnitudes[axis]) for axis in AXES}
+
+
+def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:
+    """The series whose KS distance is the median of those that can be tested (of all, if none can)."""
+    tested = np.flatnonzero(~tests.degenerate_series)
+    candidates = tested if len(tested) else np.arange(tests.series)
+    index = int(candidates[np.argsort(tests.d_ks[candidates], kind="stable")[len(candidates) // 2]])
+    series = history[index] if tests.axis == AXES[0] else history.dimension(index)
+    magnitudes = series.abs().sort(descending=True).values.cpu().numpy()
+    return RankedSeries(tests.axis, index, magnitudes)

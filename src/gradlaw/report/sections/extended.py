@@ -1,0 +1,209 @@
+"""The extended statistics: tail indices, layers, exponents, families of tails and where the Gaussian dimensions are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gradlaw.analysis.extended import ExtendedStatistics
+from gradlaw.analysis.result import AnalysisResult
+from gradlaw.report.drawing import BLUE, GREY, PALE, RED, mark_k, new_figure
+from gradlaw.report.formatting import by_chance, number, percent, rate
+from gradlaw.report.section import Drawing, Rows, ShownSection, Table, register
+from gradlaw.stats.tail_index import hill_curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LAYERS_HEADER = (
+    "direction",
+    "layer",
+    "n",
+    "K",
+    "power-law",
+    "calibrated",
+    "by chance",
+    "Gaussian",
+    "degenerate",
+)
+EXPONENTS_HEADER = ("sample", "K", "s", "95% interval", "bootstrap", "K by scan", "s by scan", "d_KS by scan")
+FAMILIES_HEADER = ("sample", "family", "log-likelihood ratio", "p (Vuong)", "p (nested)", "against a power law")
+NOTE = """The first interval of s is exact if the tail is a power law, the second resamples its K values. The scan
+chooses the K of smallest d_KS; no critical distance holds for a distance chosen that way. Likelihood ratios compare \
+the power law with another family on the same K values: positive favours the
+power law. All but the exponential contain the power law as a limit, so theirs are never positive and the nested p-value
+is the one to read. Dimension-wise layers are tested by themselves, with K lowered to a third of their size; fewer than
+30 values are too few for a tail, and have no power-law rate."""
+SHARES = ("Gaussian", "not Gaussian", "degenerate")
+
+
+def _draw_tail_indices(analysis: AnalysisResult) -> Figure:
+    """Both sides of the literature on one history: the alpha-stable index by direction, and Hill plots."""
+    extended: ExtendedStatistics = analysis.sections["extended"]
+    with new_figure(9.2, 3.7) as figure:
+        left, right = figure.subplots(1, 2)
+        bins = np.linspace(0.4, 3, 66)
+        indices = extended.tail_indices
+        for axis, colour in zip(analysis.examples, (RED, BLUE), strict=True):
+            chosen = indices.loc[indices["axis"] == axis, "alpha_stable_permuted"]
+            chosen = chosen[np.isfinite(chosen)]
+            median = extended.median_stable_index(axis)
+            if median is None:
+                continue
+            label = f"{axis}-wise, median {median:.2f}"
+            weights = np.full(len(chosen), 1 / len(chosen))
+            left.hist(np.clip(chosen, bins[0], bins[-1]), bins, weights=weights, color=colour, alpha=0.6, label=label)
+        left.axvline(2, color=GREY, lw=0.8, ls=":", label="Gaussian, $\\alpha$ = 2")
+        left.set(xlabel="alpha-stable tail index", ylabel="share of series")
+        left.set_title("Alpha-stable index of the noise, every series", loc="left")
+        left.legend()
+        for (axis, example), colour in zip(analysis.examples.items(), (RED, BLUE), strict=True):
+            _hill_plot(right, example.magnitudes, colour, f"{axis}-wise, example")
+        mark_k(right, [tests.k for tests in analysis.tests.values()])
+        right.set(xscale="log", xlabel="values in the tail, K", ylabel="Hill estimate of $\\alpha$ = 1/s")
+        right.set_title("Hill plots of the example series", loc="left")
+        right.legend()
+    return figure
+
+
+def _draw_gaussianity(analysis: AnalysisResult) -> Figure:
+    """Where the non-Gaussian dimensions are: shares by parameter tensor."""
+    extended: ExtendedStatistics = analysis.sections["extended"]
+    layers = extended.layers
+    rows = layers[(layers["axis"] == "iteration") & (layers["group"] != "layer type")][::-1]
+    dead = rows["degenerate"].to_numpy(float)
+    gaussian = rows["gaussian_rate"].to_numpy(float)
+    names = [f"{row['name']} ({row.dimensions:,})" for _, row in rows.iterrows()]
+    with new_figure(7.2, 1.3 + 0.24 * len(rows)) as figure:
+        axes = figure.add_subplot()
+        left = np.zeros(len(rows))
+        shares = (gaussian, 1 - gaussian - dead, dead)
+        for label, share, colour in zip(SHARES, shares, (BLUE, RED, PALE), strict=True):
+            axes.barh(names, share, left=left, color=colour, label=label, height=0.72)
+            left += share
+        ceiling = analysis.tests["iteration"].gaussian_ceiling
+        if ceiling is not None:
+            axes.axvline(ceiling, color="black", lw=0.8, ls=":", label="a true Gaussian")
+        axes.set(xlim=(0, 1), xlabel="share of dimensions, iteration-wise")
+        axes.grid(False)
+        figure.legend(loc="outside upper left", ncols=4)
+    return figure
+
+
+def _hill_plot(axes: Axes, descending: np.ndarray, colour: str, label: str) -> None:
+    """Hill's alpha against the number of values in the tail, with a band of two standard errors."""
+    positive = int((descending > 0).sum())
+    if positive < 12:
+        return
+    ks = np.unique(np.geomspace(10, positive - 1, 200).astype(int))
+    curve = hill_curve(descending.astype(float), ks)
+    usable = np.isfinite(curve.index)
+    k, alpha, error = ks[usable], curve.index[usable], curve.standard_error[usable]
+    axes.plot(k, alpha, color=colour, lw=1.3, label=label)
+    axes.fill_between(k, alpha - 2 * error, alpha + 2 * error, color=colour, alpha=0.2, lw=0)
+
+
+@register
+class ShownExtended(ShownSection):
+    name = "extended"
+    drawings = (
+        Drawing(
+            "tail_indices",
+            _draw_tail_indices,
+            "Alpha-stable indices and Hill plots of both directions",
+            """\
+Left: the alpha-stable tail index of the noise (gradients less their mean) of every series, entries permuted;
+the estimator answers whatever it is given and is no test of stability. Right: Hill's estimate against the number of
+values taken as the tail, with two standard errors; a power law is flat.""",
+        ),
+        Drawing(
+            "gaussianity",
+            _draw_gaussianity,
+            "Shares of Gaussian dimensions by parameter tensor",
+            """Where the non-Gaussian dimensions are. Dotted: the share of true Gaussian series that pass.""",
+            single=True,
+        ),
+    )
+
+    def sentences(self, analysis: AnalysisResult) -> list[str]:
+        return [_stable_indices(analysis.sections[self.name])]
+
+    def details(self, analysis: AnalysisResult) -> list[Table]:
+        extended: ExtendedStatistics = analysis.sections[self.name]
+        families = families_rows(extended, analysis.settings["alpha"])
+        return [
+            Table("Exponents", EXPONENTS_HEADER, _exponents_rows(extended)),
+            Table("Other families of tails", FAMILIES_HEADER, families),
+            Table("Layer by layer", LAYERS_HEADER, _layers_rows(extended), NOTE),
+        ]
+
+
+def _stable_indices(extended: ExtendedStatistics) -> str:
+    across, along = (extended.median_stable_index(axis) for axis in ("dimension", "iteration"))
+    return (
+        f"Alpha-stable tail index of the noise, median over series: {number(across)} dimension-wise, {number(along)} "
+        "iteration-wise (2 is Gaussian)."
+    )
+
+
+def _layers_rows(extended: ExtendedStatistics) -> Rows:
+    """The cells below ``LAYERS_HEADER``: whole model, tensors, types of layer."""
+    rows: Rows = []
+    for row in extended.layers.to_dict("records"):
+        kind = {"model": "whole model", "layer type": f"all {row['name']}"}.get(row["group"], row["name"])
+        power_law = [_layer_rate(row, "power_law_rate"), _layer_rate(row, "power_law_rate_calibrated")]
+        names = "power_law_rate_of_gaussian", "power_law_rate_calibrated_of_gaussian"
+        power_law.append(by_chance(*(row.get(name) for name in names)))  # runs of earlier versions have none
+        k = "-" if pd.isna(row["k"]) else f"{row['k']:,.0f}"
+        rest = percent(row["gaussian_rate"]), percent(row["degenerate"])
+        rows.append((f"{row['axis']}-wise", kind, f"{row['dimensions']:,}", k, *power_law, *rest))
+    return rows
+
+
+def _layer_rate(row: dict, name: str) -> str:
+    why = row.get(name.replace("power_law_rate", "no_verdict"))
+    return rate(row[name], why if isinstance(why, str) else None)
+
+
+def _exponents_rows(extended: ExtendedStatistics) -> Rows:
+    """The cells below ``EXPONENTS_HEADER``."""
+    return [
+        (
+            row["sample"],
+            f"{row['k']:,}",
+            number(row["s"]),
+            f"{number(row['s_low'])} to {number(row['s_high'])}",
+            f"{number(row['s_bootstrap_low'])} to {number(row['s_bootstrap_high'])}",
+            f"{row['scan_k']:,}",
+            number(row["scan_s"]),
+            number(row["scan_d_ks"]),
+        )
+        for row in extended.exponents.to_dict("records")
+    ]
+
+
+def families_rows(extended: ExtendedStatistics, alpha: float) -> Rows:
+    """The cells below ``FAMILIES_HEADER``; outcomes at level ``alpha``."""
+    rows: Rows = []
+    for row in extended.comparisons.to_dict("records"):
+        nested = row["nested_p_value"]
+        nested = None if nested is None or nested != nested else nested
+        ratio = "0" if row["ratio"] == 0 else f"{row['ratio']:.1f}"
+        family = row["family"].replace("_", " ")
+        rows.append(
+            (row["sample"], family, ratio, number(row["p_value"]), number(nested), _outcome(row, nested, alpha))
+        )
+    return rows
+
+
+def _outcome(row: dict, nested: float | None, alpha: float) -> str:
+    if row["status"] == "not converged":
+        return "not converged"
+    if row["ratio"] == 0:
+        return "no better"
+    if (row["p_value"] if nested is None else nested) > alpha:
+        return "undecided"
+    return "fits worse" if row["ratio"] > 0 else "fits better"

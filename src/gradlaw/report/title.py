@@ -1,0 +1,14 @@
+"""The title of an analysis."""
+
+from gradlaw.analysis.result import AnalysisResult
+
+
+def title(analysis: AnalysisResult) -> str:
+    """Model, data, B and T."""
+    settings, problem = analysis.settings, analysis.provenance["problem"]
+    data = problem["data"].get("name")
+    on = f" on {data.rstrip('/').rpartition('/')[2]}" if data else ""
+    noise = problem["data"].get("label_noise")
+    on += f" with {noise['kind']} label noise ({noise['realised_rate']:.0%} wrong)" if noise else ""
+    transformed = f" ({', '.join(settings['transforms'])})" if settings["transforms"] else ""
+    return f"{problem['model']}{on}{transformed}, B = {settings['batch_size']:,}, T = {settings['iterations']:,}"
