@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/gradlaw analyze --out runs/demo --force
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
