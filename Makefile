@@ -10,8 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/installed
 	$(BIN)/gradlaw analyze --out runs/demo --force
 
+# As many processes as cores, of a thread each: small models gain nothing by more threads.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -31,13 +31,6 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-def pytest_configure(config):
-    """Processes that share a machine take a thread each: small models gain nothing by more."""
-    if hasattr(config, "workerinput"):
-        torch.set_num_threads(1)
-        os.environ["OMP_NUM_THREADS"] = "1"  # of what tests start
-
-
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -1,13 +1,10 @@
 """Parameter tensors whose gradients are rounding errors and nothing else."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
-import torch
 from torch import Tensor
 
 from gradlaw.history.engines.loop import LoopEngine, flatten
+from gradlaw.history.engines.moved_theta import moved_theta
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
@@ -37,7 +34,7 @@ def rounding_alone(problem: Problem, minibatches: Minibatches, gradient: Tensor,
 
 
 def _changed(problem: Problem, t: int, indices: np.ndarray, gradient: Tensor, reference: LoopEngine) -> set[str]:
-    with problem.undisturbed(problem.state()), _moved_parameters(problem):
+    with moved_theta(problem, _PERTURBATION):
         moved = flatten(reference.gradient(t, indices)[1], problem)
     found = set()
     for part in problem.layout:
@@ -46,19 +43,3 @@ def _changed(problem: Problem, t: int, indices: np.ndarray, gradient: Tensor, re
         if bool(before.any()) and not float(change.norm()) <= _MOST_CHANGE * float(before.norm()):
             found.add(part.name)
     return found
-
-
-@contextmanager
-def _moved_parameters(problem: Problem) -> Iterator[None]:
-    """Every parameter of the model times 1 plus a few rounding errors; in place, so that ties and views hold."""
-    parameters = [p.data for p in problem.model.parameters() if p.is_floating_point()]
-    kept = [p.clone() for p in parameters]
-    random = torch.Generator().manual_seed(0)
-    try:
-        for p in parameters:
-            signs = 2.0 * torch.randint(2, p.shape, generator=random) - 1
-            p.mul_((1 + _PERTURBATION * torch.finfo(p.dtype).eps * signs.double()).to(p.dtype).to(p.device))
-        yield
-    finally:
-        for p, before in zip(parameters, kept, strict=True):
-            p.copy_(before)

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from gradlaw import random_streams
 from gradlaw.errors import InputError
-from gradlaw.history.engines.loop import LoopEngine, flatten, scalar_loss
+from gradlaw.history.engines.loop import LoopEngine, flatten
+from gradlaw.history.engines.moved_theta import moved_theta
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import ParameterSlice, Problem
 
 # Summation in another order moves a gradient by some eps; an engine that is wrong is off by much more than this.
 _RELATIVE_EPS, _ABSOLUTE_EPS = 2e4, 100.0  # 2e-3 of the layer's norm and 1e-5 of the whole gradient's, in float32
 _SHARE = 0.02  # of the iterations that are computed by the reference as well
-_PERTURBATION_EPS = 8.0  # of theta, to see how far rounding alone moves a gradient
+_PERTURBATION = 8.0  # of theta in units of its eps, to see how far rounding alone moves a gradient
 _PERTURBATIONS = 3
 
 
@@ -77,7 +78,7 @@ class Verification:
         Raises:
             Disagreement: it differs by more than rounding can explain.
         """
-        expected = flatten(self.reference.gradient(t, self.minibatches[t])[1], self.problem)
+        expected = self._gradient(t)
         difference = (row - expected).double()
         whole = float(expected.double().norm())
         wrong = _wrong_parts(difference, expected, self.problem.layout)
@@ -90,27 +91,15 @@ class Verification:
         """How far the gradient of iteration t goes when theta moves by some eps: at a kink, or a tie of maxima, as far
         as any other rounding may take it.
         """
-        if self.problem.randomness == "seeded":
-            return 0.0
-        generator = torch.Generator().manual_seed(t)
-        here = self._moved_gradient(t, generator, 0.0)
-        eps = _PERTURBATION_EPS * torch.finfo(self.problem.dtype).eps
-        moved = (self._moved_gradient(t, generator, eps) for _ in range(_PERTURBATIONS))
-        return max(float((there - here).double().norm()) for there in moved)
+        here = self._gradient(t)
+        distances = []
+        for seed in range(_PERTURBATIONS):
+            with moved_theta(self.problem, _PERTURBATION, seed):
+                distances.append(float((self._gradient(t) - here).double().norm()))
+        return max(distances)
 
-    def _moved_gradient(self, t: int, generator: torch.Generator, step: float) -> Tensor:
-        problem = self.problem
-        theta = {}
-        for part, p in zip(problem.layout, problem.parameters(), strict=True):
-            noise = torch.randn(p.shape, generator=generator, dtype=torch.float32).to(p)
-            theta[part.name] = (p.detach() * (1 + step * noise)).requires_grad_()
-        state = problem.state()
-        with problem.undisturbed(state), torch.enable_grad():
-            inputs, targets = problem.fetch(self.minibatches[t])
-            outputs = problem.output({**problem.buffers(), **theta}, inputs)
-            loss = scalar_loss(problem.loss(outputs, targets))
-            gradients = torch.autograd.grad(loss, list(theta.values()), allow_unused=True)
-        return flatten(gradients, problem)
+    def _gradient(self, t: int) -> Tensor:
+        return flatten(self.reference.gradient(t, self.minibatches[t])[1], self.problem)
 
 
 def _wrong_parts(difference: Tensor, reference: Tensor, layout: Sequence[ParameterSlice]) -> list[str]:
