@@ -77,7 +77,7 @@ class Problem:
         self,
         model: nn.Module,
         loss: Loss,
-        data: Dataset | Sequence[Any],
+        data: Dataset[Any] | Sequence[Any],
         parameters: str | Sequence[str] | None = None,
         device: torch.device | str | None = None,
         *,
@@ -94,7 +94,7 @@ class Problem:
         self.device = _device_of(model, device)
         self.model = _on_device(model, self.device)
         self.layout = _layout(self.model, parameters)
-        self.data: Dataset | tuple[Any, Any] = _normalise_data(data)
+        self.data: Dataset[Any] | tuple[Any, Any] = _normalise_data(data)
         self.data_description = description_of(data)
         self.samples = _count_samples(self.data)
 
@@ -256,7 +256,7 @@ def _matches(pattern: str, names: Sequence[str]) -> set[str]:
     return {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
 
 
-def _normalise_data(data: Any) -> Dataset | tuple[Any, Any]:
+def _normalise_data(data: Any) -> Dataset[Any] | tuple[Any, Any]:
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, Dataset) and hasattr(data, "__getitem__"):
@@ -276,7 +276,7 @@ def _as_tensor(leaf: Any) -> Tensor:
     raise InputError(f"inputs and targets must be tensors or NumPy arrays, got {type(leaf).__name__}")
 
 
-def _count_samples(data: Dataset | tuple[Any, Any]) -> int:
+def _count_samples(data: Dataset[Any] | tuple[Any, Any]) -> int:
     if isinstance(data, tuple):
         leaves = pytree.tree_leaves(data)
         lengths = {a.shape[0] if a.ndim else None for a in leaves}

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from gradlaw.analysis.extended import ExtendedStatistics
-from gradlaw.analysis.verdicts import COVARIANCE, SpectralVerdict, spectral_verdict, spectral_verdicts
+from gradlaw.analysis.verdicts import SpectralVerdict, spectral_verdict, spectral_verdicts
 from gradlaw.by_value import ByValue
 from gradlaw.problem import ParameterSlice
 from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
+from gradlaw.spectra.matrices import COVARIANCE
 from gradlaw.stats import GradientTests
 
 

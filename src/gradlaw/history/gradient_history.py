@@ -58,7 +58,7 @@ class GradientHistory(ByValue):
     def __len__(self) -> int:
         return self.gradients.shape[0]
 
-    def __getitem__(self, t: int | slice | tuple) -> Tensor:
+    def __getitem__(self, t: int | slice | tuple[Any, ...]) -> Tensor:
         return as_float(self.gradients[t])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
-from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
+from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, STYLE, encode, finish, fitted_line, fix_layout
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.paper import (
@@ -33,6 +33,7 @@ from gradlaw.reproduction.series import (
     ranked,
 )
 from gradlaw.reproduction.store import Result
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 from gradlaw.stats import PowerLawFit
 
 KINDS = ("pdf", "png", "svg")

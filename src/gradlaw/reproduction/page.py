@@ -1,8 +1,8 @@
 """The page of a whole reproduction, in Markdown."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
 from gradlaw.report.formatting import number, percent, yes
 from gradlaw.reproduction.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Decision
 from gradlaw.reproduction.compared import ComparedTable
@@ -10,6 +10,7 @@ from gradlaw.reproduction.formats import markdown
 from gradlaw.reproduction.formatting import duration
 from gradlaw.reproduction.output import LEGEND, Report, describe_checks
 from gradlaw.reproduction.store import Result
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
 _INTRODUCTION = (
     'Tables and figures of "{title}" ({authors}), measured anew, with the published number beside. '
@@ -88,7 +89,7 @@ def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _data(data: dict) -> str:
+def _data(data: dict[str, Any]) -> str:
     name, formats = data["name"], data.get("image_formats", [])
     noise = data.get("label_noise")
     lossy = " (re-encoded as JPEG, slightly lossy: figures differ a little from the original)"
@@ -176,13 +177,13 @@ def _figures(found: Report) -> str:
     return f"{markdown(header, rows)}\n{notes}"
 
 
-def _fit(record: dict, quantity: str) -> dict | None:
+def _fit(record: dict[str, Any], quantity: str) -> dict[str, Any] | None:
     if quantity in (SECOND_MOMENT, COVARIANCE):
         return record["spectra"][quantity]["fit"]
     return record["spectra"]["eigengaps"]["fit"] if quantity.startswith("eigengaps") else record.get("fit")
 
 
-def _outliers(record: dict, quantity: str) -> str:
+def _outliers(record: dict[str, Any], quantity: str) -> str:
     count = record["spectra"][quantity]["outliers"] if quantity in (SECOND_MOMENT, COVARIANCE) else None
     return "-" if count is None else str(count)
 

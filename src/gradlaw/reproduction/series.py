@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
 from gradlaw.reproduction.store import Result
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
 # The quantities that figures draw, beside the two matrices.
 DIMENSION, ITERATION, HESSIAN_VALUES = "dimension-wise", "iteration-wise", "Hessian"

@@ -116,8 +116,8 @@ def _torch_write(write: Callable[[torch.Tensor], object]) -> Callable[[bytes], o
     return lambda state: write(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
 
-def _legacy_read(source: Any) -> Callable[[], tuple]:
-    def read() -> tuple:
+def _legacy_read(source: Any) -> Callable[[], tuple[Any, ...]]:
+    def read() -> tuple[Any, ...]:
         kind, keys, *rest = source.get_state(legacy=True)
         return (kind, tuple(keys.tolist()), *rest)
 

@@ -38,7 +38,7 @@ class VmapEngine:
         theta = dict(zip(names, (p.detach() for p in problem.parameters()), strict=True))
         frozen = {name: p.detach() for name, p in problem.model.named_parameters() if name not in theta}
 
-        def loss(theta: dict, buffers: dict, inputs: object, targets: object) -> Tensor:
+        def loss(theta: dict[str, Tensor], buffers: dict[str, Tensor], inputs: object, targets: object) -> Tensor:
             return scalar_loss(problem.minibatch_loss({**frozen, **theta, **buffers}, inputs, targets))
 
         self._theta = theta

@@ -29,7 +29,7 @@ class DiskGradients:
 
     device = torch.device("cpu")
 
-    def __init__(self, array: "zarr.Array"):
+    def __init__(self, array: "zarr.Array[Any]"):
         self._array = array
         self.shape: tuple[int, int] = (array.shape[0], array.shape[1])
         self.chunks: tuple[int, int] = (array.chunks[0], array.chunks[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -163,7 +163,7 @@ def _layers_rows(extended: ExtendedStatistics) -> Rows:
     return rows
 
 
-def _layer_rate(row: dict, name: str) -> str:
+def _layer_rate(row: dict[str, Any], name: str) -> str:
     why = row.get(name.replace("power_law_rate", "no_verdict"))
     return rate(row[name], why if isinstance(why, str) else None)
 
@@ -199,7 +199,7 @@ def families_rows(extended: ExtendedStatistics, alpha: float) -> Rows:
     return rows
 
 
-def _outcome(row: dict, nested: float | None, alpha: float) -> str:
+def _outcome(row: dict[str, Any], nested: float | None, alpha: float) -> str:
     if row["status"] == "not converged":
         return "not converged"
     if row["ratio"] == 0:

@@ -1,6 +1,7 @@
 """Signal, noise and ranks of the model and of its tensors."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -45,7 +46,7 @@ def noise_rows(noise: pd.DataFrame) -> Rows:
     return rows
 
 
-def _sentence(model: dict) -> str:
+def _sentence(model: dict[str, Any]) -> str:
     if model["degenerate"]:
         return "The gradients do not vary above rounding: there is no noise to measure."
     trace = with_error(model["trace"], model["trace_error"])

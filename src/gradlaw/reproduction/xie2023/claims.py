@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
+from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.reproduction.claim import Claim
 from gradlaw.reproduction.experiment import ANGLES, HESSIAN, Experiment, NetworkSpec, history
 from gradlaw.reproduction.xie2023 import rules
@@ -27,6 +27,7 @@ from gradlaw.reproduction.xie2023.networks import (
     trained,
 )
 from gradlaw.reproduction.xie2023.tables import BATCH_SIZES, OPTIMISERS
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
 
 def _both(networks: Mapping[str, NetworkSpec], batch_size: int) -> dict[str, Experiment]:

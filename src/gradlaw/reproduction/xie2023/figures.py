@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from gradlaw.analysis.verdicts import COVARIANCE, SECOND_MOMENT
 from gradlaw.reproduction.experiment import ANGLES, CLASSES, HESSIAN, Experiment, NetworkSpec, history
 from gradlaw.reproduction.paper import (
     BOUND,
@@ -37,6 +36,7 @@ from gradlaw.reproduction.xie2023.networks import (
     trained,
 )
 from gradlaw.reproduction.xie2023.tables import BATCH_SIZES, OPTIMISERS
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
 
 def _directions(network: NetworkSpec, batch_size: int) -> tuple[Series, ...]:

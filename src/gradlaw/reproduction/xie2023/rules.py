@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
+from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.reproduction.claim import Check, Results, Rule
 from gradlaw.reproduction.store import Result
 from gradlaw.spectra import count_outliers
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
 _POWER_LAW_RATES = "power_law_rate", "power_law_rate_calibrated"
 _VERDICTS = "is_power_law", "is_power_law_calibrated"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gradlaw.analysis.verdicts import COVARIANCE, EIGENGAPS, SECOND_MOMENT
+from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.reproduction.experiment import Experiment, NetworkSpec, history
 from gradlaw.reproduction.paper import SPECTRUM, TESTS, Row, Table
 from gradlaw.reproduction.xie2023.networks import (
@@ -25,6 +25,7 @@ from gradlaw.reproduction.xie2023.networks import (
     noisy,
     trained,
 )
+from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
 
 @dataclass(frozen=True)
