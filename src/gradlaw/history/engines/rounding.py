@@ -123,11 +123,10 @@ def _in_double(problem: Problem) -> Iterator[None]:
 def _gradient_in_double(problem: Problem, indices: np.ndarray) -> Tensor:
     inputs, targets = pytree.tree_map(_double, problem.fetch(indices))
     state = problem.state()
-    with problem.undisturbed(state), torch.inference_mode(False), torch.enable_grad():
+    with problem.undisturbed(state), torch.enable_grad():
         loss = scalar_loss(problem.plain_loss(inputs, targets))
         gradients = torch.autograd.grad(loss, problem.parameters(), allow_unused=True)
-    pieces = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, problem.parameters(), strict=True)]
-    return torch.cat([piece.to_dense().detach().reshape(-1).double() for piece in pieces])
+    return flatten(gradients, problem).double()
 
 
 def _lowest_eps(problem: Problem, indices: np.ndarray, reference: LoopEngine, double: bool = False) -> float:
