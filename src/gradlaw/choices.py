@@ -11,6 +11,7 @@ DtypeName = Literal["float64", "float32", "bfloat16", "float16"]
 Which = Literal["LA", "SA", "LM"]
 Randomness = Literal["refuse", "seeded"]
 NormaliseBy = Literal["channel", "pixel", "none"]
+InitialisationName = Literal["pytorch", "paddle", "kaiming", "xavier"]
 OptimiserName = Literal["sgd", "momentum", "adam"]
 ModelName = Literal["lenet", "resnet18", "fcn", "fcn-relu-bn", "fcn-relu", "lnn", "lnn-bn", "lnn-relu", "gpt"]
 
@@ -19,5 +20,6 @@ ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 DTYPES: tuple[DtypeName, ...] = get_args(DtypeName)
 RANDOMNESS: tuple[Randomness, ...] = get_args(Randomness)
 NORMALISATIONS: tuple[NormaliseBy, ...] = get_args(NormaliseBy)
+INITIALISATIONS: tuple[InitialisationName, ...] = get_args(InitialisationName)
 OPTIMISERS: tuple[OptimiserName, ...] = get_args(OptimiserName)
 MODELS: tuple[ModelName, ...] = get_args(ModelName)

@@ -31,6 +31,7 @@ def take_from_checkpoint(options: argparse.Namespace) -> Checkpoint | None:
         model = checkpoint.model
         options.model, options.logits, options.hidden_layers = model.name, model.classes, model.sizes.get("depth")
         options.width, options.heads = model.sizes.get("width"), model.sizes.get("heads")
+        options.padding, options.initialisation = model.sizes.get("padding"), model.initialisation
     if options.data is None and checkpoint.settings:
         data = checkpoint.settings["data"]
         options.data, options.label = data["name"], options.label or data["label_column"]
@@ -76,9 +77,11 @@ def model_settings(options: argparse.Namespace, data: LabelledTensors) -> ModelS
     logits = options.logits or data.classes
     if logits < data.classes:
         raise InputError(f"{data.source.name!r} has {data.classes} classes, more than the {logits} logits of the model")
-    sizes = {"width": options.width, "depth": options.hidden_layers, "heads": options.heads}
+    sizes = {"width": options.width, "depth": options.hidden_layers, "heads": options.heads,
+             "padding": options.padding}  # fmt: skip
     chosen = {key: value for key, value in sizes.items() if value is not None}
-    return ModelSettings(name, data.sample_shape, logits, options.seed, chosen)
+    initialisation = options.initialisation or "pytorch"
+    return ModelSettings(name, data.sample_shape, logits, options.seed, chosen, initialisation)
 
 
 def model_name(options: argparse.Namespace) -> str:
@@ -109,6 +112,14 @@ def name_of_inputs(options: argparse.Namespace, checkpoint: Checkpoint | None = 
         path = checkpoint.path
         return f"{path.parent.name}-{path.stem}" if path.stem.startswith("epoch-") else path.stem
     data = (options.data or "digits").rstrip("/").rpartition("/")[2]
-    sizes = {"width": options.width, "hidden": options.hidden_layers, "heads": options.heads, "logits": options.logits}
+    sizes = {"width": options.width, "hidden": options.hidden_layers, "heads": options.heads, "logits": options.logits,
+             "padding": options.padding}  # fmt: skip
     parts = [options.model or "fcn", data, *(f"{key}{value}" for key, value in sizes.items() if value is not None)]
-    return "-".join(parts + [t.replace("=", "") for t in (options.normalise, options.label_noise) if t is not None])
+    return "-".join(
+        parts
+        + [
+            t.replace("=", "")
+            for t in (options.normalise, options.initialisation, options.label_noise)
+            if t is not None
+        ]
+    )

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gradlaw.choices import InitialisationName, NormaliseBy
 from gradlaw.training import Recipe, default_recipe
 
 CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100, "avila": 12}
+FIRST_READING: dict[str, Any] = {"padding": 2, "normalisation": "channel", "initialisation": "pytorch"}
 _OWN_SIZES = {
+    "lenet": {"padding": 2},
     **{name: {"width": 70, "depth": 2} for name in ("fcn", "fcn-relu-bn", "fcn-relu")},
     **{name: {"width": 70, "depth": 4} for name in ("lnn", "lnn-bn", "lnn-relu")},
 }
@@ -30,7 +33,8 @@ class Training:
 class NetworkSpec:
     """The parameters theta and the data: a network of the zoo, at random (``training=None``) or trained.
 
-    Label noise, as ``parse_label_noise`` reads it, is in the data that it is trained on and in those of the gradients.
+    ``padding`` is that of LeNet on images of 28x28, ``normalisation`` of the images by ``"channel"``, ``"pixel"`` or
+    ``"none"``, ``initialisation`` one of the zoo's. Label noise, as ``parse_label_noise`` reads it, is in the data that it is trained on and in those of the gradients.
     Sizes that are the model's own become None, and the order of steps of hidden layers is dropped where there are
     none, so that two that are equal are one network.
     """
@@ -42,8 +46,14 @@ class NetworkSpec:
     logits: int | None = None
     training: Training | None = None
     label_noise: str | None = None
+    padding: int | None = None
+    normalisation: NormaliseBy | None = None
+    initialisation: InitialisationName | None = None
 
     def __post_init__(self) -> None:
+        for name in ("normalisation", "initialisation"):
+            if getattr(self, name) == FIRST_READING[name]:
+                object.__setattr__(self, name, None)
         for name, default in _OWN_SIZES.get(self.model, {}).items():
             if getattr(self, name) == default:
                 object.__setattr__(self, name, None)
@@ -53,7 +63,7 @@ class NetworkSpec:
     @property
     def sizes(self) -> dict[str, int]:
         """Of the network, as ``build_model`` takes them."""
-        return {name: value for name, value in (("width", self.width), ("depth", self.depth)) if value is not None}
+        return {name: value for name in ("width", "depth", "padding") if (value := getattr(self, name)) is not None}
 
     @property
     def outputs(self) -> int:
@@ -71,7 +81,9 @@ class NetworkSpec:
         sizes = "".join(f", {name} {value}" for name, value in self.sizes.items())
         sizes += f", {self.logits} logits" if self.logits else ""
         noise = f", labels {self.label_noise}" if self.label_noise else ""
-        return f"{self.model}{sizes} on {self.data}{noise}, {self.training or 'random'}"
+        how = f", normalised by {self.normalisation}" if self.normalisation else ""
+        how += f", initialised by {self.initialisation}" if self.initialisation else ""
+        return f"{self.model}{sizes} on {self.data}{how}{noise}, {self.training or 'random'}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gradlaw.choices import NormaliseBy
 from gradlaw.data import LabelledTensors, corrupt_labels, load_data, parse_label_noise
 from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
@@ -24,7 +25,7 @@ class DataSets:
 
     folders: Mapping[str, Path]
     hub: bool = True
-    _loaded: dict[str, LabelledTensors] = field(default_factory=dict, repr=False)
+    _loaded: dict[tuple[str, NormaliseBy], LabelledTensors] = field(default_factory=dict, repr=False)
     _missing: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     @staticmethod
@@ -52,11 +53,11 @@ class DataSets:
             InputError: as ``load_data`` and ``corrupt_labels``.
         """
         progress = progress or SILENT
-        name = network.data
-        if name not in self._loaded:
-            data = load_data(str(self.folders.get(name, name)), progress=progress)
-            self._loaded[name] = LabelledTensors(data.inputs, data.targets, replace(data.source, name=name))
-        data = self._loaded[name]
+        name, normalise = network.data, network.normalisation or "channel"
+        if (name, normalise) not in self._loaded:
+            data = load_data(str(self.folders.get(name, name)), normalise=normalise, progress=progress)
+            self._loaded[name, normalise] = LabelledTensors(data.inputs, data.targets, replace(data.source, name=name))
+        data = self._loaded[name, normalise]
         if samples is not None:
             data = LabelledTensors(data.inputs[:samples], data.targets[:samples], data.source)
         return corrupt_labels(data, *parse_label_noise(network.label_noise), seed) if network.label_noise else data

@@ -121,8 +121,9 @@ class Context:
 
 
 def model_settings(network: NetworkSpec, sample_shape: tuple[int, ...], seed: int) -> ModelSettings:
-    """The network of a network."""
-    return ModelSettings(network.model, sample_shape, network.outputs, seed, network.sizes)
+    """How the zoo builds a network."""
+    initialisation = network.initialisation or "pytorch"
+    return ModelSettings(network.model, sample_shape, network.outputs, seed, network.sizes, initialisation)
 
 
 def _measure_history(problem: Problem, m: Measurement, progress: Progress) -> Result:

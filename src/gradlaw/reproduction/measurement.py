@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gradlaw.reproduction.experiment import ANGLES, HESSIAN, HISTORY, RESNET, Experiment
+from gradlaw.reproduction.experiment import ANGLES, FIRST_READING, HESSIAN, HISTORY, RESNET, Experiment
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.training import Recipe
@@ -52,7 +52,14 @@ class Measurement:
 
 def plain(record: Any) -> dict[str, Any]:
     """A dataclass and those inside it as plain data, under the names that keys of results are made of."""
-    return asdict(record, dict_factory=lambda items: {_NAMES_IN_KEYS.get(name, name): value for name, value in items})
+    return asdict(record, dict_factory=_named)
+
+
+def _named(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A reading that is the first one is not named: results that were measured before there were others keep their keys."""
+    return {
+        _NAMES_IN_KEYS.get(name, name): value for name, value in items if name not in FIRST_READING or value is not None
+    }
 
 
 def content_key(settings: dict[str, Any]) -> str:

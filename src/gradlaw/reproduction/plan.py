@@ -96,4 +96,4 @@ class Planner:
 def _base(network: NetworkSpec) -> NetworkSpec:
     """The network that is timed: trained ones cost as much as random ones, other widths and depths about as much."""
     width = network.width if network.model == "resnet18" else None
-    return NetworkSpec(network.data, network.model, width)
+    return NetworkSpec(network.data, network.model, width, padding=network.padding)

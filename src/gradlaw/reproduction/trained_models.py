@@ -67,9 +67,9 @@ def identity(network: NetworkSpec, recipe: Recipe, seed: int) -> dict[str, Any]:
     """What makes two trainings the same."""
     kind, rate = parse_label_noise(network.label_noise) if network.label_noise else (None, None)
     return {
-        "data": network.data,
+        "data": [network.data, network.normalisation or "channel"],
         "noise": kind and [kind, rate, seed],
-        "model": [network.model, network.sizes, network.outputs, seed],
+        "model": [network.model, network.sizes, network.outputs, seed, network.initialisation or "pytorch"],
         "recipe": asdict(recipe),
         "seed": seed,
     }
@@ -79,11 +79,17 @@ def _identity_of(record: dict[str, Any]) -> dict[str, Any] | None:
     """The same of what the JSON of a checkpoint records; None for one that is not finished, or no checkpoint."""
     if "recipe" not in record or record["epoch"] < record["recipe"]["epochs"]:
         return None
-    noise, model = record["data"].get("label_noise"), record["model"]
+    noise, model, per = record["data"].get("label_noise"), record["model"], record["data"]["normalisation"]["per"]
     return {
-        "data": record["data"]["name"],
+        "data": [record["data"]["name"], "channel" if per == "column" else per],
         "noise": noise and [noise["kind"], noise["rate"], noise["seed"]],
-        "model": [model["name"], model["sizes"], model["classes"], model["seed"]],
+        "model": [
+            model["name"],
+            model["sizes"],
+            model["classes"],
+            model["seed"],
+            model.get("initialisation", "pytorch"),
+        ],
         "recipe": asdict(normalised_recipe(record["recipe"])),
         "seed": record["seed"],
     }

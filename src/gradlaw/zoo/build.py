@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gradlaw import random_streams
+from gradlaw.choices import InitialisationName
 from gradlaw.errors import InputError
 from gradlaw.zoo.fcn import FCN
 from gradlaw.zoo.gpt import GPT, next_token_loss
+from gradlaw.zoo.initialise import initialise
 from gradlaw.zoo.lenet import LeNet
 from gradlaw.zoo.resnet import ResNet18
 
@@ -30,10 +32,10 @@ class Architecture:
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
 
 
-def _lenet(shape: Shape, classes: int) -> nn.Module:
+def _lenet(shape: Shape, classes: int, *, padding: int | None = None) -> nn.Module:
     if len(shape) != 3 or shape[1:] not in ((28, 28), (32, 32)):
         raise InputError(f"lenet takes images of 28x28 or 32x32, the samples have shape {_text(shape)}; use fcn")
-    return LeNet(channels=shape[0], size=shape[1], classes=classes)
+    return LeNet(channels=shape[0], size=shape[1], classes=classes, padding=padding)
 
 
 def _fcn(shape: Shape, classes: int, *, steps: tuple[str, ...], depth: int, width: int = 70) -> nn.Module:
@@ -59,7 +61,7 @@ def _fully_connected(depth: int, *steps: str) -> Architecture:
 
 
 MODELS: dict[str, Architecture] = {
-    "lenet": Architecture(_lenet, {}),
+    "lenet": Architecture(_lenet, {"padding": 0}),
     "resnet18": Architecture(_resnet18, {"width": 1}),
     "fcn": _fully_connected(2, "bn", "relu"),
     "fcn-relu-bn": _fully_connected(2, "relu", "bn"),
@@ -80,6 +82,7 @@ class ModelSettings:
     classes: int
     seed: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
+    initialisation: InitialisationName = "pytorch"
 
     def build(self) -> nn.Module:
         """The model, at its initialisation.
@@ -87,7 +90,9 @@ class ModelSettings:
         Raises:
             InputError: as :func:`build_model`.
         """
-        return build_model(self.name, self.sample_shape, self.classes, self.seed, **self.sizes)
+        return build_model(
+            self.name, self.sample_shape, self.classes, self.seed, initialisation=self.initialisation, **self.sizes
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -99,20 +104,24 @@ class ModelSettings:
         return ModelSettings(**values | {"sample_shape": tuple(values["sample_shape"])})
 
 
-def build_model(name: str, sample_shape: Shape, classes: int, seed: int = 0, **sizes: int | None) -> nn.Module:
-    """A model for samples of one shape, with PyTorch's default initialisation, seeded.
+def build_model(
+    name: str, sample_shape: Shape, classes: int, seed: int = 0, *, initialisation: InitialisationName = "pytorch",
+    **sizes: int | None,
+) -> nn.Module:  # fmt: skip
+    """A model for samples of one shape, seeded.
 
     Args:
         name: one of ``MODELS``.
         sample_shape: shape of one sample: (C, H, W) for images, (F,) for numbers, (context,) for tokens.
         classes: number of logits, at least that of the classes; for gpt the number of different tokens.
         seed: of the initialisation; the global random state is left alone.
-        **sizes: ``width`` and ``depth`` (fully connected networks: of the hidden layers, 70 and 2, linear ones 4),
+        initialisation: PyTorch's default, or another, as :func:`gradlaw.zoo.initialise.initialise` has them.
+        **sizes: ``padding`` (lenet: 2 for 28x28, 0 for 32x32), ``width`` and ``depth`` (fully connected networks: of the hidden layers, 70 and 2, linear ones 4),
             ``width`` (resnet18: of its first stage, 64), ``width``, ``depth`` and ``heads`` (gpt: 64, 4 and 4).
             None is the default.
 
     Raises:
-        InputError: unknown name, a size that the model does not have or that is too small, or samples that it does
+        InputError: unknown name or initialisation, a size that the model does not have or that is too small, or samples that it does
             not take.
     """
     architecture = _architecture(name)
@@ -124,7 +133,9 @@ def build_model(name: str, sample_shape: Shape, classes: int, seed: int = 0, **s
     word = int(np.random.SeedSequence([random_streams.MODEL, seed]).generate_state(1, np.uint64)[0])
     with torch.random.fork_rng([]):
         torch.manual_seed(word)
-        return architecture.make(tuple(sample_shape), classes, **chosen)
+        model = architecture.make(tuple(sample_shape), classes, **chosen)
+        initialise(model, initialisation)
+        return model
 
 
 def _architecture(name: str) -> Architecture:

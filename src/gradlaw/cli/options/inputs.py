@@ -2,10 +2,10 @@
 
 import argparse
 
-from gradlaw.choices import MODELS, NORMALISATIONS
+from gradlaw.choices import INITIALISATIONS, MODELS, NORMALISATIONS
 
 DATA_OPTIONS = ("data", "label", "normalise", "label_noise")
-MODEL_OPTIONS = ("model", "width", "hidden_layers", "heads", "logits")
+MODEL_OPTIONS = ("model", "width", "hidden_layers", "heads", "logits", "padding", "initialisation")
 
 
 def add_data_options(group: argparse._ArgumentGroup) -> None:
@@ -28,4 +28,7 @@ def add_model_options(group: argparse._ArgumentGroup, remark: str) -> None:
     group.add_argument("--hidden-layers", type=int, metavar="N", help="number of hidden layers "
                        "(fcn: 2, lnn: 4) or blocks (gpt: 4)")  # fmt: skip
     group.add_argument("--heads", type=int, metavar="N", help="of each attention (gpt: 4)")
+    group.add_argument("--padding", type=int, metavar="N", help="of the first convolution (lenet on 28x28: 2)")
+    group.add_argument("--initialisation", choices=INITIALISATIONS, help="of linear layers and convolutions (default: "
+                       "pytorch)")  # fmt: skip
     group.add_argument("--logits", type=int, metavar="N", help="outputs of the model (default: one for each class)")
