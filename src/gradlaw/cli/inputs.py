@@ -4,6 +4,7 @@ import argparse
 
 from torch import nn
 
+from gradlaw.choices import InitialisationName
 from gradlaw.data import NORMALISATIONS, LabelledTensors, corrupt_labels, load_data, parse_label_noise
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
@@ -80,7 +81,7 @@ def model_settings(options: argparse.Namespace, data: LabelledTensors) -> ModelS
     sizes = {"width": options.width, "depth": options.hidden_layers, "heads": options.heads,
              "padding": options.padding}  # fmt: skip
     chosen = {key: value for key, value in sizes.items() if value is not None}
-    initialisation = options.initialisation or "pytorch"
+    initialisation: InitialisationName = options.initialisation or "pytorch"
     return ModelSettings(name, data.sample_shape, logits, options.seed, chosen, initialisation)
 
 

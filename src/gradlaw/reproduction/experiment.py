@@ -34,9 +34,10 @@ class NetworkSpec:
     """The parameters theta and the data: a network of the zoo, at random (``training=None``) or trained.
 
     ``padding`` is that of LeNet on images of 28x28, ``normalisation`` of the images by ``"channel"``, ``"pixel"`` or
-    ``"none"``, ``initialisation`` one of the zoo's. Label noise, as ``parse_label_noise`` reads it, is in the data that it is trained on and in those of the gradients.
-    Sizes that are the model's own become None, and the order of steps of hidden layers is dropped where there are
-    none, so that two that are equal are one network.
+    ``"none"``, ``initialisation`` one of the zoo's. Label noise, as ``parse_label_noise`` reads it, is in the data that
+    it is trained on and in those of the gradients. Sizes that are the model's own, and the first reading of what the
+    paper leaves open, become None, and the order of steps of hidden layers is dropped where there are none, so that
+    two that are equal are one network.
     """
 
     data: str

@@ -56,7 +56,7 @@ def plain(record: Any) -> dict[str, Any]:
 
 
 def _named(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A reading that is the first one is not named: results that were measured before there were others keep their keys."""
+    """The first reading is not named: results that were measured before there were others keep their keys."""
     return {
         _NAMES_IN_KEYS.get(name, name): value for name, value in items if name not in FIRST_READING or value is not None
     }

@@ -69,7 +69,8 @@ def identity(network: NetworkSpec, recipe: Recipe, seed: int) -> dict[str, Any]:
     return {
         "data": [network.data, network.normalisation or "channel"],
         "noise": kind and [kind, rate, seed],
-        "model": [network.model, network.sizes, network.outputs, seed, network.initialisation or "pytorch"],
+        "model": [network.model, network.sizes, network.outputs, seed],
+        "initialisation": network.initialisation or "pytorch",
         "recipe": asdict(recipe),
         "seed": seed,
     }
@@ -79,17 +80,13 @@ def _identity_of(record: dict[str, Any]) -> dict[str, Any] | None:
     """The same of what the JSON of a checkpoint records; None for one that is not finished, or no checkpoint."""
     if "recipe" not in record or record["epoch"] < record["recipe"]["epochs"]:
         return None
-    noise, model, per = record["data"].get("label_noise"), record["model"], record["data"]["normalisation"]["per"]
+    noise, model = record["data"].get("label_noise"), record["model"]
+    per = record["data"]["normalisation"]["per"]
     return {
         "data": [record["data"]["name"], "channel" if per == "column" else per],
         "noise": noise and [noise["kind"], noise["rate"], noise["seed"]],
-        "model": [
-            model["name"],
-            model["sizes"],
-            model["classes"],
-            model["seed"],
-            model.get("initialisation", "pytorch"),
-        ],
+        "model": [model["name"], model["sizes"], model["classes"], model["seed"]],
+        "initialisation": model.get("initialisation", "pytorch"),  # files of before there was a choice do not say
         "recipe": asdict(normalised_recipe(record["recipe"])),
         "seed": record["seed"],
     }

@@ -116,13 +116,13 @@ def build_model(
         classes: number of logits, at least that of the classes; for gpt the number of different tokens.
         seed: of the initialisation; the global random state is left alone.
         initialisation: PyTorch's default, or another, as :func:`gradlaw.zoo.initialise.initialise` has them.
-        **sizes: ``padding`` (lenet: 2 for 28x28, 0 for 32x32), ``width`` and ``depth`` (fully connected networks: of the hidden layers, 70 and 2, linear ones 4),
-            ``width`` (resnet18: of its first stage, 64), ``width``, ``depth`` and ``heads`` (gpt: 64, 4 and 4).
-            None is the default.
+        **sizes: ``padding`` (lenet: of the first convolution, 2 for 28x28 and 0 for 32x32), ``width`` and ``depth``
+            (fully connected networks: of the hidden layers, 70 and 2, linear ones 4), ``width`` (resnet18: of its
+            first stage, 64), ``width``, ``depth`` and ``heads`` (gpt: 64, 4 and 4). None is the default.
 
     Raises:
-        InputError: unknown name or initialisation, a size that the model does not have or that is too small, or samples that it does
-            not take.
+        InputError: unknown name or initialisation, a size that the model does not have or that is too small, or
+            samples that it does not take.
     """
     architecture = _architecture(name)
     if classes < 1:
