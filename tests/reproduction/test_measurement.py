@@ -77,7 +77,8 @@ def test_a_packaged_network_is_found_by_what_it_is(tmp_path: Path) -> None:
     recipe = LENET_TRAINED.recipe()
     assert recipe is not None
     record = {
-        "data": {"name": "mnist"}, "recipe": asdict(recipe) | {"milestones": list(recipe.milestones)}, "seed": 0,
+        "data": {"name": "mnist", "normalisation": {"per": "channel"}},
+        "recipe": asdict(recipe) | {"milestones": list(recipe.milestones)}, "seed": 0,
         "epoch": recipe.epochs, "model": {"name": "lenet", "sizes": {}, "classes": 10, "seed": 0, "sample_shape": []},
     }  # fmt: skip
     assert normalised_recipe(record["recipe"]) == recipe

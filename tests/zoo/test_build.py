@@ -77,7 +77,7 @@ def test_initialisation_is_pytorchs_default_seeded_and_private(name):
     ("resnet18", (784,), 10, {}, r"resnet18 takes images \(C, H, W\)"),
     ("gpt", (1, 28, 28), 10, {}, r"gpt takes sequences of tokens"),
     ("gpt", (8,), 10, {"width": 10}, r"multiple of its heads, got width=10 and heads=4"),
-    ("lenet", (1, 28, 28), 10, {"width": 3}, r"lenet has no width to choose; it takes no sizes"),
+    ("lenet", (1, 28, 28), 10, {"width": 3}, r"lenet has no width to choose; it takes padding"),
     ("fcn", (784,), 10, {"heads": 3}, r"fcn has no heads to choose; it takes width, depth"),
     ("fcn", (784,), 10, {"depth": -1}, r"the depth of fcn must be an integer of at least 0, got -1"),
     ("fcn", (784,), 10, {"width": 2.5}, r"the width of fcn must be an integer of at least 1, got 2.5"),

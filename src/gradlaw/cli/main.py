@@ -21,6 +21,8 @@ _COMMANDS = {
               "train a model by the paper's recipe, with a checkpoint after every epoch"),
     "reproduce": ("gradlaw.cli.reproduce:add_options", "all",
                   "measure the paper's tables and figures, beside the published numbers"),
+    "readings": ("gradlaw.cli.readings:add_options", "all",
+                 "compare readings of what the paper leaves open, by the published numbers"),
     "plan": ("gradlaw.cli.reproduce:add_plan_options", "all",
              "estimate time, memory and disk of a reproduction on this device"),
 }  # fmt: skip

@@ -21,8 +21,10 @@ from gradlaw.reproduction.measure import Context
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.output import CLAIMS_HEADER, LEGEND, Report, claims_rows, report, write
 from gradlaw.reproduction.page import page
+from gradlaw.reproduction.paper import Paper
 from gradlaw.reproduction.plan import Cost, Planner
 from gradlaw.reproduction.profiles import Profile
+from gradlaw.reproduction.reading import Reading
 from gradlaw.reproduction.results import ResultTable, write_results
 from gradlaw.reproduction.runner import Runner
 from gradlaw.reproduction.selection import ALL, Selection, gather, named_by, select
@@ -53,7 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '  gradlaw reproduce --explain "table8 row 3" --data-root data\n'
         "  gradlaw reproduce --from-results"
     )
-    _add_options(parser)
+    _add_names(parser)
+    add_common_options(parser)
+    _add_reading(parser)
     parser.add_argument("--jobs", type=int, default=1, help="rows to measure in parallel processes (default: 1)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for tables and figures (default: "
                         "runs/reproduce/PROFILE)")  # fmt: skip
@@ -73,18 +77,30 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``gradlaw plan`` takes."""
     parser.description = "Estimates, from a short calibration, what each row would take that is not in the store yet."
     parser.epilog = "example:\n  gradlaw plan table6 --mnist data/mnist --profile paper"
-    _add_options(parser)
+    _add_names(parser)
+    add_common_options(parser)
+    _add_reading(parser)
     parser.set_defaults(command="gradlaw.cli.reproduce:run_plan")
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_names(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help=f"{PAPER.contents}, a row such as 'table8 row 3', or all")  # fmt: skip
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    axes = "; ".join(f"{axis.name}={'|'.join(axis.options)}" for axis in PAPER.axes)
+    parser.add_argument("--reading", metavar="AXIS=OPTION,...", help="another reading of what the paper leaves open: "
+                        f"{axes} (default: the tables as they are declared)")  # fmt: skip
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that measures for the paper: profile, seeds, device, data, store."""
     how = parser.add_argument_group("how")
     how.add_argument("--profile", choices=list(PAPER.profiles), metavar="PROFILE",
                      help="; ".join(f"{name}: {PAPER.profiles[name].meaning}" for name in _PUBLIC_PROFILES)
                      + f" (default: {_PROFILE})")  # fmt: skip
-    how.add_argument("--seeds", type=_seeds, metavar="S,S,...", help="seeds of everything; several give mean and "
+    how.add_argument("--seeds", type=parse_seeds, metavar="S,S,...", help="seeds of everything; several give mean and "
                      "spread (default: 0; of --from-results: all)")  # fmt: skip
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu)")
     how.add_argument("--hessian-samples", type=int, metavar="N", help="samples in the mean loss of a Hessian (default: "
@@ -100,11 +116,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
                        "results (default: runs/reproduce/store)")  # fmt: skip
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from a list with commas."""
     return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
-def _context(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
+def _paper(options: argparse.Namespace) -> Paper:
+    """The paper under the reading that was asked for."""
+    return PAPER.under(Reading.parse(options.reading, PAPER.axes)) if options.reading else PAPER
+
+
+def context_of(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
+    """What measurements are made with, where results go, and how large they are, as the options say.
+
+    Raises:
+        InputError: a folder that is not there.
+    """
     given = {name: getattr(options, name) for name in DATA_SETS if getattr(options, name) is not None}
     for name, folder in given.items():
         if not folder.is_dir():
@@ -129,14 +156,14 @@ def run(options: argparse.Namespace) -> None:
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {options.jobs}")
     seeds = options.seeds or _SEEDS
-    context, store, resolver = _context(options)
-    selection = select(PAPER, options.names)
+    context, store, resolver = context_of(options)
+    selection = select(_paper(options), options.names)
     work = list_work(selection.experiments, seeds, resolver, store, context)
     reasons = dict(work.missing)
     if not options.explain and not options.from_store:
         shown = not options.quiet
-        memory = _announce(work, context, Progress(shown))
-        reasons |= Runner(context, store, options.jobs, shown).run(work, memory, _free(context))
+        memory = announce(work, context, Progress(shown))
+        reasons |= Runner(context, store, options.jobs, shown).run(work, memory, free_bytes(context))
     _show(options, gather(selection, store, seeds, resolver, reasons), selection, resolver.profile)
     return None
 
@@ -148,7 +175,7 @@ def _draw_results(options: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} does not go with --from-results, which says it itself")
     results = ResultTable(options.from_results)
     resolver = Resolver(results.profile, TrainedModels(options.store / "checkpoints", (options.checkpoints,)))
-    selection = select(PAPER, options.names or [ALL])
+    selection = select(_paper(options), options.names or [ALL])
     evidence = gather(selection, results, options.seeds or results.seeds, resolver)
     measurements = evidence.measurements.values()
     evidence = replace(evidence, reasons=results.why_missing(measurements))
@@ -186,6 +213,7 @@ def _repeated(options: argparse.Namespace, profile: Profile, seeds: Sequence[int
     words = ["--profile", profile.name, "--seeds", ",".join(map(str, seeds))]
     if profile != PAPER.profiles.get(profile.name):
         words += ["--hessian-samples", str(profile.hessian_samples)]
+    words += ["--reading", options.reading] if options.reading else []
     given = {"--store": options.store if options.from_results is None else None}
     given |= {"--data-root": options.data_root, "--device": options.device}
     given |= {f"--{name}": getattr(options, name) for name in DATA_SETS}
@@ -194,7 +222,7 @@ def _repeated(options: argparse.Namespace, profile: Profile, seeds: Sequence[int
     return shlex.join(words)
 
 
-def _announce(work: WorkList, context: Context, progress: Progress) -> dict[Task, float]:
+def announce(work: WorkList, context: Context, progress: Progress) -> dict[Task, float]:
     """Say what is to be done and for how long; returns the memory that each task takes."""
     progress.say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do, {len(work.missing)} "
                  "without data; calibrating")  # fmt: skip
@@ -204,7 +232,8 @@ def _announce(work: WorkList, context: Context, progress: Progress) -> dict[Task
     return {task: cost.memory for task, cost in costs.items()}
 
 
-def _free(context: Context) -> float:
+def free_bytes(context: Context) -> float:
+    """Memory that is free on the device."""
     return float(free_memory(torch.device(context.device or "cpu")))
 
 
@@ -224,14 +253,14 @@ def _print(found: Report) -> None:
 def run_plan(options: argparse.Namespace) -> None:
     """Print what each row that is not in the store would take, by a short calibration."""
     _check_names(options)
-    context, store, resolver = _context(options)
-    selection = select(PAPER, options.names)
+    context, store, resolver = context_of(options)
+    selection = select(_paper(options), options.names)
     work = list_work(selection.experiments, options.seeds or _SEEDS, resolver, store, context)
     costs = Planner(context).costs(work.todo)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(terminal(f"Plan of {', '.join(options.names)}, profile {resolver.profile.name}", _PLAN_HEADER,
-                           _plan_rows(work, costs), ("task", "for")), highlight=False)  # fmt: skip
+                           _plan_rows(selection.paper, work, costs), ("task", "for")), highlight=False)  # fmt: skip
     total = sum(cost.seconds for cost in costs.values())
     print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for measurement, reason in work.missing.items():
@@ -241,9 +270,9 @@ def run_plan(options: argparse.Namespace) -> None:
 _PLAN_HEADER = ("task", "for", "time", "memory", "disk")
 
 
-def _plan_rows(work: WorkList, costs: dict[Task, Cost]) -> Sequence[Sequence[str]]:
+def _plan_rows(paper: Paper, work: WorkList, costs: dict[Task, Cost]) -> Sequence[Sequence[str]]:
     return [
-        (describe(task), ", ".join(named_by(PAPER, task.experiment)) if isinstance(task, Measurement) else "",
+        (describe(task), ", ".join(named_by(paper, task.experiment)) if isinstance(task, Measurement) else "",
          duration(cost.seconds), size(cost.memory), size(cost.disk))
         for task, cost in costs.items()
     ]  # fmt: skip

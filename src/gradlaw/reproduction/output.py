@@ -38,7 +38,8 @@ class Report:
     @property
     def label(self) -> str:
         """Under which every output goes."""
-        return f"profile {self.profile.name} ({self.profile.meaning}); seeds {', '.join(map(str, self.seeds))}"
+        reading = f"; reading {self.selection.paper.reading}" if self.selection.paper.reading.options else ""
+        return f"profile {self.profile.name} ({self.profile.meaning}); seeds {', '.join(map(str, self.seeds))}{reading}"
 
 
 def report(profile: Profile, seeds: Sequence[int], selection: Selection, evidence: Evidence) -> Report:

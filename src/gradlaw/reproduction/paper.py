@@ -4,12 +4,13 @@ The engine knows a paper by this alone; a second paper is a second folder beside
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradlaw.reproduction.claim import Claim
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.profiles import Profile
+from gradlaw.reproduction.reading import AS_DECLARED, Axis, Family, Reading
 
 TESTS, SPECTRUM = "tests", "spectrum"
 RANKED, RATES, BOUND = "ranked", "rates", "bound"
@@ -107,6 +108,9 @@ class Paper:
         published: the rows of each table by column, as printed.
         errata: what looks odd in published rows, by table and row counted from 1.
         profiles: sizes of a reproduction by name, the paper's own among them.
+        axes: the choices that it leaves open.
+        families: rows that one reading must explain together, and how it is chosen.
+        reading: under which all experiments are; the networks as they are declared, if it has no options.
     """
 
     name: str
@@ -118,6 +122,19 @@ class Paper:
     published: Mapping[int, Sequence[Mapping[str, Any]]]
     errata: Mapping[tuple[int, int], str]
     profiles: Mapping[str, Profile]
+    axes: Sequence[Axis] = ()
+    families: Sequence[Family] = ()
+    reading: Reading = AS_DECLARED
+
+    def under(self, reading: Reading) -> "Paper":
+        """The paper with every experiment under a reading; rows that become the same are one."""
+        tables = {number: replace(table, rows=_rows_under(reading, table)) for number, table in self.tables.items()}
+        figures = {name: replace(figure, panels=tuple(replace(panel, series=tuple(
+            replace(s, experiment=reading.experiment(s.experiment)) for s in panel.series)) for panel in figure.panels))
+            for name, figure in self.figures.items()}  # fmt: skip
+        claims = [replace(claim, experiments={label: reading.experiment(experiment) for label, experiment in
+                  claim.experiments.items()}) for claim in self.claims]  # fmt: skip
+        return replace(self, tables=tables, figures=figures, claims=claims, reading=reading)
 
     @property
     def contents(self) -> str:
@@ -125,3 +142,11 @@ class Paper:
         numbered = [name for name in self.figures if name.startswith("fig")]
         others = "".join(f", {name}" for name in self.figures if name not in numbered)
         return f"table{min(self.tables)} to table{max(self.tables)}, {numbered[0]} to {numbered[-1]}{others}"
+
+
+def _rows_under(reading: Reading, table: Table) -> tuple[Row, ...]:
+    rows: dict[tuple[int, Experiment, str], Row] = {}
+    for row in table.rows:
+        under = replace(row, experiment=reading.experiment(row.experiment))
+        rows.setdefault((row.number, under.experiment, row.quantity), under)
+    return tuple(rows.values())

@@ -12,6 +12,10 @@ LEAST_SEEDS = 3
 _LEAST_STD = 1e-3  # on the scale: published values are rounded to about three digits
 
 
+def _rate(angle: float) -> float:
+    return math.sin(min(max(angle, 0.0), math.pi / 2)) ** 2
+
+
 def _arcsine(rate: float) -> float:
     return math.asin(math.sqrt(rate))
 
@@ -63,6 +67,11 @@ class Predictive:
     @property
     def _error(self) -> float:
         return self.std * math.sqrt(1 + 1 / self.seeds)
+
+    @property
+    def center(self) -> float:
+        """The mean in the quantity's own unit: a geometric mean of what is positive."""
+        return math.exp(self.mean) if SCALES[self.quantity] is math.log else _rate(self.mean)
 
     def z(self, value: float) -> float:
         """How many predictive standard errors a value lies above the mean."""

@@ -36,6 +36,7 @@ class ResultTable:
 
     Args:
         folder: with both files.
+        series: whether the series are wanted; without them the table alone is read.
 
     Attributes:
         profile: with which all of them were measured.
@@ -45,9 +46,9 @@ class ResultTable:
         InputError: files that are missing, or that contradict one another or themselves.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, series: bool = True):
         self.folder = folder
-        for name in (TABLE, SERIES):
+        for name in (TABLE, SERIES) if series else (TABLE,):
             if not (folder / name).is_file():
                 raise InputError(f"no results at {folder}: there is no {name}")
         rows = _read_table(folder / TABLE)
@@ -55,7 +56,7 @@ class ResultTable:
         self.seeds = tuple(sorted({row["measurement"]["seed"] for row in rows}))
         self._reasons = {row["key"]: row["reason"] for row in rows if "reason" in row}
         self._records = {row["key"]: row for row in rows if "reason" not in row}
-        self._arrays = _read_series(folder / SERIES)
+        self._arrays = _read_series(folder / SERIES) if series else {key: {} for key in self._records}
         if self._arrays.keys() != self._records.keys():
             differing = sorted(self._arrays.keys() ^ self._records.keys())
             raise InputError(f"{folder}: {TABLE} and {SERIES} do not have the same results, {differing[0]} for one")
@@ -85,8 +86,8 @@ class ResultTable:
         return f"{self.folder / TABLE}, one row a measurement, and {SERIES} beside it"
 
 
-def write_results(folder: Path, profile: Profile, evidence: Evidence) -> list[Path]:
-    """Write all results of the evidence, and the reasons for those that could not be made; returns both files.
+def write_results(folder: Path, profile: Profile, evidence: Evidence, with_series: bool = True) -> list[Path]:
+    """Write all results of the evidence, and the reasons for those that could not be made; returns the files.
 
     Raises:
         InputError: there is no result, or the disk is full.
@@ -110,6 +111,8 @@ def write_results(folder: Path, profile: Profile, evidence: Evidence) -> list[Pa
         {"key": key} | {path: _cell(value) for path, value in _leaves(row).items()} for key, row in rows.items()
     )
     write_whole(folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
+    if not with_series:
+        return [folder / TABLE]
     write_whole(folder / SERIES, lambda path: _write_series(pd.concat(series, ignore_index=True), path))
     return [folder / TABLE, folder / SERIES]
 

@@ -8,6 +8,7 @@ from gradlaw.reproduction.paper import Paper
 from gradlaw.reproduction.xie2023.claims import CLAIMS
 from gradlaw.reproduction.xie2023.figures import FIGURES
 from gradlaw.reproduction.xie2023.profiles import PROFILES
+from gradlaw.reproduction.xie2023.readings import AXES, FAMILIES
 from gradlaw.reproduction.xie2023.tables import TABLES
 
 _NUMBERS = ("d_ks", "d_c", "s", "mean_d_ks", "power_law_rate", "mean_p_value", "gaussian_rate")
@@ -56,4 +57,6 @@ PAPER = Paper(
     published={number: _published(number) for number in TABLES},
     errata=_ERRATA,
     profiles=PROFILES,
+    axes=AXES,
+    families=FAMILIES,
 )

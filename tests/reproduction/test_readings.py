@@ -1,0 +1,133 @@
+"""Readings: what they change, how one is chosen, and that the committed page says what was measured."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradlaw.cli.main import main
+from gradlaw.errors import InputError
+from gradlaw.reproduction.choice import choose, experiments
+from gradlaw.reproduction.evidence import Evidence
+from gradlaw.reproduction.experiment import history
+from gradlaw.reproduction.measure import model_settings
+from gradlaw.reproduction.measurement import Measurement, Resolver
+from gradlaw.reproduction.reading import Reading
+from gradlaw.reproduction.store import Result
+from gradlaw.reproduction.trained_models import TrainedModels
+from gradlaw.reproduction.xie2023.networks import FCN, LENET, LENET_CIFAR, LENET_TRAINED
+from gradlaw.reproduction.xie2023.paper import PAPER
+
+ROOT = Path(__file__).parents[2]
+FAMILY = next(family for family in PAPER.families if family.name == "lenet-mnist")
+
+
+def _parse(text: str) -> Reading:
+    return Reading.parse(text, PAPER.axes)
+
+
+def test_a_reading_changes_what_has_the_choice_and_nothing_else() -> None:
+    reading = _parse("padding=0,normalisation=pixel,pretrained=random")
+    assert reading.network(LENET_TRAINED) == replace(LENET, padding=0, normalisation="pixel")
+    assert reading.network(LENET_CIFAR) == replace(LENET_CIFAR, normalisation="pixel")
+    model = model_settings(reading.network(LENET), (1, 28, 28), 0).build()
+    assert sum(p.numel() for p in model.parameters()) == 44_426
+
+
+def test_the_first_options_are_the_networks_as_declared() -> None:
+    first = Reading(tuple((axis, axis.first) for axis in PAPER.axes))
+    assert first.is_first
+    assert PAPER.under(first).tables == {
+        number: replace(table, rows=tuple({(r.number, r.experiment, r.quantity): r for r in _rows_in_first_order(table)}
+                                          .values())) for number, table in PAPER.tables.items()
+    }  # fmt: skip
+
+
+def _rows_in_first_order(table: Any) -> list[Any]:
+    """The declared rows; those in the other order of BatchNorm and ReLU are the same as the first ones' then."""
+    order = _parse("order=bn-relu")
+    rows: dict[Any, Any] = {}
+    for row in table.rows:
+        experiment = order.experiment(row.experiment)
+        rows.setdefault((row.number, experiment, row.quantity), replace(row, experiment=experiment))
+    return list(rows.values())
+
+
+def test_rows_that_become_one_experiment_are_one() -> None:
+    rows = [row for row in PAPER.under(_parse("order=relu-bn")).tables[8].rows if row.number == 2]
+    assert [row.experiment.network.model for row in rows] == ["fcn-relu-bn"]
+    assert len([row for row in PAPER.tables[8].rows if row.number == 2]) == 2
+
+
+def test_sgd_with_momentum_leaves_other_optimisers() -> None:
+    reading = _parse("sgd=momentum")
+    found = reading.network(LENET_TRAINED).training
+    assert found is not None
+    assert found.optimiser == "momentum"
+    assert reading.network(FCN) == FCN
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("padding=1", "there are 2, 0"),
+        ("colour=red", "leaves no 'colour' open; there are padding"),
+        ("padding", "there are 2, 0"),
+        ("padding=0,padding=2", "given twice"),
+    ],
+)
+def test_what_is_no_reading_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _parse(text)
+
+
+class _Drawn:
+    """Results of every reading, with spectra around a value that depends on the reading."""
+
+    def __init__(self, truth: Reading) -> None:
+        self.networks = {reading.network(LENET): float(reading == truth) for reading in FAMILY.readings}
+
+    def __contains__(self, m: Measurement) -> bool:
+        return True
+
+    def where(self, m: Measurement) -> str:
+        return "drawn"
+
+    def load(self, m: Measurement) -> Result:
+        rng = np.random.default_rng([m.seed, list(self.networks).index(m.experiment.network)])
+        near = self.networks[m.experiment.network]
+        s, d = 1.428 * math.exp(0.02 * rng.normal() + 0.2 * (1 - near)), 0.022 * math.exp(0.1 * rng.normal())
+        tests = {"mean_d_ks_all": 0.4, "power_law_rate": 0.1, "mean_p_value": 0.05, "gaussian_rate": 0.1}
+        spectra = {matrix: {"fit": {"s": s, "d_ks": d}} for matrix in ("second moment", "eigengaps")}
+        return Result({"spectra": spectra, "tests": dict.fromkeys(("iteration", "dimension"), tests)}, {})
+
+
+def _evidence(truth: Reading, seeds: tuple[int, ...]) -> Evidence:
+    resolver = Resolver(PAPER.profiles["paper"], TrainedModels(Path("nowhere"), ()))
+    names = (*FAMILY.choose, *FAMILY.check)
+    found = {e for by_name in experiments(PAPER, FAMILY, names).values() for e in by_name.values()}
+    assert found == {history(reading.network(LENET), 1) for reading in FAMILY.readings}
+    return Evidence(_Drawn(truth), seeds, {(e, s): resolver.resolve(e, s) for e in found for s in seeds}, {})
+
+
+def test_the_reading_that_made_the_numbers_is_chosen() -> None:
+    truth = FAMILY.readings[7]
+    choice = choose(PAPER, FAMILY, _evidence(truth, (0, 1, 2)))
+    assert choice.chosen is not None
+    assert choice.chosen.reading == truth
+    assert choice.tried == len(FAMILY.readings) == 24
+    others = [c.predictive["table6 row 7", "s"] for c in choice.candidates[1:]]
+    assert not any(predictive.agrees(1.428) for predictive in others)
+
+
+def test_one_seed_chooses_nothing() -> None:
+    choice = choose(PAPER, FAMILY, _evidence(FAMILY.readings[0], (0,)))
+    assert (choice.chosen, choice.tried) == (None, 0)
+
+
+def test_a_family_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["readings", "alexnet"]) == 2
+    assert "there are lenet-mnist" in capsys.readouterr().err
