@@ -14,6 +14,7 @@ ROOT = Path(gradlaw.__file__).parent
 ORDER = (
     ("stats",),
     ("problem", "minibatches"),
+    ("integrations",),
     ("history",),
     ("spectra",),
     ("curvature",),

@@ -14,6 +14,15 @@ def test_the_first_example_runs_as_printed(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "runs/my-run/report.html").is_file()
 
 
+def test_the_page_about_training_steps_runs_as_printed():
+    page = (README.parent / "docs/training_steps.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    names = {}
+    exec(compile(code, "docs/training_steps.md", "exec"), names)
+    assert names["history"].shape == (200, 27)
+    assert names["problem"].samples == 8
+
+
 def test_pictures_and_links_lead_somewhere():
     targets = re.findall(r"\]\(([^)#]+)\)", README.read_text())
     assert targets

@@ -72,6 +72,7 @@ __all__ = [
     "hessian",
     "hessian_spectrum",
     "history",
+    "integrations",
     "load_checkpoint",
     "load_data",
     "load_text",

@@ -3,7 +3,7 @@
 import copy
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,10 +17,11 @@ from torch.utils.data import Dataset, TensorDataset, default_collate
 from gradlaw._torch import pytree
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
 from gradlaw.choices import Randomness
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
 from gradlaw.model_state import ModelState
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
+from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
 
 Loss = Callable[[Any, Any], Tensor]
 _locks: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
@@ -77,7 +78,7 @@ class Problem:
         self,
         model: nn.Module,
         loss: Loss,
-        data: Dataset[Any] | Sequence[Any],
+        data: Dataset[Any] | Sequence[Any] | Batches,
         parameters: str | Sequence[str] | None = None,
         device: torch.device | str | None = None,
         *,
@@ -94,9 +95,81 @@ class Problem:
         self.device = _device_of(model, device)
         self.model = _on_device(model, self.device)
         self.layout = _layout(self.model, parameters)
-        self.data: Dataset[Any] | tuple[Any, Any] = _normalise_data(data)
+        self.data: Dataset[Any] | Batches | tuple[Any, Any] = _normalise_data(data)
         self.data_description = description_of(data)
         self.samples = _count_samples(self.data)
+        self._caller: StepCaller | None = None
+
+    @classmethod
+    def from_step(
+        cls,
+        model: nn.Module,
+        step: Step,
+        data: Iterable[Any],
+        parameters: str | Sequence[str] | None = None,
+        device: torch.device | str | None = None,
+        *,
+        batches: int | None = None,
+        seed: int = 0,
+        randomness: Randomness = "refuse",
+        name: str | None = None,
+    ) -> "Problem":
+        """A problem from a training loop: the user's own step on the batches of the user's own loader.
+
+        The samples of such a problem are batches: ``batch_size`` counts them, the loss of an iteration is the mean of
+        their losses (as gradient accumulation takes it), and its gradient is that of ``step``, by plain autograd.
+
+        Args:
+            model: any module, in the mode it is in.
+            step: ``step(model, batch)``, a scalar loss. It has to use the model that it is given.
+            data: batches in whatever form the step takes them: a list, a ``DataLoader``, any iterable. What has a
+                length and an index is asked for batch by batch; of anything else one pass is made, seeded, and kept.
+            parameters: as for :class:`Problem`; this and the next.
+            device: where to compute. Tensors of a batch are moved there, and what else has a method ``to``.
+            batches: how many batches to take. Default: all.
+            seed: of that pass over a loader that shuffles, augments or masks.
+            randomness: as for :class:`Problem`; this and the next.
+            name: what to call the model in reports.
+
+        Raises:
+            InputError: as :class:`Problem`; a step that cannot be called, or no batch.
+        """
+        if not callable(step):
+            raise InputError(f"step must be callable as step(model, batch), got {type(step).__name__}")
+        made = Batches(data, None if batches is None else count(batches, "batches"), seed)
+        problem = cls(model, mean_of_steps, made, parameters, device, randomness=randomness, name=name)
+        problem._caller = StepCaller(problem.model, step)
+        return problem
+
+    def part(self, names: Sequence[str]) -> "Problem":
+        """The same problem with these of its parameters alone."""
+        part = type(self)(
+            self.model, self.loss, self.data, names, self.device, randomness=self.randomness, name=self.name
+        )
+        part._caller = self._caller
+        return part
+
+    @property
+    def by_batches(self) -> bool:
+        """Whether its samples are batches of a step (:meth:`from_step`), which only plain autograd takes."""
+        return self._caller is not None
+
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        """What a pass calls, model first: the model and the loss, or the step."""
+        return self.model, self.loss if self._caller is None else self._caller.step
+
+    def refuse_batches(self, what: str) -> None:
+        """Refuse a problem of a step for what needs gradients of samples, or a model's outputs.
+
+        Raises:
+            InputError: it is one.
+        """
+        if self.by_batches:
+            raise InputError(
+                f"{what} is not defined for a problem of a step, whose samples are whole batches and whose outputs are "
+                "losses; make it of a model, a loss and data: gradlaw.Problem(model, loss, data)"
+            )
 
     @property
     def dimensions(self) -> int:
@@ -123,6 +196,8 @@ class Problem:
             return self._fetch(indices)
 
     def _fetch(self, indices: np.ndarray) -> tuple[Any, Any]:
+        if isinstance(self.data, Batches):
+            return self.data.fetch(indices, self.device), None
         if isinstance(self.data, tuple):
             chosen = torch.from_numpy(np.array(indices, order="C"))
             return pytree.tree_map(lambda a: a[chosen.to(a.device)].to(self.device), self.data)
@@ -136,18 +211,23 @@ class Problem:
 
     def output(self, state: Mapping[str, Tensor], inputs: Any) -> Any:
         """What the model makes of inputs, with ``state`` put in place; a dict of inputs is passed as keywords."""
+        if self._caller is not None:
+            inside = {StepCaller.PREFIX + name: value for name, value in state.items()}
+            return torch.func.functional_call(self._caller, inside, (inputs,))
         args, kwargs = _arguments(inputs)
         return torch.func.functional_call(self.model, dict(state), args, kwargs)
 
     def plain_loss(self, inputs: Any, targets: Any) -> Tensor:
         """The loss of one minibatch by the model as it stands, and as its own code would call it."""
+        if self._caller is not None:
+            return mean_of_steps(self._caller(inputs), None)
         args, kwargs = _arguments(inputs)
         return self.loss(self.model(*args, **kwargs), targets)
 
     def state(self, parameters: bool = False) -> ModelState:
         """What passes may change in model and loss, as it is now."""
         with _lock_of(self.model):
-            return ModelState(self.model, self.loss, parameters=parameters)
+            return ModelState(*self.functions, parameters=parameters)
 
     @contextmanager
     def undisturbed(self, state: ModelState) -> Iterator[None]:
@@ -166,7 +246,7 @@ class Problem:
         return {
             "model": self.name,
             "mode": "train" if self.model.training else "eval",
-            "loss": getattr(self.loss, "__name__", type(self.loss).__name__),
+            "loss": getattr(self.functions[1], "__name__", type(self.functions[1]).__name__),
             "dimensions": self.dimensions,
             "parameters_not_analysed": [name for name, _ in self.model.named_parameters() if name not in analysed],
             "parameters_sha256": sha256([p.detach() for p in self.model.parameters()]),
@@ -174,9 +254,16 @@ class Problem:
             "data": {
                 **self.data_description,
                 "samples": self.samples,
-                "sha256": sha256(pytree.tree_leaves(self.data)) if isinstance(self.data, tuple) else None,
+                "sha256": _digest(self.data),
             },
         }
+
+
+def _digest(data: Dataset[Any] | Batches | tuple[Any, Any]) -> str | None:
+    """Of data that are held in memory."""
+    if isinstance(data, Batches):
+        return data.digest()
+    return sha256(pytree.tree_leaves(data)) if isinstance(data, tuple) else None
 
 
 def _lock_of(model: nn.Module) -> threading.RLock:
@@ -256,7 +343,9 @@ def _matches(pattern: str, names: Sequence[str]) -> set[str]:
     return {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
 
 
-def _normalise_data(data: Any) -> Dataset[Any] | tuple[Any, Any]:
+def _normalise_data(data: Any) -> Dataset[Any] | Batches | tuple[Any, Any]:
+    if isinstance(data, Batches):
+        return data
     if isinstance(data, TensorDataset):
         data = data.tensors
     if isinstance(data, Dataset) and hasattr(data, "__getitem__"):
@@ -276,7 +365,7 @@ def _as_tensor(leaf: Any) -> Tensor:
     raise InputError(f"inputs and targets must be tensors or NumPy arrays, got {type(leaf).__name__}")
 
 
-def _count_samples(data: Dataset[Any] | tuple[Any, Any]) -> int:
+def _count_samples(data: Dataset[Any] | Batches | tuple[Any, Any]) -> int:
     if isinstance(data, tuple):
         leaves = pytree.tree_leaves(data)
         lengths = {a.shape[0] if a.ndim else None for a in leaves}

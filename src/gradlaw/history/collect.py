@@ -120,6 +120,7 @@ def collect(
             *run.notices,
             *run.storage.notices(),
             *_notices_of(transforms),
+            *_repeats(problem, asked),
         ],
     )
     if folder is not None:
@@ -183,6 +184,16 @@ def _notices_of(transforms: Sequence[Transform]) -> list[str]:
         f"{name} makes iterations depend on one another, while tests across iterations take them for independent; its "
         "first updates start from zero"
         for name in recursive
+    ]
+
+
+def _repeats(problem: Problem, settings: HistorySettings) -> list[str]:
+    if settings.batch_size > 1 or settings.iterations <= problem.samples or problem.randomness == "seeded":
+        return []
+    noun = "batches" if problem.by_batches else "samples"
+    return [
+        f"{settings.iterations:,} iterations of single {noun} out of {problem.samples:,}: they repeat, and no more "
+        f"than {problem.samples:,} gradients differ"
     ]
 
 

@@ -25,7 +25,7 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
         InputError: the loss is random; batch norm takes the statistics of a minibatch and there are no minibatches; or
             whatever :func:`~gradlaw.history.engines.preflight.inspect_problem` refuses.
     """
-    if not samples.grouped:
+    if not samples.grouped and not problem.by_batches:
         _refuse_minibatch_statistics(problem)
     probe = samples.indices.shape[1] if samples.grouped else min(_PROBE_SAMPLES, problem.samples)
     minibatches = Minibatches(problem.samples, probe, 2, samples.seed)

@@ -111,6 +111,7 @@ def gauss_newton(
         InputError: as :func:`hessian`, or a loss that depends on parameters other than through the outputs.
     """
     progress = progress or SILENT
+    problem.refuse_batches("the Gauss-Newton matrix")
     return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, chunk_samples, progress)
 
 

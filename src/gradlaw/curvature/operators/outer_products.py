@@ -101,6 +101,7 @@ def empirical_fisher(
         InputError: whatever ``collect`` refuses at batch size 1, batch norm in training mode among it.
     """
     progress = progress or SILENT
+    problem.refuse_batches("the Fisher matrix of samples")
     chosen = choose_samples(problem, samples, None, seed)
     history = collect(problem, len(chosen.indices), 1, seed, store=store, progress=progress)
     name = "centred empirical Fisher" if centred else "empirical Fisher"
@@ -132,6 +133,7 @@ def monte_carlo_fisher(
         InputError: a loss or an output that gives no distribution of labels, or whatever ``collect`` refuses.
     """
     progress = progress or SILENT
+    problem.refuse_batches("the Fisher matrix of samples")
     if draws < 1:
         raise InputError(f"draws must be at least 1, got {draws}")
     if not is_plain_cross_entropy(problem.loss):

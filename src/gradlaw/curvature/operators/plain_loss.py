@@ -28,7 +28,7 @@ class PlainLoss:
     def __init__(self, problem: Problem, dtype: torch.dtype | None):
         self.problem, self.dtype = problem, dtype
         self.parameters: tuple[Tensor, ...] = tuple(problem.parameters())
-        modules = [m for m in (problem.model, problem.loss) if isinstance(m, nn.Module)]
+        modules = [m for m in problem.functions if isinstance(m, nn.Module)]
         held = {id(t): t for m in modules for t in (*m.parameters(), *m.buffers())}
         self._theta = [(t, self._cast(t.detach()).clone()) for t in held.values()]
         self._training = [(m, m.training) for root in modules for m in root.modules()]

@@ -52,6 +52,7 @@ def choose_samples(problem: Problem, samples: int | None, batch_size: int | None
         if chosen == problem.samples:
             return Samples(np.arange(chosen), seed)
         return Samples(Minibatches(problem.samples, chosen, 2, seed)[0], seed)
+    problem.refuse_batches("batch_size")
     batch_size = count(batch_size, "batch_size")
     if batch_size > chosen:
         raise InputError(f"batch_size={batch_size} must be at least 1 and at most the {chosen} samples chosen")

@@ -161,6 +161,12 @@ def choose_engine(
     """
     if asked == "loop":
         return EngineChoice((), problem, minibatches, reference)
+    if problem.by_batches:
+        if asked != "auto":
+            raise InputError(f"engine {asked!r} takes samples, and a step takes batches; use engine='loop'")
+        choice = EngineChoice((), problem, minibatches, reference)
+        choice.notices.append("engine loop: a step is a function of its batch, which only it can take as it is")
+        return choice
     if findings.random:
         if asked != "auto":
             raise InputError(f"engine {asked!r} cannot seed the randomness of each iteration; use engine='loop'")

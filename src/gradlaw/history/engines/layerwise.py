@@ -224,7 +224,7 @@ class LayerwiseEngine:
 
     def _second_engine(self, batches: Sequence[np.ndarray]) -> VmapEngine | LoopEngine:
         """An engine for the parameters that have no rule, by themselves."""
-        rest = Problem(self.problem.model, self.problem.loss, self.problem.data, sorted(self.fallback))
+        rest = self.problem.part(sorted(self.fallback))
         batched = VmapEngine(rest, most_samples=self.most_samples)
         rows = torch.empty(len(batches), rest.dimensions, dtype=rest.dtype, device=rest.device)
         try:

@@ -25,7 +25,7 @@ class LoopEngine:
     def __init__(self, problem: Problem, seed: int):
         self.problem, self.seed = problem, seed
         self._state = problem.state()
-        self._generators = generators_in(problem.model, problem.loss)
+        self._generators = generators_in(*problem.functions)
         self._accumulates = False
 
     def chunk(self, batch_size: int) -> int:

@@ -17,6 +17,7 @@ from gradlaw.history.engines.rounding import measure_rounding
 from gradlaw.history.engines.verify import check_finite
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
+from gradlaw.training_step import tensors_of
 
 _REPEATED_SAMPLES = 512  # of a larger minibatch, that are computed twice
 # A CPU repeats a gradient to the bit, or nearly so; a device that sums in any order repeats it to some digits.
@@ -95,7 +96,8 @@ def check_unchanged(problem: Problem, minibatches: Minibatches, findings: Findin
 def _check_samples_are_fixed(problem: Problem, indices: np.ndarray) -> None:
     """The data set gives the same samples twice, and draws no random numbers for them."""
     generators = RandomState(generators_in(problem.data))
-    first, second = (pytree.tree_leaves(problem.fetch(indices)) for _ in range(2))
+    leaves = tensors_of if problem.by_batches else pytree.tree_leaves
+    first, second = (list(leaves(problem.fetch(indices))) for _ in range(2))
     moved = generators.has_moved()
     generators.restore()
     if moved or not all(_equal(a, b) for a, b in zip(first, second, strict=True)):

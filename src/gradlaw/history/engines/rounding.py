@@ -102,7 +102,7 @@ def _against_double(problem: Problem, minibatches: Minibatches, reference: LoopE
 def _in_double(problem: Problem) -> Iterator[None]:
     """Model and loss hold float64 inside: the same parameters, whoever else refers to them, with other contents."""
     state = problem.state()
-    modules = [m for m in (problem.model, problem.loss) if isinstance(m, nn.Module)]
+    modules = [m for m in problem.functions if isinstance(m, nn.Module)]
     parameters = [p for module in modules for p in module.parameters()]
     contents = [(p, p.data, p.grad) for p in parameters]
     with problem.undisturbed(state):

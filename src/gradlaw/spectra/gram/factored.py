@@ -81,7 +81,9 @@ def factor_gram(
     progress = progress or SILENT
     reference = LoopEngine(problem, minibatches.seed)
     findings = inspect_problem(problem, minibatches, reference)
-    candidates = () if findings.random else (Candidate(LayerwiseEngine.name), Candidate(VmapEngine.name))
+    candidates = (
+        () if findings.random or problem.by_batches else (Candidate(LayerwiseEngine.name), Candidate(VmapEngine.name))
+    )
     choice = EngineChoice(candidates, problem, minibatches, reference)
     while True:
         try:

@@ -85,8 +85,7 @@ class FactorPasses:
 
     def _by_rows(self, gram_pass: GramPass, store: _Store, losses: Tensor, advance: Advance) -> None:
         """Fill what is kept from whole gradients of the parameters of one pass."""
-        whole = self.problem
-        part = Problem(whole.model, whole.loss, whole.data, gram_pass.names, randomness=whole.randomness)
+        part = self.problem.part(gram_pass.names)
         engine = self._engine_of_rows(part)
         step = engine.chunk(self.minibatches.batch_size)
         rows = torch.empty(step, part.dimensions, dtype=part.dtype, device=part.device)

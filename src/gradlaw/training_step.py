@@ -1,0 +1,138 @@
+"""A training step as a loss: batches as the user's loader makes them, and a function from one of them to a scalar."""
+
+import copy
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradlaw._torch import pytree
+from gradlaw.errors import InputError
+from gradlaw.errors import seed as checked_seed
+from gradlaw.provenance import sha256
+
+Step = Callable[[Any, Any], Tensor]
+
+
+class Batches(Sequence[Any]):
+    """Batches in whatever form a step takes them: dicts, BatchEncodings, packed sequences, graphs, tuples.
+
+    Args:
+        data: batches. What has a length and an index is taken as it is, batch by batch when it is needed; of anything
+            else, a ``DataLoader`` for one, one pass is made at once and its batches are kept in memory.
+        most: how many batches to take; None for all, which an endless stream does not have.
+        seed: of PyTorch's, NumPy's and Python's generators during that pass, so that a loader that shuffles or
+            augments gives the same batches each time; they are left as they were.
+
+    Raises:
+        InputError: no batch, or data that are no batches.
+    """
+
+    def __init__(self, data: Iterable[Any], most: int | None = None, seed: int = 0):
+        self.description: dict[str, Any] = {"batches": type(data).__name__}
+        if isinstance(data, Tensor | np.ndarray | Mapping | str):
+            raise InputError(f"data must be batches (a DataLoader, or a list of them), got one {type(data).__name__}")
+        if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+            data = self._drawn(data, most, checked_seed(seed))
+        self._batches: Any = data
+        self._length = len(data) if most is None else min(most, len(data))  # type: ignore[arg-type]
+        if self._length < 1:
+            raise InputError("there is no batch in the data")
+
+    def _drawn(self, data: Any, most: int | None, seed: int) -> list[Any]:
+        if not isinstance(data, Iterable):
+            raise InputError(f"data must be batches that can be iterated over, got {type(data).__name__}")
+        self.description["seed"] = seed
+        with _seeded(seed):
+            return list(islice(data, most))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._batches[index]
+
+    def fetch(self, indices: np.ndarray, device: torch.device) -> list[Any]:
+        """Batches on a device. Containers are copies: a step may take entries out of them."""
+        if indices.ndim != 1:
+            raise InputError("a step takes its batches one after the other: give no batch_size, and engine='loop'")
+        return [pytree.tree_map(lambda leaf: _moved(leaf, device), self[int(i)]) for i in indices]
+
+    def digest(self) -> str | None:
+        """SHA-256 of all tensors, where the batches are in a list; None of what is made when it is needed."""
+        if not isinstance(self._batches, list | tuple):
+            return None
+        leaves = [leaf for batch in self._batches[: self._length] for leaf in tensors_of(batch)]
+        return sha256(leaves)
+
+
+def _moved(leaf: Any, device: torch.device) -> Any:
+    if isinstance(leaf, Tensor):
+        return leaf.to(device)
+    if isinstance(leaf, np.ndarray | str | bytes | int | float | bool) or leaf is None:
+        return leaf
+    fresh = copy.copy(leaf)  # a BatchEncoding, a packed sequence, a graph: their own .to may write to them
+    moves = hasattr(fresh, "to") and any(t.device != device for t in tensors_of(fresh))
+    return fresh.to(device) if moves else fresh
+
+
+def tensors_of(batch: Any) -> Iterator[Tensor]:
+    """The tensors of containers, and of the attributes of other objects."""
+    for leaf in pytree.tree_leaves(batch):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif isinstance(leaf, Mapping):
+            yield from tensors_of(dict(leaf))
+        elif not isinstance(leaf, type) and isinstance(getattr(leaf, "__dict__", None), dict):
+            yield from (value for value in pytree.tree_leaves(vars(leaf)) if isinstance(value, Tensor))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """PyTorch's, NumPy's and Python's generators start from a seed inside, and go on as before outside."""
+    state, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (what a collate function may draw from)
+    try:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            random.seed(seed)
+            yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+class StepCaller(nn.Module):
+    """A module around the model whose outputs are the losses of a step; ``functional_call`` reaches the model in it.
+
+    Args:
+        model: any module.
+        step: from the model and a batch to a scalar.
+    """
+
+    PREFIX = "model."
+
+    def __init__(self, model: nn.Module, step: Step):
+        super().__init__()
+        self.model, self.step = model, step
+
+    def forward(self, batches: Sequence[Any]) -> Tensor:
+        """The loss of each batch, shape (B,)."""
+        return torch.stack([_scalar(self.step(self.model, batch)) for batch in batches])
+
+
+def mean_of_steps(losses: Tensor, _: None) -> Tensor:
+    """The mean loss of the batches of one iteration."""
+    return losses.mean()
+
+
+def _scalar(loss: Any) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"a step must return one number, the loss of its batch; got {got}")
+    return loss.reshape(())
