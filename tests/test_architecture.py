@@ -24,6 +24,7 @@ ORDER = (
     ("data",),
     ("zoo",),
     ("training",),
+    ("analyze_checkpoints",),
     ("reproduction",),
     ("cli",),
     ("gradlaw", "__main__"),

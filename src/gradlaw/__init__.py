@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradlaw.analyze import Analysis, analyze
+    from gradlaw.analyze_checkpoints import CheckpointAnalyses, analyze_checkpoints
     from gradlaw.curvature import (
         HessianSpectrum,
         compare_curvature,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adam",
     "Analysis",
+    "CheckpointAnalyses",
     "ClipByNorm",
     "ClipByValue",
     "GradientHistory",
@@ -51,6 +53,7 @@ __all__ = [
     "TrainingRun",
     "WeightDecay",
     "analyze",
+    "analyze_checkpoints",
     "build_model",
     "collect",
     "compare_curvature",
@@ -87,6 +90,7 @@ __all__ = [
 # What loads a public name; a type checker reads the imports above instead, and a test compares the two.
 _HOMES = {
     "gradlaw.analyze": ("Analysis", "analyze"),
+    "gradlaw.analyze_checkpoints": ("CheckpointAnalyses", "analyze_checkpoints"),
     "gradlaw.curvature": ("HessianSpectrum", "compare_curvature", "eigenpairs", "gauss_newton", "hessian",
                           "hessian_spectrum", "spectral_density"),
     "gradlaw.data": ("corrupt_labels", "from_arrays", "load_data", "load_text"),

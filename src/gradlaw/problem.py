@@ -240,6 +240,12 @@ class Problem:
                 torch.clear_autocast_cache()
                 state.restore()
 
+    def __repr__(self) -> str:
+        function = self.functions[1]
+        loss = getattr(function, "__name__", type(function).__name__)
+        noun = "batches" if self.by_batches else "samples"
+        return f"Problem({self.name}, {loss}, n={self.dimensions:,}, {self.samples:,} {noun}, {self.device})"
+
     def describe(self) -> dict[str, Any]:
         """What a result has to record of the problem, with digests of theta and of the data held in memory."""
         analysed = {part.name for part in self.layout}
