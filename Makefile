@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test coverage lint format bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/gradlaw analyze --out runs/demo --force
@@ -13,6 +13,10 @@ demo: $(VENV)/installed
 # As many processes as cores, of a thread each: small models gain nothing by more threads.
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
+
+# Of lines and branches of src/: a table of what no test reaches, and coverage.xml.
+coverage: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile --cov --cov-report term --cov-report xml
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -23,13 +23,6 @@ def test_the_page_about_training_steps_runs_as_printed():
     assert names["problem"].samples == 8
 
 
-def test_pictures_and_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#]+)\)", README.read_text())
-    assert targets
-    for target in targets:
-        assert (README.parent / target).exists(), target
-
-
 def test_the_page_about_training_has_the_accuracies_of_the_checkpoints():
     page = (README.parent / "docs/training.md").read_text()
     files = list((README.parent / "checkpoints").glob("*.json"))

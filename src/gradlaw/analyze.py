@@ -22,7 +22,7 @@ from gradlaw.plain import plain
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
-from gradlaw.report.terminal import plain_summary
+from gradlaw.report.summary import plain_summary
 from gradlaw.stats.gaussian import SHORTEST
 
 

@@ -30,7 +30,7 @@ def test_bootstrap_agrees_with_scipy():
     log_ratios = np.log(np.sort(values)[-k:] / np.sort(values)[-k])
     ours = exponent_uncertainty(values, k, samples=20_000)
     theirs = stats.bootstrap(
-        (log_ratios,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(2)
+        (log_ratios,), np.mean, n_resamples=20_000, method="percentile", random_state=np.random.default_rng(2)
     ).confidence_interval
     # An end of the interval is a quantile of 20,000 means: its standard error is about 0.019 of their spread.
     tolerance = 6 * 0.019 * log_ratios.std() / np.sqrt(k)

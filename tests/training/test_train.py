@@ -232,7 +232,7 @@ def test_checkpoints_record_every_setting(tmp_path):
     assert record["recipe"]["weight_decay"] == 5e-4
     assert record["history"] == run.history
     assert record["training"]["accuracy"] == run.training.accuracy
-    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "epoch-0002.json", "epoch-0002.optimiser.safetensors", "epoch-0002.safetensors",
     ]  # fmt: skip

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from gradlaw.spectra import Eigengaps, Spectrum, count_outliers, eigengaps
 from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
+from gradlaw.spectra.outliers import FEWEST_BELOW, MOST_OUTLIERS
 from gradlaw.stats import PowerLawFit
 
 EIGENGAPS = "eigengaps"
-_MOST_OUTLIERS = 50
-_BELOW = 21  # eigenvalues needed below the outliers to say where the line is
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def spectral_verdict(matrix: str, spectrum: Spectrum | Eigengaps, k: int, alpha:
 
 
 def _outliers(spectrum: Spectrum, k: int) -> int | None:
-    most = min(_MOST_OUTLIERS, k - _BELOW)
+    most = min(MOST_OUTLIERS, k - FEWEST_BELOW)
     if most < 1 or spectrum.eigenvalues[most] == spectrum.eigenvalues[k - 1]:
         return None
     return count_outliers(spectrum, k, most).count

@@ -6,8 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gradlaw.analyze import Analysis
-from gradlaw.report import summary
-from gradlaw.report.terminal import WIDTH
+from gradlaw.report.summary import WIDTH, summary
 
 
 def run(options: argparse.Namespace) -> None:

@@ -11,7 +11,8 @@ from gradlaw.errors import count as check_count
 from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.arrays import as_sample
 
-_FEWEST_SPACINGS = 20  # that determine the slope
+MOST_OUTLIERS = 50  # the largest count that is looked for, unless another is asked for
+FEWEST_BELOW = 21  # eigenvalues below them, whose 20 spacings determine the slope
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Outliers(ByValue):
     most: int
 
 
-def count_outliers(spectrum: Any, k: int = 1000, most: int = 50, alpha: float = 0.01) -> Outliers:
+def count_outliers(spectrum: Any, k: int = 1000, most: int = MOST_OUTLIERS, alpha: float = 0.01) -> Outliers:
     """Count the leading eigenvalues above the largest drop of a spectrum, if that drop is too large for a power law.
 
     For independent draws from any power law the scaled spacings r ln(lambda_r / lambda_(r+1)) are independent
@@ -72,10 +73,10 @@ def count_outliers(spectrum: Any, k: int = 1000, most: int = 50, alpha: float = 
         (0, 9)
     """
     k, most, alpha = check_count(k, "k", 0), check_count(most, "most", 0), significance(alpha)
-    if not 1 <= most <= k - 1 - _FEWEST_SPACINGS:
+    if not 1 <= most <= k - FEWEST_BELOW:
         raise InputError(
-            f"most={most} outliers of k={k} eigenvalues: between 1 and k - {_FEWEST_SPACINGS + 1} are possible, for "
-            f"the slope needs {_FEWEST_SPACINGS} spacings below them"
+            f"most={most} outliers of k={k} eigenvalues: between 1 and k - {FEWEST_BELOW} are possible, for "
+            f"the slope needs {FEWEST_BELOW - 1} spacings below them"
         )
     log = np.log(_leading(spectrum, k))
     spacings = np.arange(1, k) * -np.diff(log)

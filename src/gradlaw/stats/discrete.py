@@ -7,16 +7,15 @@ import numpy as np
 from torch import Tensor
 
 from gradlaw import random_streams
-from gradlaw.errors import InputError, count, significance
-from gradlaw.errors import seed as checked_seed
+from gradlaw.errors import InputError, count
 from gradlaw.stats.arrays import Array
+from gradlaw.stats.bootstrap import at_a_time, bootstrap_critical_value, bootstrap_p_value, checked_settings
 from gradlaw.stats.hurwitz import log_zeta, mean_log_ratio
 from gradlaw.stats.nan_policy import NanPolicy
 from gradlaw.stats.roots import monotone_roots
 from gradlaw.stats.sample import Side, magnitudes
 from gradlaw.stats.tail_values import check_size
 
-_BLOCK = 2**20  # values that are drawn at once
 _EXACT = 2.0**53  # the integers up to here are floats
 _TABLE = (64, 2**17)  # values that are drawn from a table, at least and at most
 _LARGEST_DRAW = 1e300  # a draw beyond it, rarer than one in 10^8 for integers below 2^53, would overflow
@@ -88,15 +87,13 @@ def fit_discrete_power_law(
         >>> fit.k, round(fit.beta, 1), fit.p_value > 0.05
         (10000, 2.5, True)
     """
-    samples, seed, alpha = count(samples, "samples"), checked_seed(seed), significance(alpha)
-    if alpha * (1 + samples) < 1:
-        raise InputError(f"alpha={alpha} needs at least {math.ceil(1 / alpha) - 1} samples, got {samples}")
+    samples, seed, alpha = checked_settings(samples, seed, alpha)
     x, start = _tail(magnitudes(values, tail, nan_policy), k, x_min)
     mean = np.array([_log_ratios(x, start).mean()])
     beta = float(_exponents(mean, start)[0])
     d_ks = _distance(x, beta, start)
     synthetic = _synthetic_distances(beta, start, len(x), samples, seed)
-    p_value = (1 + int((synthetic >= d_ks).sum())) / (1 + samples)
+    p_value = bootstrap_p_value(synthetic, d_ks)
     normaliser = float(log_zeta(np.array(beta), np.array(start)))
     return DiscretePowerLawFit(
         k=len(x),
@@ -105,7 +102,7 @@ def fit_discrete_power_law(
         beta_standard_error=1 / math.sqrt(len(x) * _log_variance(beta, start)),
         s=1 / (beta - 1),
         d_ks=d_ks,
-        d_critical_calibrated=float(np.quantile(synthetic, 1 - alpha, method="higher")),
+        d_critical_calibrated=bootstrap_critical_value(synthetic, alpha),
         p_value=p_value,
         is_power_law_calibrated=p_value > alpha,
         log_likelihood=-len(x) * (normaliser + beta * (float(mean[0]) + math.log(start))),
@@ -202,10 +199,9 @@ def _distances(x: np.ndarray, beta: np.ndarray, start: int) -> np.ndarray:
 def _synthetic_distances(beta: float, start: int, k: int, samples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng([random_streams.DISCRETE_BOOTSTRAP, seed])
     draws = _Zeta(beta, start)
-    rows = max(1, _BLOCK // k)
     parts = []
-    for done in range(0, samples, rows):
-        x = draws.draw(rng, min(rows, samples - done) * k).reshape(-1, k)
+    for rows in at_a_time(samples, k):
+        x = draws.draw(rng, rows * k).reshape(-1, k)
         parts.append(_distances(x, _exponents(_log_ratios(x, start).mean(axis=1), start), start))
     return np.concatenate(parts)
 

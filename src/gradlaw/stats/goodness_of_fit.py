@@ -11,6 +11,7 @@ from gradlaw.errors import seed as checked_seed
 from gradlaw.stats.alternatives.families import FAMILIES, LIMITS, Family
 from gradlaw.stats.alternatives.tail import LARGEST_LOG_RATIO, FitStatus, FittedRows, Tail, TailRows
 from gradlaw.stats.arrays import Array
+from gradlaw.stats.bootstrap import at_a_time, bootstrap_p_value
 from gradlaw.stats.calibration import ks_null
 from gradlaw.stats.ks_distance import ks_distances
 from gradlaw.stats.nan_policy import NanPolicy
@@ -96,8 +97,7 @@ def goodness_of_fit(
         p_value, samples = float(ks_null(size).sf(np.array(np.sqrt(size) * d_ks))), 0
     else:
         rng = np.random.default_rng([random_streams.FAMILY_BOOTSTRAP, seed])
-        larger = sum(int((part >= d_ks).sum()) for part in _synthetic(family, rows, size, samples, rng))
-        p_value = (1 + larger) / (1 + samples)
+        p_value = bootstrap_p_value(_synthetic(family, rows, size, samples, rng), d_ks)
     return GoodnessOfFit(
         family=family,
         k=size,
@@ -123,21 +123,20 @@ def _observed(family: str, rows: TailRows) -> tuple[float, dict[str, float], Fit
     return distance, parameters, "converged" if fits.converged[0] else "not converged"
 
 
-def _synthetic(name: str, rows: TailRows, k: int, samples: int, rng: np.random.Generator) -> "list[np.ndarray]":
-    """Distances of synthetic tails from their own fits, in parts."""
+def _synthetic(name: str, rows: TailRows, k: int, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Distances of synthetic tails from their own fits."""
     family = FAMILIES[name]
     fits = _fits(family, rows)
     parameters = {key: float(column[0]) for key, column in fits.parameters.items()}
-    step = max(1, _BLOCK // k)
     parts = []
-    for done in range(0, samples, step):
-        surprise = rng.standard_exponential((min(step, samples - done), k))
+    for number in at_a_time(samples, k, _BLOCK):
+        surprise = rng.standard_exponential((number, k))
         drawn = surprise * rows.mean[0] if fits.at_limit[0] else family.draw(parameters, surprise)
         drawn = -np.sort(-drawn, axis=1)
         drawn[:, -1] = 0.0  # lambda_min is one of the k values
         tails = TailRows.of_logs(np.minimum(drawn, LARGEST_LOG_RATIO))
         parts.append(ks_distances(_survival(family, tails, _fits(family, tails))))
-    return parts
+    return np.concatenate(parts)
 
 
 def _fits(family: Family, tails: TailRows) -> FittedRows:

@@ -11,16 +11,13 @@ import numpy as np
 from scipy import special
 
 from gradlaw import random_streams
-from gradlaw.errors import InputError, count, significance
-from gradlaw.errors import seed as checked_seed
 from gradlaw.stats.arrays import Array
+from gradlaw.stats.bootstrap import at_a_time, bootstrap_critical_value, bootstrap_p_value, checked_settings
 from gradlaw.stats.ks_distance import ks_distances
 from gradlaw.stats.nan_policy import NanPolicy
 from gradlaw.stats.roots import monotone_roots
 from gradlaw.stats.sample import Side, magnitudes, positive
 from gradlaw.stats.tail_values import tail_values
-
-_BLOCK = 2**20  # values that are drawn at once
 
 
 @dataclass(frozen=True)
@@ -99,9 +96,7 @@ def fit_truncated_power_law(
         >>> round(fit.beta, 1), round(fit.x_max), fit.p_value > 0.05, fit.truncation_p_value < 0.01
         (2.5, 50, True, True)
     """
-    samples, seed, alpha = count(samples, "samples"), checked_seed(seed), significance(alpha)
-    if alpha * (1 + samples) < 1:
-        raise InputError(f"alpha={alpha} needs at least {math.ceil(1 / alpha) - 1} samples, got {samples}")
+    samples, seed, alpha = checked_settings(samples, seed, alpha)
     chosen = tail_values(magnitudes(values, tail, nan_policy, x_max), k, threshold)
     chosen.refuse_degenerate()
     logs, top = chosen.log_ratio, chosen.values[0]
@@ -111,7 +106,6 @@ def fit_truncated_power_law(
     mean = float(logs.mean())
     k, theta = len(logs), fit.theta
     log_likelihood = _log_likelihood(theta, width, mean, k)
-    d_critical = float(np.quantile(fit.synthetic, 1 - alpha, method="higher"))
     return TruncatedPowerLawFit(
         k=k,
         beta=1 + theta,
@@ -120,7 +114,7 @@ def fit_truncated_power_law(
         x_max=float(end),
         x_max_fitted=x_max is None,
         d_ks=fit.d_ks,
-        d_critical_calibrated=d_critical,
+        d_critical_calibrated=bootstrap_critical_value(fit.synthetic, alpha),
         p_value=fit.p_value,
         is_power_law_calibrated=fit.p_value > alpha,
         log_likelihood=log_likelihood,
@@ -135,10 +129,9 @@ def _truncation_p_value(logs: np.ndarray, pinned: bool, samples: int, seed: int)
     """The share of power-law tails whose largest log ratio is as small against their mean as this one's."""
     rng = np.random.default_rng([random_streams.TRUNCATION_TEST, seed])
     free, observed = len(logs) - pinned, float(logs[0] / logs.mean())
-    rows = max(1, _BLOCK // free)
     smaller = 0
-    for done in range(0, samples, rows):
-        drawn = rng.standard_exponential((min(rows, samples - done), free))
+    for rows in at_a_time(samples, free):
+        drawn = rng.standard_exponential((rows, free))
         smaller += int((drawn.max(axis=1) * len(logs) / drawn.sum(axis=1) <= observed * (1 + 1e-12)).sum())
     return (1 + smaller) / (1 + samples)
 
@@ -162,18 +155,16 @@ def bootstrapped_fit(logs: np.ndarray, width: float | None, pinned: bool, sample
     thetas, distances = _fit_rows(logs[None], width)
     end = float(logs[0]) if width is None else width
     rng = np.random.default_rng([random_streams.TRUNCATED_BOOTSTRAP, seed])
-    rows = max(1, _BLOCK // len(logs))
     parts = []
-    for done in range(0, samples, rows):
-        drawn = _draw(rng, float(thetas[0]), end, (min(rows, samples - done), len(logs)))
+    for rows in at_a_time(samples, len(logs)):
+        drawn = _draw(rng, float(thetas[0]), end, (rows, len(logs)))
         drawn = -np.sort(-drawn, axis=1)
         if pinned:
             drawn[:, -1] = 0.0
         parts.append(_fit_rows(drawn, width)[1])
     synthetic = np.concatenate(parts)
     d_ks = float(distances[0])
-    p_value = (1 + int((synthetic >= d_ks).sum())) / (1 + samples)
-    return BootstrappedFit(float(thetas[0]), d_ks, p_value, synthetic)
+    return BootstrappedFit(float(thetas[0]), d_ks, bootstrap_p_value(synthetic, d_ks), synthetic)
 
 
 def log_width(x_max: float, lambda_min: float) -> float:

@@ -11,9 +11,8 @@ from gradlaw.errors import count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.alternatives import fitted_tail
 from gradlaw.stats.arrays import Array, as_sample
+from gradlaw.stats.bootstrap import at_a_time
 from gradlaw.stats.nan_policy import NanPolicy, without_nan
-
-_BLOCK = 2**20  # values that are resampled at once
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,4 @@ def exponent_uncertainty(
 def _bootstrap_means(log_ratios: np.ndarray, samples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng([random_streams.EXPONENT_BOOTSTRAP, seed])
     k = len(log_ratios)
-    rows = max(1, _BLOCK // k)
-    parts = [
-        log_ratios[rng.integers(k, size=(min(rows, samples - done), k))].mean(axis=1)
-        for done in range(0, samples, rows)
-    ]
-    return np.concatenate(parts)
+    return np.concatenate([log_ratios[rng.integers(k, size=(n, k))].mean(axis=1) for n in at_a_time(samples, k)])

@@ -1,6 +1,6 @@
 """How large the rounding error of a gradient is: measured against float64, or bounded by the types it went through."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +45,8 @@ def measure_rounding(
             whether that is the loss's meaning.
     """
     eps = torch.finfo(problem.dtype).eps
-    own = _lowest_eps(problem, minibatches[0][:_SAMPLES], reference)
-    double = None if is_random else _against_double(problem, minibatches, reference)
+    first, own = _with_lowest_eps(problem, lambda: _gradient(problem, reference, 0, minibatches[0][:_SAMPLES]))
+    double = None if is_random else _against_double(problem, minibatches, reference, first)
     error = max(eps, _TYPE_FACTOR * own if double is None else double.error)
     notices = []
     if own > max(torch.finfo(p.dtype).eps for p in problem.parameters()):
@@ -62,7 +62,7 @@ def measure_rounding(
             "the loss depends on the order of the samples in a minibatch; gradients are those of the order drawn"
         )
         return Rounding(error, tuple(notices))
-    turned = flatten(reference.gradient(0, minibatches[0][::-1])[1], problem)
+    turned = _gradient(problem, reference, 0, minibatches[0][::-1])
     by_order = _distance(turned, gradient)
     if double is None and by_order > max(_MOST_BY_ORDER, 30 * own):
         raise InputError(
@@ -79,22 +79,27 @@ class _AgainstDouble:
     by_order: bool  # whether the order of samples changes float64 gradients
 
 
-def _against_double(problem: Problem, minibatches: Minibatches, reference: LoopEngine) -> _AgainstDouble | None:
-    """The median relative distance to float64 gradients; None where the model does not run in float64."""
+def _against_double(
+    problem: Problem, minibatches: Minibatches, reference: LoopEngine, first: Tensor
+) -> _AgainstDouble | None:
+    """The median relative distance to float64 gradients; None where the model does not run in float64.
+
+    ``first`` is the gradient of the first of them in the model's own types.
+    """
     if sum(p.numel() for p in problem.model.parameters()) > _LARGEST_DOUBLED:
         return None
     batches = [minibatches[t][:_SAMPLES] for t in range(min(_MEASURED, len(minibatches)))]
-    single = [flatten(reference.gradient(t, batch)[1], problem).double() for t, batch in enumerate(batches)]
+    single = [first, *(_gradient(problem, reference, t, batch) for t, batch in enumerate(batches[1:], start=1))]
     try:
         with _in_double(problem):
-            exact = [_gradient_in_double(problem, batch) for batch in batches]
+            exact_first, lowest = _with_lowest_eps(problem, lambda: _gradient_in_double(problem, batches[0]))
+            exact = [exact_first, *(_gradient_in_double(problem, batch) for batch in batches[1:])]
             turned = _gradient_in_double(problem, batches[0][::-1])
-            lowest = _lowest_eps(problem, batches[0], reference, double=True)
     except Exception:  # the same pass ran in the model's own types: constants of those, in whatever way they show
         return None
     errors = [_distance(a, b) for a, b in zip(single, exact, strict=True)]
     inexact = 0.0 if lowest <= torch.finfo(torch.float64).eps else _TYPE_FACTOR * lowest
-    by_order = len(batches[0]) > 1 and _distance(turned, exact[0]) > max(_SAME_IN_DOUBLE, inexact)
+    by_order = len(batches[0]) > 1 and _distance(turned, exact_first) > max(_SAME_IN_DOUBLE, inexact)
     return _AgainstDouble(max(float(np.median(errors)), inexact), by_order)
 
 
@@ -129,12 +134,16 @@ def _gradient_in_double(problem: Problem, indices: np.ndarray) -> Tensor:
     return flatten(gradients, problem).double()
 
 
-def _lowest_eps(problem: Problem, indices: np.ndarray, reference: LoopEngine, double: bool = False) -> float:
-    """Of the floating types through which the loss depends on theta."""
+def _gradient(problem: Problem, reference: LoopEngine, t: int, indices: np.ndarray) -> Tensor:
+    return flatten(reference.gradient(t, indices)[1], problem)
+
+
+def _with_lowest_eps(problem: Problem, gradient: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    """A gradient, and the eps of the lowest of the floating types through which the loss depended on theta."""
     types = _Types()
     with types:
-        _ = _gradient_in_double(problem, indices) if double else reference.gradient(0, indices)
-    return max((torch.finfo(dtype).eps for dtype in types.seen), default=torch.finfo(problem.dtype).eps)
+        found = gradient()
+    return found, max((torch.finfo(dtype).eps for dtype in types.seen), default=torch.finfo(problem.dtype).eps)
 
 
 class _Types(TorchFunctionMode):
