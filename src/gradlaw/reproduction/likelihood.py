@@ -2,8 +2,8 @@
 
 The likelihood of a row is the product of the predictive densities of its printed quantities, with the spread pooled
 over a family of networks (:mod:`gradlaw.reproduction.standing`). Quantities of one row depend on one another, which a
-product leaves out: a logarithm of the ratio says which of the two is the nearer by far, not how many times over. Of a row
-with several readings the best is taken, for either network.
+product leaves out: a logarithm of the ratio says which of the two is the nearer by far, not how many times over. Of a
+row with several readings the best is taken, for either network.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradlaw.reproduction.experiment import Experiment, at_random
-from gradlaw.reproduction.paper import Paper, Row
+from gradlaw.reproduction.paper import Paper, Row, Table
 from gradlaw.reproduction.standing import QUANTITIES, Seeds, is_pretrained
 from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
@@ -38,21 +38,21 @@ class Likelihood:
         return None if self.trained is None or self.random is None else self.random - self.trained
 
 
-def likelihoods(paper: Paper, seeds: Seeds, tables: Iterable[int]) -> tuple[Likelihood, ...]:
+def likelihoods(paper: Paper, seeds: Seeds, tables: Iterable[Table]) -> tuple[Likelihood, ...]:
     """Of every pretrained row of some tables, in their order.
 
-    The second moment and the covariance of gradients have almost the same eigenvalues, so that a row of one is a copy of
-    a row of the other. The two directions of the tests, the eigenvalues and their gaps are four different things.
+    The second moment and the covariance of gradients have almost the same eigenvalues, so that a row of one is a copy
+    of a row of the other. The two directions of the tests, the eigenvalues and their gaps are four different things.
     """
     found: list[Likelihood] = []
     first: dict[Any, str] = {}
-    for number in tables:
-        by_row: dict[int, list[Row]] = {}
-        for row in paper.tables[number].rows:
-            if is_pretrained(paper.published[number][row.number - 1]):
+    for table in tables:
+        published, by_row = paper.published[table.number], dict[int, list[Row]]()
+        for row in table.rows:
+            if is_pretrained(published[row.number - 1]):
                 by_row.setdefault(row.number, []).append(row)
         for readings in by_row.values():
-            row, kind, line = readings[0], paper.tables[number].kind, paper.published[number][readings[0].number - 1]
+            row, kind, line = readings[0], table.kind, published[readings[0].number - 1]
             what = "eigenvalues" if row.quantity in (SECOND_MOMENT, COVARIANCE) else row.quantity
             key = frozenset(r.experiment for r in readings), what
             trained = _best([_density(seeds, r.experiment, kind, r.quantity, line) for r in readings])

@@ -22,7 +22,7 @@ from gradlaw.reproduction.compared import agreement
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import HISTORY, Experiment, at_random
 from gradlaw.reproduction.formatting import DASH
-from gradlaw.reproduction.paper import SPECTRUM, TESTS, Paper, Row
+from gradlaw.reproduction.paper import SPECTRUM, TESTS, Paper, Row, Table
 from gradlaw.reproduction.predictive import LEAST_SEEDS, Predictive, Spread
 
 AGREES, AS_RANDOM, UNEXPLAINED = "agrees", "agrees as random", "not explained"
@@ -86,7 +86,7 @@ class Standing:
         pretrained: whether it was printed as that.
         seeds: that were measured.
         places: of the quantities that were printed.
-        as_random: of a pretrained row, among the seeds of :func:`~gradlaw.reproduction.experiment.at_random`; else empty.
+        as_random: of a pretrained row, the same among the seeds of the experiment at random; else empty.
         outcome: one of ``OUTCOMES``.
         same_verdict: whether the verdict is the published one, in words; a dash for tables of rates.
     """
@@ -149,13 +149,13 @@ class Seeds:
         return tuple(found)
 
 
-def stand(paper: Paper, seeds: Seeds, tables: Iterable[int]) -> tuple[Standing, ...]:
-    """The standing of every reading of every row of some tables."""
+def stand(paper: Paper, seeds: Seeds, tables: Iterable[Table]) -> tuple[Standing, ...]:
+    """The standing of every reading of every row of some tables, whole or in part."""
     found = []
-    for number in tables:
-        kind = paper.tables[number].kind
-        for row in paper.tables[number].rows:
-            line = paper.published[number][row.number - 1]
+    for table in tables:
+        kind = table.kind
+        for row in table.rows:
+            line = paper.published[table.number][row.number - 1]
             places = seeds.places(row.experiment, kind, row.quantity, line)
             pretrained = is_pretrained(line)
             random = seeds.places(at_random(row.experiment), kind, row.quantity, line) if pretrained else ()
