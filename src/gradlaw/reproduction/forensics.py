@@ -49,7 +49,10 @@ _LIMITS = (
     "- A pooled spread takes it for granted that all settings of a family spread alike.",
     "- A place says how far a number is from ours, not why. Whatever is left open by the paper, and is read "
     "otherwise here, moves a row as well as anything else would.",
-    "- Rows share networks and seeds, so that the counts are not those of independent trials.",
+    "- Rows share networks and seeds, and some tables repeat rows of others: neither the counts nor the sum of "
+    "likelihoods is that of independent trials.",
+    "- Trained means trained by the recipe that is measured here. Networks that were trained less, or otherwise, lie "
+    "elsewhere.",
 )  # fmt: skip
 
 

@@ -16,11 +16,11 @@ _ITERATION = "iteration"
 _TWINS = 0.05  # chance below which a pair is shown
 
 _GAP_WORDS = (
-    "The exponents of the pretrained LeNet do not belong to one spectrum, of whichever network. Read by itself, "
-    "5.111 is the exponent of gaps between eigenvalues that fall with one of about 4, which random networks do not "
-    "have here and trained ones exceed; 1.302 is that of random ones. Then the two tables were not made of the "
-    "same histories. Which of the two shows a pretrained network, the numbers do not say: 5.111 is as far from the "
-    "seeds of the trained LeNet as Table 3 below has it."
+    "The two exponents of the pretrained LeNet do not belong to one spectrum, of whichever network. By itself, "
+    "5.111 would be that of gaps between eigenvalues that fall with an exponent of about 4, outside the range of "
+    "random networks above and inside that of trained ones; 1.302 lies inside the range of random ones. So the two "
+    "tables do not describe one history. Which of them shows the pretrained network the numbers do not say; the "
+    "place of 5.111 among the seeds of the trained LeNet is in row 1 of Table 3 below."
 )
 _COUNT_WORDS = (
     "The rates are the iteration-wise ones on MNIST of Tables 1 and 4 whose digits are fine enough for a number "
