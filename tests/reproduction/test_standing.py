@@ -3,16 +3,19 @@
 import math
 from dataclasses import replace
 from decimal import ROUND_DOWN, ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy.stats import norm, t
 
 from gradlaw.analysis.verdicts import EIGENGAPS
+from gradlaw.cli.main import main
 from gradlaw.reproduction.draw_standing import draw_standing
 from gradlaw.reproduction.eigengap_pairs import describe, measured, printed
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import Experiment, at_random, history
+from gradlaw.reproduction.forensics import FIGURE
 from gradlaw.reproduction.likelihood import likelihoods, total
 from gradlaw.reproduction.measurement import Measurement
 from gradlaw.reproduction.paper import SPECTRUM, TESTS, Paper, Row, Table
@@ -218,3 +221,16 @@ def test_nothing_is_drawn_of_rows_without_a_place() -> None:
     figure = draw_standing(_stand(paper, {RANDOM: AROUND_1}), "tiny")
     assert figure is not None
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["1"]
+
+
+def test_the_command_writes_page_and_figure_of_what_is_selected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    page = tmp_path / "docs/page.md"
+    assert main(["reproduce", "table3", "--from-results", "--out", str(tmp_path), "--forensics", str(page)]) == 0
+    text = page.read_text()
+    assert "### Table 3." in text
+    assert "### Table 1." not in text
+    assert "nan" not in text
+    assert (page.parent / FIGURE).read_bytes().startswith(b"\x89PNG")
