@@ -17,6 +17,7 @@ from PIL import Image
 import gradlaw
 from gradlaw.cli.main import main
 from gradlaw.reproduction.draw import draw, image
+from gradlaw.reproduction.forensics import FIGURE, write_forensics
 from gradlaw.reproduction.formats import comma_separated
 from gradlaw.reproduction.measurement import Resolver
 from gradlaw.reproduction.output import Report, claims_json, report
@@ -24,6 +25,7 @@ from gradlaw.reproduction.page import page
 from gradlaw.reproduction.results import TABLE, ResultTable
 from gradlaw.reproduction.selection import ALL, gather, select
 from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
+from gradlaw.reproduction.xie2023.forensics import FORENSICS
 from gradlaw.reproduction.xie2023.paper import PAPER
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +75,7 @@ def test_the_claims_say_what_the_results_say(found: Report) -> None:
 
 def test_every_figure_is_committed(found: Report) -> None:
     figures = {path.name for path in (ROOT / FIGURES).iterdir()}
-    assert figures == {f"{spec.name}.png" for spec in found.selection.figures}
+    assert figures == {f"{spec.name}.png" for spec in found.selection.figures} | {FIGURE.name}
 
 
 @pytest.mark.parametrize("name", ["fig1", "fig2", "fig6", "fig16", "theorem1"])  # every kind of series, thinned or not
@@ -85,10 +87,23 @@ def test_the_figures_show_what_the_results_say(found: Report, name: str) -> None
     figure = draw(PAPER, PAPER.figures[name], found.evidence, f"profile {found.profile.name}")
     assert figure is not None
     made = Image.open(io.BytesIO(image(figure, "png", "")))
-    with Image.open(ROOT / FIGURES / f"{name}.png") as committed:
+    assert _difference(made, ROOT / FIGURES / f"{name}.png") < 1
+
+
+def _difference(made: Image.Image, path: Path) -> float:
+    """In grey levels of 255: other versions smooth letters differently."""
+    with Image.open(path) as committed:
         assert made.size == committed.size
-        difference = np.asarray(made.convert("L"), float) - np.asarray(committed.convert("L"), float)
-    assert np.abs(difference).mean() < 1  # grey levels of 255: other machines smooth letters differently
+        return float(np.abs(np.asarray(made.convert("L"), float) - np.asarray(committed.convert("L"), float)).mean())
+
+
+def test_the_page_of_places_says_what_the_results_say(
+    found: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    page, figure = write_forensics(found, FORENSICS, tmp_path / "page.md")
+    assert page.read_text() == Path("docs/forensics.md").read_text()
+    assert _difference(Image.open(figure), Path("docs") / FIGURE) < 1
 
 
 def test_the_findings_say_the_number_of_seeds(found: Report) -> None:

@@ -13,6 +13,7 @@ from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.explain import explain
+from gradlaw.reproduction.forensics import write_forensics
 from gradlaw.reproduction.formats import terminal
 from gradlaw.reproduction.formatting import duration, size
 from gradlaw.reproduction.inputs import NAMES as DATA_SETS
@@ -31,6 +32,7 @@ from gradlaw.reproduction.selection import ALL, Selection, gather, named_by, sel
 from gradlaw.reproduction.store import Store
 from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
 from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
+from gradlaw.reproduction.xie2023.forensics import FORENSICS
 from gradlaw.reproduction.xie2023.paper import PAPER
 from gradlaw.resources import free_memory
 
@@ -62,6 +64,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for tables and figures (default: "
                         "runs/reproduce/PROFILE)")  # fmt: skip
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page of the whole reproduction")
+    parser.add_argument("--forensics", metavar="FILE", type=Path, help="also write the page on where every published "
+                        "row stands among the seeds")  # fmt: skip
     parser.add_argument("--save-results", metavar="DIR", type=Path, help="also write all results as one table and one "
                         "file of series, to be kept and drawn from")  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="measure nothing; say where each number comes from")
@@ -201,6 +205,8 @@ def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection,
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(found), encoding="utf-8")
         print(f"page: {options.markdown}")
+    if options.forensics:
+        print(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")
 
 
 def _check_names(options: argparse.Namespace) -> None:

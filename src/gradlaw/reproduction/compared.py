@@ -94,11 +94,11 @@ def _spectrum_cells(line: Mapping[str, Any], row: Row, records: Sequence[dict[st
         yes(line["is_power_law"]), verdict(verdicts), of("d_critical_calibrated"),
         verdict([fit and fit["is_power_law_calibrated"] for fit in fits]),
         number(line["s"]), of("s"),
-        f"{spectra[0]['k']:,}" if spectra else DASH, _agreement(line["is_power_law"], verdicts),
+        f"{spectra[0]['k']:,}" if spectra else DASH, agreement(line["is_power_law"], verdicts),
     ]  # fmt: skip
 
 
-def _agreement(published: bool, measured: Sequence[bool | None]) -> str:
+def agreement(published: bool, measured: Sequence[bool | None]) -> str:
     """Whether the verdict at the published critical distance is the published one; a refusal is not a power law."""
     if not measured:
         return DASH

@@ -1,6 +1,6 @@
 """What a row or a series needs measured, whatever the sizes: network, training, minibatches, transforms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradlaw.choices import InitialisationName, NormaliseBy
@@ -112,6 +112,11 @@ class Experiment:
 def history(network: NetworkSpec, batch_size: int, *transforms: str) -> Experiment:
     """A gradient history."""
     return Experiment(HISTORY, network, batch_size, transforms)
+
+
+def at_random(experiment: Experiment) -> Experiment:
+    """The same measurement of the same network at random, with clean labels; transforms are kept."""
+    return replace(experiment, network=replace(experiment.network, training=None, label_noise=None))
 
 
 def normalised_recipe(values: dict[str, Any]) -> Recipe:

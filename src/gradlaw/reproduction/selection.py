@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gradlaw.errors import InputError
 from gradlaw.reproduction.evidence import Evidence, Results
-from gradlaw.reproduction.experiment import Experiment
+from gradlaw.reproduction.experiment import Experiment, at_random
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.paper import FigureSpec, Paper, Row, Table
 
@@ -93,9 +93,13 @@ def gather(
     selection: Selection, store: Results, seeds: Sequence[int], resolver: Resolver,
     reasons: Mapping[Measurement, str] | None = None,
 ) -> Evidence:  # fmt: skip
-    """The evidence for a selection and for every claim of its paper; ``reasons`` are why a measurement was not made."""
+    """The evidence for a selection, for the same at random, and for every claim of its paper.
+
+    ``reasons`` are why a measurement was not made.
+    """
     of_claims = (experiment for claim in selection.paper.claims for experiment in claim.experiments.values())
-    experiments = dict.fromkeys((*selection.experiments, *of_claims))
+    of_random = (at_random(experiment) for experiment in selection.experiments)
+    experiments = dict.fromkeys((*selection.experiments, *of_random, *of_claims))
     measurements = {(experiment, seed): resolver.resolve(experiment, seed) for experiment in experiments
                     for seed in seeds}  # fmt: skip
     return Evidence(store, seeds, measurements, reasons or {})

@@ -30,11 +30,15 @@ _ERRATA: dict[tuple[int, int], str] = {
 }
 
 
-def _published(number: int) -> tuple[dict[str, Any], ...]:
-    """The rows of one table by column; numbers as floats, counts as ints, verdicts as bools, an empty cell as None."""
+def printed(number: int) -> tuple[dict[str, str], ...]:
+    """The rows of one table by column, with the digits that were printed."""
     resource = files("gradlaw.reproduction.xie2023").joinpath("published", f"table{number:02}.csv")
-    lines = resource.read_text(encoding="utf-8").splitlines()
-    return tuple({key: _cell(key, text) for key, text in row.items()} for row in csv.DictReader(lines))
+    return tuple(csv.DictReader(resource.read_text(encoding="utf-8").splitlines()))
+
+
+def _published(number: int) -> tuple[dict[str, Any], ...]:
+    """The same; numbers as floats, counts as ints, verdicts as bools, an empty cell as None."""
+    return tuple({key: _cell(key, text) for key, text in row.items()} for row in printed(number))
 
 
 def _cell(column: str, text: str) -> Any:
