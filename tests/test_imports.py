@@ -40,7 +40,7 @@ def test_the_package_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "name", ["Problem", "fit_power_law", "collect", "gradient_spectrum", "hessian_spectrum", "train"]
+    "name", ["Problem", "fit_power_law", "collect", "gradient_spectrum", "hessian_spectrum", "train", "analyze"]
 )
 def test_parts_load_what_they_use(name):
     later = {"pandas", "scipy.stats", "scipy.optimize", "zarr", "matplotlib", "datasets", "pyarrow", "PIL", "sklearn"}

@@ -14,11 +14,6 @@ from gradlaw.spectra.controls import (
 )
 
 
-@pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch):
-    monkeypatch.setattr("gradlaw.spectra.controls._COLUMNS", 64)
-
-
 def _correlated(iterations=100, dimensions=300, dtype=np.float32):
     """Three directions of large variance, dimensions of very unequal ones, and a mean."""
     rng = np.random.default_rng(0)
@@ -77,10 +72,10 @@ def test_diagonal_noise_has_the_measured_variances():
 
 
 def test_streamed_spectra_are_those_of_the_stored_controls():
-    history = _correlated(dtype=np.float64)
+    history = _correlated(100, 9000, np.float64)  # three blocks, the last a part of one
     deviation = np.sqrt(history.var(axis=0).mean())
     stored = {
-        "isotropic": deviation * isotropic_noise((100, 300), 3, torch.float64),
+        "isotropic": deviation * isotropic_noise((100, 9000), 3, torch.float64),
         "permuted": permuted_within_dimensions(history, 3),
         "diagonal": diagonal_noise(history, 3),
     }
@@ -93,10 +88,10 @@ def test_streamed_spectra_are_those_of_the_stored_controls():
 
 
 @pytest.mark.parametrize(
-    "control", [permuted_within_dimensions, diagonal_noise, lambda _, seed: isotropic_noise((9, 70), seed)]
+    "control", [permuted_within_dimensions, diagonal_noise, lambda _, seed: isotropic_noise((9, 4200), seed)]
 )
 def test_seeds(control):
-    history = _correlated(9, 70)
+    history = _correlated(9, 4200)
     assert torch.equal(control(history, 1), control(history, 1))
     assert not torch.equal(control(history, 1), control(history, 2))
 
@@ -106,7 +101,7 @@ def test_types():
         gradients = torch.randn(8, 100, dtype=dtype)
         assert permuted_within_dimensions(gradients).dtype == torch.promote_types(dtype, torch.float32)
         assert diagonal_noise(gradients).dtype == torch.promote_types(dtype, torch.float32)
-    single, double = (isotropic_noise((5, 70), 0, dtype) for dtype in (torch.float32, torch.float64))
+    single, double = (isotropic_noise((5, 4200), 0, dtype) for dtype in (torch.float32, torch.float64))
     torch.testing.assert_close(single, double.float())
 
 

@@ -35,13 +35,15 @@ def test_equals_the_eigenvectors_of_the_explicit_matrix(shape, center):
     assert pairs.centred is center
 
 
-def test_equals_right_singular_vectors_in_every_block_of_iterations(monkeypatch):
-    monkeypatch.setattr("gradlaw.stats.series._BLOCK_BYTES", 8 * 60 * 7)  # blocks of 7 iterations
-    gradients = torch.from_numpy(_gradients((20, 60)))
-    expected = torch.linalg.svd(gradients, full_matrices=False).Vh[:5]
-    vectors = gradient_eigenvectors(gradients, 5, center=False).vectors
-    torch.testing.assert_close((vectors * expected).sum(dim=1).abs(), torch.ones(5, dtype=torch.float64))
-    torch.testing.assert_close(vectors @ vectors.T, torch.eye(5, dtype=torch.float64), atol=1e-12, rtol=0)
+def test_equals_right_singular_vectors_in_every_block_of_iterations(small_problem, tmp_path):
+    history = gl.collect(small_problem, 40, 4, store=tmp_path / "store", band_bytes=4 * 99 * 7)
+    assert history.gradients.chunks[0] == 7  # read 7 iterations at a time
+    expected = torch.linalg.svd(history.gradients[:].double(), full_matrices=False).Vh[:5]
+    vectors = gradient_eigenvectors(history, 5, center=False).vectors.double()
+    torch.testing.assert_close(
+        (vectors * expected).sum(dim=1).abs(), torch.ones(5, dtype=torch.float64), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(vectors @ vectors.T, torch.eye(5, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("center", [False, True])

@@ -1,10 +1,11 @@
 """Everything measured on one gradient history, as data."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gradlaw.analysis.extended import ExtendedStatistics
 from gradlaw.analysis.verdicts import SpectralVerdict, spectral_verdict, spectral_verdicts
@@ -13,6 +14,9 @@ from gradlaw.problem import ParameterSlice
 from gradlaw.spectra import Eigengaps, Spectrum, eigengaps
 from gradlaw.spectra.matrices import COVARIANCE
 from gradlaw.stats import GradientTests
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,12 @@
 """A section: one thing that an analysis measures, by name, and how its result is kept."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.sizes import Sizes
@@ -16,9 +16,12 @@ from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 from gradlaw.spectra.gram.history_gram import HistoryGram, history_gram
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Result = TypeVar("Result")
 Kind = TypeVar("Kind", bound="type[Section[Any]]")
-ReadTable = Callable[[str], pd.DataFrame]  # reads a table of a run by its name
+ReadTable = Callable[[str], "pd.DataFrame"]  # reads a table of a run by its name
 
 
 @dataclass
@@ -79,6 +82,8 @@ class Section(ABC, Generic[Result]):
 
     def frames(self, result: Result, analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
         """Its tables, by name."""
+        import pandas as pd  # loaded for those who keep a table
+
         record: dict[str, Any] = asdict(result)  # type: ignore[call-overload]
         return {self.name: pd.DataFrame([record])}
 
@@ -94,7 +99,7 @@ class Section(ABC, Generic[Result]):
         return result
 
 
-class TableSection(Section[pd.DataFrame]):
+class TableSection(Section["pd.DataFrame"]):
     """A section whose result is a table."""
 
     def frames(self, result: pd.DataFrame, analysis: AnalysisResult) -> dict[str, pd.DataFrame]:

@@ -1,16 +1,20 @@
 """The covariance spectra of noise of the same shape, where there is nothing to find."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
 from gradlaw.analysis.sections.spectra import read_spectrum, scalars_of
 from gradlaw.spectra import Spectrum, control_spectrum
 from gradlaw.spectra.controls import CONTROLS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @register
@@ -33,6 +37,8 @@ class Controls(Section[dict[str, Spectrum]]):
         return {self.name: scalars_of(result or {}), "control_verdicts": verdicts}
 
     def frames(self, result: dict[str, Spectrum], analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
+        import pandas as pd  # loaded for those who keep a table
+
         columns = {name: spectrum.eigenvalues for name, spectrum in result.items()}
         length = len(next(iter(columns.values())))
         return {self.name: pd.DataFrame({"rank": np.arange(1, length + 1), **columns})}

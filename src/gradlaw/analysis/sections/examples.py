@@ -1,15 +1,19 @@
 """One series of each direction, as an example to draw: the one of median KS distance."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gradlaw.analysis.result import AnalysisResult, RankedSeries
 from gradlaw.analysis.section import ReadTable, Run, Section, register
 from gradlaw.history import GradientHistory
 from gradlaw.stats import GradientTests
 from gradlaw.stats.series import AXES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @register
@@ -25,6 +29,8 @@ class Examples(Section[dict[str, RankedSeries]]):
         return {self.name: {axis: example.index for axis, example in (result or {}).items()}}
 
     def frames(self, result: dict[str, RankedSeries], analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
+        import pandas as pd  # loaded for those who keep a table
+
         parts = [
             pd.DataFrame({"axis": axis, "rank": np.arange(1, len(e.magnitudes) + 1), "magnitude": e.magnitudes})
             for axis, e in result.items()

@@ -1,13 +1,17 @@
 """The extended statistics, where they are asked for."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from gradlaw.analysis.extended import TABLES, ExtendedStatistics, measure_extended
+from gradlaw.analysis.extended import TABLES, ExtendedStatistics
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _KEY = "depth"  # what format 2 calls it
 
@@ -22,6 +26,8 @@ class Extended(Section[ExtendedStatistics]):
     def measure(self, run: Run) -> ExtendedStatistics | None:
         if self.name not in run.asked:
             return None
+        from gradlaw.analysis.measure_extended import measure_extended  # loads pandas
+
         return measure_extended(run.history, run.measured["tests"], _tails(run), run.progress)
 
     def record(self, result: ExtendedStatistics | None, analysis: AnalysisResult) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 """Signal, noise and ranks of the model and of each parameter tensor."""
 
-import pandas as pd
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gradlaw.analysis.section import Run, TableSection, register
 from gradlaw.history import GradientHistory
 from gradlaw.spectra import gradient_noise_by_layer
 from gradlaw.spectra.layer_signals import layer_signals
 from gradlaw.spectra.noise import FEWEST_ITERATIONS, tensors_of_rounding_alone
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @register

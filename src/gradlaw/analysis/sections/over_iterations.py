@@ -1,11 +1,16 @@
 """The covariance spectrum of fewer iterations."""
 
-import pandas as pd
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gradlaw.analysis.section import Run, TableSection, register
 from gradlaw.spectra import spectrum_over_iterations
 from gradlaw.spectra.controls import SpectraOverIterations
 from gradlaw.spectra.matrices import COVARIANCE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PARTS = (8, 4)  # of T, whose spectra are compared with that of T; a half would cost what these cost three times
 _FEWEST_EIGENVALUES = 4  # to fit at each of them

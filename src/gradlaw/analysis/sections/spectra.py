@@ -1,16 +1,20 @@
 """The spectra of the second moment and of the covariance."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
 from gradlaw.spectra import Spectrum
 from gradlaw.spectra.gradient import spectra_of_gram
 from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @register
@@ -31,6 +35,8 @@ class Spectra(Section[dict[str, Spectrum]]):
         return {self.name: scalars_of(result or {}), "spectral_verdicts": verdicts}
 
     def frames(self, result: dict[str, Spectrum], analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
+        import pandas as pd  # loaded for those who keep a table
+
         second, covariance = result[SECOND_MOMENT], result[COVARIANCE]
         frame = pd.DataFrame({"rank": np.arange(1, len(second.eigenvalues) + 1)})
         frame["second_moment"], frame["covariance"] = second.eigenvalues, covariance.eigenvalues

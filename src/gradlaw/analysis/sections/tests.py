@@ -1,15 +1,19 @@
 """The tests of all series in both directions."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
 from gradlaw.choices import Axis
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests, gradient_tests
 from gradlaw.stats.series import AXES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @register
@@ -48,6 +52,8 @@ def _dimension_wise(analysis: AnalysisResult) -> pd.DataFrame:
 
 
 def _iteration_wise(analysis: AnalysisResult) -> pd.DataFrame:
+    import pandas as pd  # loaded for those who keep a table
+
     frame = analysis.tests["iteration"].to_frame()
     names, sizes = [p.name for p in analysis.layout], [p.stop - p.start for p in analysis.layout]
     frame.insert(0, "parameter", pd.Categorical.from_codes(np.repeat(np.arange(len(names)), sizes), pd.Index(names)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from gradlaw.analysis.extended import ExtendedStatistics
 from gradlaw.analysis.result import AnalysisResult
@@ -151,6 +150,8 @@ def _stable_indices(extended: ExtendedStatistics) -> str:
 
 def _layers_rows(extended: ExtendedStatistics) -> Rows:
     """The cells below ``LAYERS_HEADER``: whole model, tensors, types of layer."""
+    import pandas as pd  # loaded already, by whoever made the table
+
     rows: Rows = []
     for row in extended.layers.to_dict("records"):
         kind = {"model": "whole model", "layer type": f"all {row['name']}"}.get(row["group"], row["name"])

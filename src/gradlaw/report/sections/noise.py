@@ -1,13 +1,16 @@
 """Signal, noise and ranks of the model and of its tensors."""
 
-import math
-from typing import Any
+from __future__ import annotations
 
-import pandas as pd
+import math
+from typing import TYPE_CHECKING, Any
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.formatting import percent, with_error
 from gradlaw.report.section import Rows, ShownSection, Table, register
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADER = ("parameters", "n", "trace", "share", "noise scale", "signal to noise", "stable rank", "participation")
 NOTE = """With standard errors (jackknife). Trace: of the covariance of one minibatch gradient. Noise scale: the

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, new_figure
 from gradlaw.report.formatting import number
 from gradlaw.report.section import Drawing, Rows, ShownSection, Table, register
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 HEADER = ("T", "K", "s", "d_KS", "trace", "lambda_1", "lambda_2", "lambda_5", "lambda_10")
