@@ -53,7 +53,8 @@ def problem(
     """
     if collator is None:
         with extra("transformers", "a collator for samples"):
-            from transformers import default_data_collator as collator
+            from transformers import default_data_collator
+        collator = default_data_collator
     loader: DataLoader[Any] = DataLoader(
         dataset, count(batch_size, "batch_size"), shuffle=hasattr(dataset, "__len__"), collate_fn=collator,
         drop_last=True,
