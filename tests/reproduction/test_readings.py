@@ -131,3 +131,9 @@ def test_one_seed_chooses_nothing() -> None:
 def test_a_family_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["readings", "alexnet"]) == 2
     assert "there are lenet-mnist" in capsys.readouterr().err
+
+
+def test_the_page_says_what_the_results_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["readings", "--from-results", "--markdown", str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text() == Path("docs/readings.md").read_text()

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.paper import Paper, Row
-from gradlaw.reproduction.predictive import Predictive, Spread
+from gradlaw.reproduction.predictive import LEAST_SEEDS, Predictive, Spread
 from gradlaw.reproduction.published_values import measured, published
 from gradlaw.reproduction.reading import Family, Reading
 
+DECISIVE = 3.0  # nats, a factor of 20: strong evidence by Kass and Raftery (1995); a smaller lead decides nothing
 Quantity = tuple[str, str]  # a row's name, and what was printed there
 
 
@@ -115,10 +116,11 @@ def _by_quantity(paper: Paper, row: Row, experiment: Experiment, evidence: Evide
 
 
 def _spread(key: Quantity, values: Iterable[Mapping[str, _Values | None]]) -> Spread | None:
-    """Pooled over readings; None if no reading has two seeds."""
+    """Pooled over readings; None if all of them have fewer seeds to spare than one of ``LEAST_SEEDS`` has."""
     name, quantity = key
     groups = [found[quantity] for by_row in values if (found := by_row[name]) and quantity in found]
-    return Spread.of(quantity, groups) if any(len(group) > 1 for group in groups) else None
+    degrees = sum(len(group) - 1 for group in groups)
+    return Spread.of(quantity, groups) if degrees >= LEAST_SEEDS - 1 else None
 
 
 def _candidate(

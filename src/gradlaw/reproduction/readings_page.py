@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from gradlaw.report.formatting import number, percent
-from gradlaw.reproduction.choice import Candidate, Choice, Quantity
+from gradlaw.reproduction.choice import DECISIVE, Candidate, Choice, Quantity
 from gradlaw.reproduction.formats import markdown
 from gradlaw.reproduction.formatting import DASH
 from gradlaw.reproduction.paper import Paper
@@ -18,9 +18,11 @@ options is tuned.
 For every reading the quantities that were printed (s and d_KS on a logarithmic scale, rates on the arcsine scale) have
 a predictive distribution over seeds, Student's t, with a spread that is pooled over the readings of a family. The score
 is the sum of the log densities, in nats, at the published values of the rows to choose by, shown relative to the
-best. The reading with the highest score is chosen; rows to check by have no part in the choice, and their column
-is relative to that of the chosen reading. z is the distance of the published value from the mean, in predictive
-standard errors: beyond 2 to 3 the published value is no further seed of that reading.
+best. The reading with the highest score is chosen if it leads by at least {decisive:g} nats (a factor of 20; strong
+evidence by Kass and Raftery 1995); a smaller lead decides nothing, and the tables stay under the reading that was
+measured first. Rows to check by have no part in the choice, and their column is relative to that of the best reading.
+z is the distance of the published value from the mean, in predictive standard
+errors: beyond 2 to 3 the published value is no further seed of that reading.
 """
 
 
@@ -31,7 +33,7 @@ def page(paper: Paper, choices: Sequence[Choice], profile: Profile, seeds: Seque
         + "\n" for axis in paper.axes
     )  # fmt: skip
     parts = [
-        f"# Readings\n\n{_RULE.format(paper=paper.name)}",
+        f"# Readings\n\n{_RULE.format(paper=paper.name, decisive=DECISIVE)}",
         f"Profile {profile.name} ({profile.meaning}); seeds {', '.join(map(str, seeds))}. Written by "
         "`gradlaw readings --from-results --markdown docs/readings.md`.\n",
         f"## What is open\n\n{axes}",
@@ -56,7 +58,10 @@ def summary(choice: Choice) -> str:
     if best is None or best.score is None:
         return "no reading has been measured"
     second = next((c for c in choice.candidates[1:] if c.score is not None and math.isfinite(c.score)), None)
-    lead = "" if second is None else f", {_relative(best.score, second.score)} nats before {second.reading}"
+    lead, word = "", "best"
+    if second is not None and second.score is not None:
+        lead = f", {best.score - second.score:.1f} nats before {second.reading}"
+        word = "chosen" if best.score - second.score >= DECISIVE else "no decision, best"
     far = [
         f"{quantity} of {name}"
         for (name, quantity), value in choice.published.items()
@@ -65,7 +70,7 @@ def summary(choice: Choice) -> str:
     verdict = (
         f"outside the central 95% of its seeds: {', '.join(far)}" if far else "within the central 95% of its seeds"
     )
-    return f"chosen of {choice.tried} measured, {len(choice.candidates)} declared: {best.reading}{lead}; {verdict}"
+    return f"{word} of {choice.tried} measured, {len(choice.candidates)} declared: {best.reading}{lead}; {verdict}"
 
 
 def choice_header(choice: Choice, names: Sequence[str]) -> tuple[str, ...]:
