@@ -225,7 +225,7 @@ def test_checkpoints_record_every_setting(tmp_path):
     run = train(settings.build(), cross_entropy, noisy, data, Recipe(epochs=2), 7, tmp_path, settings=settings)
     record = json.loads(run.checkpoint.with_suffix(".json").read_text())
     assert record["model"] == {"name": "fcn", "sample_shape": [1, 8, 8], "classes": 10, "seed": 6,
-                               "sizes": {"width": 8}}  # fmt: skip
+                               "sizes": {"width": 8}, "initialisation": "pytorch"}  # fmt: skip
     assert (record["seed"], record["epoch"], record["loss"]) == (7, 2, "cross_entropy")
     assert record["data"]["label_noise"]["realised_rate"] == noisy.source.label_noise.realised_rate
     assert record["data"]["sha256"] != record["test_data"]["sha256"]
