@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradlaw.analysis.overview import overview
 from gradlaw.analyze import Analysis, analyze
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class CheckpointAnalyses:
+@dataclass(frozen=True, eq=False)
+class CheckpointAnalyses(ByValue):
     """Analyses of one problem at several parameters.
 
     Attributes:
