@@ -240,11 +240,13 @@ class Problem:
                 torch.clear_autocast_cache()
                 state.restore()
 
+    @property
+    def _loss_name(self) -> str:
+        return str(getattr(self.functions[1], "__name__", type(self.functions[1]).__name__))
+
     def __repr__(self) -> str:
-        function = self.functions[1]
-        loss = getattr(function, "__name__", type(function).__name__)
         noun = "batches" if self.by_batches else "samples"
-        return f"Problem({self.name}, {loss}, n={self.dimensions:,}, {self.samples:,} {noun}, {self.device})"
+        return f"Problem({self.name}, {self._loss_name}, n={self.dimensions:,}, {self.samples:,} {noun}, {self.device})"
 
     def describe(self) -> dict[str, Any]:
         """What a result has to record of the problem, with digests of theta and of the data held in memory."""
@@ -252,7 +254,7 @@ class Problem:
         return {
             "model": self.name,
             "mode": "train" if self.model.training else "eval",
-            "loss": getattr(self.functions[1], "__name__", type(self.functions[1]).__name__),
+            "loss": self._loss_name,
             "dimensions": self.dimensions,
             "parameters_not_analysed": [name for name, _ in self.model.named_parameters() if name not in analysed],
             "parameters_sha256": sha256([p.detach() for p in self.model.parameters()]),

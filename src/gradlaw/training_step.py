@@ -15,6 +15,7 @@ from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.errors import seed as checked_seed
 from gradlaw.provenance import sha256
+from gradlaw.randomness import RandomState
 
 Step = Callable[[Any, Any], Tensor]
 
@@ -95,16 +96,14 @@ def tensors_of(batch: Any) -> Iterator[Tensor]:
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """PyTorch's, NumPy's and Python's generators start from a seed inside, and go on as before outside."""
-    state, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (what a collate function may draw from)
+    state = RandomState([])
     try:
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            random.seed(seed)
-            yield
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002  (what a collate function may draw from)
+        random.seed(seed)
+        yield
     finally:
-        random.setstate(state)
-        np.random.set_state(of_numpy)  # noqa: NPY002
+        state.restore()
 
 
 class StepCaller(nn.Module):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
-from gradlaw.history.engines.randomness import RandomState, generators_in, seeded
 from gradlaw.problem import Problem
+from gradlaw.randomness import RandomState, generators_in, seeded
 
 
 class LoopEngine:

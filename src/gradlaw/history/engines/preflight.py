@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from gradlaw._torch import BatchNorm, pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.loop import LoopEngine, flatten
-from gradlaw.history.engines.randomness import RandomState, generators_in, modules_that_draw
 from gradlaw.history.engines.rounding import measure_rounding
 from gradlaw.history.engines.verify import check_finite
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
+from gradlaw.randomness import RandomState, generators_in, modules_that_draw
 from gradlaw.training_step import tensors_of
 
 _REPEATED_SAMPLES = 512  # of a larger minibatch, that are computed twice
