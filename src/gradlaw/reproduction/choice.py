@@ -16,7 +16,7 @@ from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.paper import Paper, Row
 from gradlaw.reproduction.predictive import LEAST_SEEDS, Predictive, Spread
-from gradlaw.reproduction.published_values import measured, published
+from gradlaw.reproduction.published_values import measured, printed
 from gradlaw.reproduction.reading import Family, Reading
 
 DECISIVE = 3.0  # nats, a factor of 20: strong evidence by Kass and Raftery (1995); a smaller lead decides nothing
@@ -80,17 +80,17 @@ def experiments(paper: Paper, family: Family, names: Sequence[str]) -> dict[Read
 def choose(paper: Paper, family: Family, evidence: Evidence) -> Choice:
     """Score every reading of a family by what was measured."""
     rows = _rows(paper, (*family.choose, *family.check))
-    printed = {(name, quantity): value for name, row in rows.items() for quantity, value in
-               published(paper, row).items()}  # fmt: skip
+    published = {(name, quantity): value for name, row in rows.items() for quantity, value in
+                 _printed(paper, row).items()}  # fmt: skip
     values = {
         reading: {name: _by_quantity(paper, rows[name], experiment, evidence) for name, experiment in found.items()}
         for reading, found in experiments(paper, family, (*family.choose, *family.check)).items()
     }
-    spreads = {key: _spread(key, values.values()) for key in printed}
-    candidates = [_candidate(family, reading, found, printed, spreads) for reading, found in values.items()]
+    spreads = {key: _spread(key, values.values()) for key in published}
+    candidates = [_candidate(family, reading, found, published, spreads) for reading, found in values.items()]
     candidates.sort(key=lambda c: -math.inf if c.score is None else c.score, reverse=True)
     candidates.sort(key=lambda c: c.score is None)
-    return Choice(family, printed, tuple(candidates))
+    return Choice(family, published, tuple(candidates))
 
 
 def _rows(paper: Paper, names: Sequence[str]) -> dict[str, Row]:
@@ -108,11 +108,15 @@ _Values = dict[str, list[float]]  # of the seeds, by quantity
 
 def _by_quantity(paper: Paper, row: Row, experiment: Experiment, evidence: Evidence) -> _Values | None:
     """None if no seed was measured; without a quantity where a seed does not have it."""
-    found = [measured(paper, row, result.record) for result in evidence.results(experiment)]
-    if not found:
+    records, kind = [result.record for result in evidence.results(experiment)], paper.tables[row.table].kind
+    if not records:
         return None
-    return {name: [values[name] for values in found] for name in published(paper, row)
-            if all(name in values for values in found)}  # fmt: skip
+    of_seeds = {q: [measured(record, kind, row.quantity, q) for record in records] for q in _printed(paper, row)}
+    return {q: [v for v in values if v is not None] for q, values in of_seeds.items() if None not in values}
+
+
+def _printed(paper: Paper, row: Row) -> dict[str, float]:
+    return printed(paper.tables[row.table].kind, paper.published[row.table][row.number - 1])
 
 
 def _spread(key: Quantity, values: Iterable[Mapping[str, _Values | None]]) -> Spread | None:
@@ -124,7 +128,7 @@ def _spread(key: Quantity, values: Iterable[Mapping[str, _Values | None]]) -> Sp
 
 
 def _candidate(
-    family: Family, reading: Reading, values: Mapping[str, _Values | None], printed: Mapping[Quantity, float],
+    family: Family, reading: Reading, values: Mapping[str, _Values | None], published: Mapping[Quantity, float],
     spreads: Mapping[Quantity, Spread | None],
 ) -> Candidate:  # fmt: skip
     predictive = {}
@@ -136,10 +140,10 @@ def _candidate(
     def score(names: Sequence[str]) -> float | None:
         if not names or any(values[name] is None for name in names):
             return None
-        wanted = [key for key in printed if key[0] in names]
+        wanted = [key for key in published if key[0] in names]
         if any(spreads[key] is None for key in wanted):
             return None
-        return sum(predictive[key].log_density(printed[key]) if key in predictive else -math.inf for key in wanted)
+        return sum(predictive[key].log_density(published[key]) if key in predictive else -math.inf for key in wanted)
 
     seeds = min(len(next(iter(found.values()), [])) if (found := values[name]) else 0 for name in family.choose)
     return Candidate(reading, seeds, predictive, score(family.choose), score(family.check))

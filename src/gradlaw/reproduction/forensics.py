@@ -12,13 +12,13 @@ from gradlaw.reproduction.formatting import DASH, spread
 from gradlaw.reproduction.likelihood import Likelihood, likelihoods, total
 from gradlaw.reproduction.output import Report
 from gradlaw.reproduction.paper import Table
+from gradlaw.reproduction.published_values import QUANTITIES
 from gradlaw.reproduction.standing import (
     AGREES,
     AS_RANDOM,
     LEVEL,
     NOT_RUN,
     OUTCOMES,
-    QUANTITIES,
     TOO_FEW,
     Place,
     Seeds,

@@ -12,7 +12,8 @@ from typing import Any
 
 from gradlaw.reproduction.experiment import Experiment, at_random
 from gradlaw.reproduction.paper import Paper, Row, Table
-from gradlaw.reproduction.standing import QUANTITIES, Seeds, is_pretrained
+from gradlaw.reproduction.published_values import printed
+from gradlaw.reproduction.standing import Seeds, is_pretrained
 from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
 
@@ -76,7 +77,7 @@ def _best(densities: Sequence[float | None]) -> float | None:
 
 def _density(seeds: Seeds, experiment: Experiment, kind: str, what: str, line: Mapping[str, Any]) -> float | None:
     """In nats, of all printed quantities; None if one of them has no distribution."""
-    printed = [quantity for quantity in QUANTITIES[kind] if line.get(quantity) is not None]
-    each = [(seeds.predictive(experiment, kind, what, quantity), line[quantity]) for quantity in printed]
+    numbers = printed(kind, line)
+    each = [(seeds.predictive(experiment, kind, what, quantity), value) for quantity, value in numbers.items()]
     densities = [predictive.log_density(value) for predictive, value in each if predictive is not None]
-    return sum(densities) if len(densities) == len(printed) else None
+    return sum(densities) if len(densities) == len(numbers) else None

@@ -1,30 +1,28 @@
-"""The numbers of a published row, and the same of a result, by quantity."""
+"""The quantities of a published row: as they were printed, and as they are measured."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from gradlaw.reproduction.paper import SPECTRUM, Paper, Row
+from gradlaw.reproduction.paper import SPECTRUM, TESTS
 
-# The paper counts series that cannot be tested into its mean distances: with them counted they come out, without not.
-_TESTS = {"mean_d_ks": "mean_d_ks_all", "power_law_rate": "power_law_rate", "mean_p_value": "mean_p_value",
-          "gaussian_rate": "gaussian_rate"}  # fmt: skip
-
-
-def published(paper: Paper, row: Row) -> dict[str, float]:
-    """What was printed of a row: s and d_ks of a spectrum, means and rates of tests; empty cells left out."""
-    line = paper.published[row.table][row.number - 1]
-    names = ("s", "d_ks") if _is_spectrum(paper, row) else _TESTS
-    return {name: float(line[name]) for name in names if line[name] is not None}
+# By kind of table, as printed and as measured. A published mean distance counts the series that have no fit.
+QUANTITIES: Mapping[str, Mapping[str, str]] = {
+    SPECTRUM: {"d_ks": "d_ks", "s": "s"},
+    TESTS: {"mean_d_ks": "mean_d_ks_all", "power_law_rate": "power_law_rate", "mean_p_value": "mean_p_value",
+            "gaussian_rate": "gaussian_rate"},
+}  # fmt: skip
 
 
-def measured(paper: Paper, row: Row, record: Mapping[str, Any]) -> dict[str, float]:
-    """The same of a result's record; empty for a spectrum that could not be fitted."""
-    if _is_spectrum(paper, row):
-        fit = record["spectra"][row.quantity]["fit"]
-        return {name: float(fit[name]) for name in ("s", "d_ks")} if fit else {}
-    tests = record["tests"][row.quantity]
-    return {name: float(tests[field]) for name, field in _TESTS.items() if tests[field] is not None}
+def printed(kind: str, line: Mapping[str, Any]) -> dict[str, float]:
+    """The quantities that a published row has; empty cells are left out."""
+    return {quantity: line[quantity] for quantity in QUANTITIES[kind] if line.get(quantity) is not None}
 
 
-def _is_spectrum(paper: Paper, row: Row) -> bool:
-    return paper.tables[row.table].kind == SPECTRUM
+def measured(record: Mapping[str, Any], kind: str, what: str, quantity: str) -> float | None:
+    """A quantity of a result's record, of the direction or matrix ``what``; None where the fit was refused."""
+    name = QUANTITIES[kind][quantity]
+    if kind == TESTS:
+        value: float | None = record["tests"][what][name]
+        return value
+    fit = record["spectra"][what]["fit"]
+    return fit and fit[name]

@@ -22,20 +22,15 @@ from gradlaw.reproduction.compared import agreement
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import HISTORY, Experiment, at_random
 from gradlaw.reproduction.formatting import DASH
-from gradlaw.reproduction.paper import SPECTRUM, TESTS, Paper, Row, Table
+from gradlaw.reproduction.paper import TESTS, Paper, Row, Table
 from gradlaw.reproduction.predictive import LEAST_SEEDS, Predictive, Spread
+from gradlaw.reproduction.published_values import measured, printed
 
 AGREES, AS_RANDOM, UNEXPLAINED = "agrees", "agrees as random", "not explained"
 RANDOM_NOT_RUN, TOO_FEW, NOT_RUN = "random not run", "too few seeds", "not run"
 OUTCOMES = AGREES, AS_RANDOM, UNEXPLAINED, RANDOM_NOT_RUN, TOO_FEW, NOT_RUN  # the best first
 PRETRAINED = "Pretrain"  # in the column ``training`` of published tables
 LEVEL = 0.95
-# As printed, and as measured. A published mean distance counts the series that have no fit.
-QUANTITIES: Mapping[str, Mapping[str, str]] = {
-    SPECTRUM: {"d_ks": "d_ks", "s": "s"},
-    TESTS: {"mean_d_ks": "mean_d_ks_all", "power_law_rate": "power_law_rate", "mean_p_value": "mean_p_value",
-            "gaussian_rate": "gaussian_rate"},
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,7 @@ class Seeds:
     def values(self, experiment: Experiment, kind: str, what: str, quantity: str) -> tuple[float, ...]:
         """Of a quantity as printed, of the direction or matrix ``what``; refused fits have none."""
         records = (result.record for result in self.evidence.results(experiment))
-        found = (_value(record, kind, what, QUANTITIES[kind][quantity]) for record in records)
+        found = (measured(record, kind, what, quantity) for record in records)
         return tuple(value for value in found if value is not None)
 
     def spread(self, experiment: Experiment, kind: str, what: str, quantity: str) -> Spread | None:
@@ -126,26 +121,24 @@ class Seeds:
         if key not in self._spreads:
             groups = [self.values(e, kind, what, quantity) for e in self.experiments if _family(e) == key[:2]]
             several = [group for group in groups if len(group) > 1]
-            self._spreads[key] = Spread.of(QUANTITIES[kind][quantity], several) if several else None
+            self._spreads[key] = Spread.of(quantity, several) if several else None
         return self._spreads[key]
 
     def predictive(self, experiment: Experiment, kind: str, what: str, quantity: str) -> Predictive | None:
         """With the pooled spread, however many seeds the experiment has."""
         values = self.values(experiment, kind, what, quantity)
         spread = self.spread(experiment, kind, what, quantity)
-        return Predictive.of(QUANTITIES[kind][quantity], values, spread) if values and spread else None
+        return Predictive.of(quantity, values, spread) if values and spread else None
 
     def places(self, experiment: Experiment, kind: str, what: str, line: Mapping[str, Any]) -> tuple[Place, ...]:
         """The printed quantities of a published row among the seeds of an experiment."""
         run, found = bool(self.evidence.results(experiment)), []
-        for quantity in QUANTITIES[kind]:
-            if line.get(quantity) is None:
-                continue
+        for quantity, number in printed(kind, line).items():
             values = self.values(experiment, kind, what, quantity)
             own = len(values) >= LEAST_SEEDS
-            predictive = (Predictive.of(QUANTITIES[kind][quantity], values) if own
+            predictive = (Predictive.of(quantity, values) if own
                           else self.predictive(experiment, kind, what, quantity))  # fmt: skip
-            found.append(Place(quantity, line[quantity], values, run, predictive, predictive is not None and not own))
+            found.append(Place(quantity, number, values, run, predictive, predictive is not None and not own))
         return tuple(found)
 
 
@@ -159,8 +152,8 @@ def stand(paper: Paper, seeds: Seeds, tables: Iterable[Table]) -> tuple[Standing
             places = seeds.places(row.experiment, kind, row.quantity, line)
             pretrained = is_pretrained(line)
             random = seeds.places(at_random(row.experiment), kind, row.quantity, line) if pretrained else ()
-            measured = len(seeds.evidence.results(row.experiment))
-            found.append(Standing(row, pretrained, measured, places, random, _outcome(places, random),
+            run = len(seeds.evidence.results(row.experiment))
+            found.append(Standing(row, pretrained, run, places, random, _outcome(places, random),
                                   _same_verdict(line, row, kind, seeds.evidence)))  # fmt: skip
     return tuple(found)
 
@@ -204,13 +197,6 @@ def _together(places: Sequence[Place]) -> bool | None:
 def _family(experiment: Experiment) -> tuple[str, bool]:
     """Model, and whether it is trained."""
     return experiment.network.model, experiment.network.training is not None
-
-
-def _value(record: Mapping[str, Any], kind: str, what: str, name: str) -> float | None:
-    if kind == TESTS:
-        return record["tests"][what][name]
-    fit = record["spectra"][what]["fit"]
-    return fit and fit[name]
 
 
 def _same_verdict(line: Mapping[str, Any], row: Row, kind: str, evidence: Evidence) -> str:

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from gradlaw.reproduction.experiment import at_random
 from gradlaw.reproduction.paper import SPECTRUM, Paper, Row, Table
-from gradlaw.reproduction.standing import QUANTITIES, Seeds, is_pretrained
+from gradlaw.reproduction.published_values import QUANTITIES
+from gradlaw.reproduction.standing import Seeds, is_pretrained
 
 
 @dataclass(frozen=True)
