@@ -1,0 +1,1 @@
+"""Statistics of the gradients of a training run, while it trains."""
