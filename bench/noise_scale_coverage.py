@@ -35,7 +35,7 @@ def covered(draw: Draw, steps: int, parts: int, samples: int, runs: int = RUNS, 
 
 
 def _norms(draw: Draw, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> tuple[np.ndarray, ...]:
-    """Of the noise e of parts and batch: mean |e_i|^2 over the parts, |e|^2 and u e of the batch; (runs, steps)."""
+    """Of the noise e of parts and batch: mean |e_i|^2 over the parts, |e|^2 and u e of the batch; (steps, runs)."""
     runs, steps, parts, samples = shape
     direction = np.full(DIMENSIONS, DIMENSIONS**-0.5)
     found = []
@@ -43,7 +43,7 @@ def _norms(draw: Draw, rng: np.random.Generator, shape: tuple[int, int, int, int
         noise = (draw(rng, (runs, parts, samples, DIMENSIONS)) * SPREAD).mean(axis=2)
         whole = noise.mean(axis=1)
         found.append(((noise**2).sum(axis=2).mean(axis=1), (whole**2).sum(axis=1), whole @ direction))
-    small, big, along = (np.stack(column, axis=1) for column in zip(*found, strict=True))
+    small, big, along = (np.stack(column) for column in zip(*found, strict=True))
     return small, big, along
 
 
