@@ -3,8 +3,9 @@
 The gradient is cut into rows of 32 numbers; every number gets a random sign, every row a random bucket and a sign, and
 rows of one bucket are added: a CountSketch (Charikar, Chen, Farach-Colton 2002) that hashes rows in place of single
 numbers, so that one pass at the speed of memory is enough. Inner products are unbiased, with relative standard error
-sqrt(2/m) for squared norms. Signs are kept for one chunk of the gradient and used again for every other, which is the
-reason for those of the rows; buckets are drawn anew from the seed at every gradient. Nothing of n numbers is stored.
+sqrt(2/m) for squared norms. Signs and buckets are kept for one chunk of the gradient, and every other takes them from
+another place of their cycle, drawn at random: what is alike in two chunks, as the rows of a matrix of low rank, meets
+with signs that are not. So nothing of n numbers is stored.
 
 A sketch is two independent halves. Of T gradients, K1 and K2 of the halves and their mean K' estimate the Gram matrix
 K, and (K1 - K2)/2 has the distribution of the error K' - K. Seen from where K' is the identity,
@@ -43,7 +44,7 @@ _LARGEST_SHARE = 8  # sketches are at least so many times longer than windows
 class GradientSketch:
     """Makes sketches of gradients that come as tensors, for T of them to be compared.
 
-    Cost: about 1 ms a million numbers on a core. Memory: two times 2^16 signs.
+    Cost: about 1 ms a million numbers on a core. Memory: half a megabyte for the signs.
 
     Args:
         sizes: how many numbers each tensor has.
@@ -72,8 +73,12 @@ class GradientSketch:
         self.dimensions = sum(self.sizes)
         self._chunk = max(_CHUNK, self.size)
         stream = np.random.default_rng([random_streams.SKETCH, self.seed])
-        self._signs = torch.from_numpy(stream.integers(0, 2, size=(2, self._chunk), dtype=np.int8)).float() * 2 - 1
-        self._seeds = [int(number) for number in stream.integers(2**62, size=2)]
+        signs = torch.from_numpy(stream.integers(0, 2, size=self._chunk, dtype=np.int8)).float() * 2 - 1
+        orders = torch.from_numpy(np.stack([stream.permutation(self._chunk // WIDTH) for _ in (0, 1)]))
+        self._signs, self._orders = signs.repeat(2), orders.repeat(1, 2)  # two cycles: every place begins a whole one
+        places = (-(-self.dimensions // self._chunk), 2)
+        self._sign_places = stream.integers(self._chunk, size=places).tolist()
+        self._order_places = stream.integers(self._chunk // WIDTH, size=places).tolist()
 
     def of(self, gradient: Sequence[Tensor | None]) -> Tensor:
         """The sketch of one gradient, shape (m,), float32 on its device; None stands for zeros.
@@ -85,14 +90,18 @@ class GradientSketch:
         if len(gradient) != len(self.sizes) or found != self.sizes:
             raise InputError(f"the gradient is to have tensors of {self.sizes} numbers, got {found}")
         device = next((tensor.device for tensor in gradient if tensor is not None), torch.device("cpu"))
-        self._signs = self._signs.to(device)
-        generators = [torch.Generator().manual_seed(number) for number in self._seeds]
+        self._signs, self._orders = self._signs.to(device), self._orders.to(device)
         result = torch.zeros(2, self.size // WIDTH, WIDTH, device=device)  # of a half, the rows with + and with -
-        for chunk in self._chunks(gradient):
-            for half, generator in enumerate(generators):
-                rows = torch.mul(chunk, self._signs[half]).view(-1, WIDTH)
-                order = torch.randperm(len(rows), generator=generator).to(device)
-                result[half] += rows.index_select(0, order).view(-1, *result.shape[1:]).sum(dim=0)
+        signed, ordered = torch.empty(
+            2, self._chunk // WIDTH, WIDTH, device=device
+        )  # fresh memory costs more than sums
+        for number, chunk in enumerate(self._chunks(gradient)):
+            for half in (0, 1):
+                signs = self._signs[self._sign_places[number][half] :][: self._chunk]
+                order = self._orders[half, self._order_places[number][half] :][: len(signed)]
+                torch.mul(chunk.view(-1, WIDTH), signs.view(-1, WIDTH), out=signed)
+                torch.index_select(signed, 0, order, out=ordered)
+                result[half] += ordered.view(-1, *result.shape[1:]).sum(dim=0)
         plus, minus = result.chunk(2, dim=1)
         return (plus - minus).flatten()
 
