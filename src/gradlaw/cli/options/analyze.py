@@ -19,7 +19,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "  gradlaw analyze\n"
         "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
         "  gradlaw analyze --checkpoint checkpoints/lenet-mnist.safetensors --data ylecun/mnist --batch-size 1\n"
-        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000"
+        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000\n"
+        "  gradlaw analyze --checkpoints 'runs/mine/step-*.pt' --problem mypackage.mymodule:make_problem"
     )
     parser.set_defaults(command="gradlaw.cli.analyze:run")
     what = parser.add_argument_group("what to analyse")
@@ -28,6 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(what, "randomly initialised without --checkpoint")
     what.add_argument("--checkpoint", metavar="FILE", help="weights: a checkpoint of gradlaw train, which also gives "
                       "data and model, or a state_dict (.safetensors, .pt) of the --model or --problem")  # fmt: skip
+    what.add_argument("--checkpoints", metavar="PATTERN", nargs="+", help="the same analysis at each of several "
+                      "weights, such as 'runs/x/step-*.safetensors', by the numbers in their names; one that was "
+                      "interrupted goes on")  # fmt: skip
     what.add_argument("--problem", metavar="MODULE:FUNCTION",
                       help="your own function that returns a gradlaw.Problem, instead of --data, --model")  # fmt: skip
     what.add_argument("--parameters", action="append", metavar="PATTERN",
