@@ -21,6 +21,7 @@ ORDER = (
     ("analysis",),
     ("report",),
     ("analyze",),
+    ("batch_size",),
     ("data",),
     ("zoo",),
     ("training",),
