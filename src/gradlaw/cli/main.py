@@ -15,6 +15,8 @@ BAD_INPUT, INTERRUPTED = 2, 130
 _COMMANDS = {
     "analyze": ("gradlaw.cli.options.analyze:add_options", "report",
                 "collect gradients, test them in both directions, compute their spectra, write a report"),
+    "batch-size": ("gradlaw.cli.options.batch_size:add_options", "data",
+                   "estimate the critical batch size by layer and in all, and say when not to trust it"),
     "report": ("gradlaw.cli.options.report:add_options", "report",
                "print a finished run and write its report again"),
     "train": ("gradlaw.cli.options.train:add_options", "data",
