@@ -2,7 +2,20 @@
 
 from gradlaw.watch.gradient_state import GradientState
 from gradlaw.watch.layout import Layer
+from gradlaw.watch.noise_scale import NoiseScale, NoiseScaleAccumulator
+from gradlaw.watch.noise_source import Microbatches, Samples
 from gradlaw.watch.read import WatchLog, read_watch
 from gradlaw.watch.recorder import Watch, watch
 
-__all__ = ["GradientState", "Layer", "Watch", "WatchLog", "read_watch", "watch"]
+__all__ = [
+    "GradientState",
+    "Layer",
+    "Microbatches",
+    "NoiseScale",
+    "NoiseScaleAccumulator",
+    "Samples",
+    "Watch",
+    "WatchLog",
+    "read_watch",
+    "watch",
+]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gradlaw.errors import InputError
+from gradlaw.watch.noise_scale import WHOLE
 
 _PREFIX, _MODEL, _STEP = "gradlaw", "model", "gradlaw/step"
 
@@ -51,3 +52,7 @@ def _scalars(record: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[
         for layer, value in zip(names, column, strict=True):
             if value is not None:
                 yield f"{_PREFIX}_{statistic}/{layer}", float(value)
+    for layer, row in (record.get("noise") or {}).get("layers", {}).items():
+        for statistic, value in row.items():
+            if isinstance(value, float):
+                yield f"{_PREFIX}_{statistic}/{_MODEL if layer == WHOLE else layer}", value

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MODEL = "(model)"  # the name of the row of all layers
 _FORMS = ("wide", "long")
+_INFINITE = ("inf", "-inf", "nan")  # as text in the log, for JSON has none of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,21 @@ class WatchLog(ByValue):
         import pandas as pd  # loaded for those who ask for a table
 
         return pd.DataFrame([{"run": one["run"], "step": one["step"], **one["gradient"]} for one in self.records])
+
+    def noise(self) -> "pd.DataFrame":
+        """The noise scale, a row a watched step and layer (``"all"`` for all that were measured): estimates over the
+        last measured steps, named as in :class:`~gradlaw.watch.NoiseScale`, with the reason where there is none.
+        """
+        import pandas as pd  # loaded for those who ask for a table
+
+        rows = []
+        for record in self.records:
+            noise = dict(record.get("noise") or {})
+            place = {"run": record["run"], "step": record["step"]}
+            for layer, row in noise.pop("layers", {}).items():
+                values = {name: float(value) if value in _INFINITE else value for name, value in row.items()}
+                rows.append({**place, "layer": layer, **values, "source": noise["source"], "refused": noise["refused"]})
+        return pd.DataFrame(rows)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for record in self.records:

@@ -22,6 +22,7 @@ from gradlaw.watch.layout import LayersBy, digest, layers_of, parameters_of
 from gradlaw.watch.log import FORMAT, LogWriter
 from gradlaw.watch.loggers import check_loggers, send
 from gradlaw.watch.movement import Movement
+from gradlaw.watch.noise_source import Noise, NoiseWatch
 from gradlaw.watch.statistics import STATISTICS
 
 EVERY = 100
@@ -64,10 +65,12 @@ class Watch:
         settings: Mapping[str, Any],
         layers: LayersBy,
         parameters: str | Sequence[str] | None,
+        noise: Noise | None,
         scaler: Any | None,
         loggers: Sequence[Any],
     ):
         self._optimizer, self._scaler, self._loggers = optimizer, scaler, tuple(loggers)
+        self._noise_source = noise
         self._settings, self._model = dict(settings), model
         self._layers_by, self._patterns = layers, parameters
         self._statistics = StatisticsSettings(*(settings[name] for name in ("k", "gaussian_k", "alpha", "seed")))
@@ -96,7 +99,7 @@ class Watch:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._deliveries.detach()
+        self._stop_looking()
         if self._writer is not None:
             self._writer.close()
 
@@ -108,7 +111,8 @@ class Watch:
 
     def state_dict(self) -> dict[str, Any]:
         """The step, and what cosines with earlier steps need, for a checkpoint: 12 bytes a sampled coordinate."""
-        return {"step": self.step, "layout": digest(self._layers), "movement": self._movement.state_dict()}
+        state = {"step": self.step, "layout": digest(self._layers), "movement": self._movement.state_dict()}
+        return state if self._noise is None else state | {"noise": self._noise.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint, in a watch that was made with ``start=state["step"]``.
@@ -121,6 +125,8 @@ class Watch:
         if state["layout"] != digest(self._layers):
             raise InputError("the state is of other layers than those that are watched")
         self._movement.load_state_dict(state["movement"])
+        if self._noise is not None and "noise" in state:
+            self._noise.load_state_dict(state["noise"])
 
     def _look_at_layers(self) -> None:
         self._layers = layers_of(self._model, self._optimizer, self._layers_by, self._patterns)
@@ -129,6 +135,11 @@ class Watch:
         self._names, seed = list(named), self._settings["seed"]
         self._deliveries = Deliveries(list(named.values()), seed)
         self._movement = Movement(self._layers, self._settings["sample"], seed)
+        self._noise = None
+        if self._noise_source is not None:
+            self._noise = NoiseWatch(
+                self._noise_source, self._model, self._layers, self._settings["noise_window"], seed
+            )
 
     def _is_watched(self, step: int) -> bool:
         return step % self._settings["every"] == 0
@@ -137,6 +148,13 @@ class Watch:
         """Look at the backward passes of the next step, if that is watched."""
         if self._is_watched(self.step):
             self._deliveries.attach()
+        if self._noise is not None and self.step % self._settings["noise_every"] == 0:
+            self._noise.start()
+
+    def _stop_looking(self) -> None:
+        self._deliveries.detach()
+        if self._noise is not None:
+            self._noise.stop()
 
     def _before_step(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Called before a step; with a closure, which computes the gradients inside the step, look after that."""
@@ -170,6 +188,8 @@ class Watch:
             self._take_new_layers()
         watched = self._is_watched(self.step)
         self._begun = _Step(watched)
+        if self._noise is not None:
+            self._noise.finish(self._optimizer, self._scaler)
         if not watched and not self._is_watched(self.step + 1):
             self._movement.skip_step()
             return
@@ -206,6 +226,8 @@ class Watch:
             "model": rows[0],
             "layers": {name: [row[name] for row in rows[1:]] for name in STATISTICS},
         }
+        if self._noise is not None:
+            record["noise"] = self._noise.record()
         self.last = record
         if self._writer is not None:
             self._writer.write(record)
@@ -214,7 +236,7 @@ class Watch:
 
     def _take_new_layers(self) -> None:
         """The optimiser moves other parameters than before: describe those from now on."""
-        self._deliveries.detach()
+        self._stop_looking()
         self._look_at_layers()
         if self._writer is not None:
             self._writer.write({"kind": "layout", "step": self.step, "layout": self._layout()})
@@ -255,6 +277,9 @@ def watch(
     alpha: float = 0.05,
     sample: int = 1024,
     seed: int = 0,
+    noise: Noise | None = None,
+    noise_every: int | None = None,
+    noise_window: int = 100,
     scaler: Any | None = None,
     loggers: Sequence[Any] = (),
     start: int | None = None,
@@ -278,6 +303,10 @@ def watch(
         alpha: significance level of the verdicts.
         sample: coordinates of a layer, at most, by which updates and cosines are measured.
         seed: of draws and samples; the generators of PyTorch are not touched.
+        noise: where the parts of a batch come from, by which the noise scale is measured:
+            :class:`~gradlaw.watch.Microbatches`, :class:`~gradlaw.watch.Samples`; None measures none.
+        noise_every: steps from one at which it is measured to the next; default: ``every``.
+        noise_window: how many measured steps, the last, an estimate is of.
         scaler: the ``torch.amp.GradScaler`` of the loop, if there is one.
         loggers: TensorBoard ``SummaryWriter``, W&B run, Trackio run: those records go to as well.
         start: steps of the optimiser done before, for a run that goes on from a checkpoint. Default: 0.
@@ -318,7 +347,10 @@ def watch(
         "sample": count(sample, "sample"),
         "seed": check_seed(seed),
     }
-    made = Watch(model, plain_optimizer(optimizer), settings, layers, parameters, scaler, loggers)
+    if noise is not None:
+        settings["noise_every"] = settings["every"] if noise_every is None else count(noise_every, "noise_every")
+        settings["noise_window"] = count(noise_window, "noise_window")
+    made = Watch(model, plain_optimizer(optimizer), settings, layers, parameters, noise, scaler, loggers)
     try:
         made.start(0 if start is None else count(start, "start", 0), None if log is None else Path(log), resume)
     except BaseException:
