@@ -47,7 +47,7 @@ PUBLIC = {
         gradient_covariance hessian hessian_spectrum monte_carlo_fisher quadratic_forms spectral_density split_hessian
     """,
     "gradlaw.watch": """
-        GradientState Layer Microbatches NoiseScale NoiseScaleAccumulator Samples Watch WatchLog read_watch watch
+        GradientState Layer Microbatches NoiseScale NoiseScaleAccumulator Ranks Samples Watch WatchLog read_watch watch
     """,
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]

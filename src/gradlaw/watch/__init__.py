@@ -3,7 +3,7 @@
 from gradlaw.watch.gradient_state import GradientState
 from gradlaw.watch.layout import Layer
 from gradlaw.watch.noise_scale import NoiseScale, NoiseScaleAccumulator
-from gradlaw.watch.noise_source import Microbatches, Samples
+from gradlaw.watch.noise_source import Microbatches, Ranks, Samples
 from gradlaw.watch.read import WatchLog, read_watch
 from gradlaw.watch.recorder import Watch, watch
 
@@ -13,6 +13,7 @@ __all__ = [
     "Microbatches",
     "NoiseScale",
     "NoiseScaleAccumulator",
+    "Ranks",
     "Samples",
     "Watch",
     "WatchLog",

@@ -134,7 +134,7 @@ class MicrobatchNorms:
             raise InputError(f"sizes must be positive, one or {self.microbatches} of them, got {sizes}")
         self._refuse_uneven()
         parts, whole = self._by_layer()
-        w = _weights(b, weights)
+        w = part_weights(b, weights)
         return StepNorms(parts / (w**2)[:, None] / unscaled_by**2, b, whole / unscaled_by**2, float(b.sum()), w)
 
     def _begin(self, _: Tensor) -> None:
@@ -234,11 +234,16 @@ def _wide(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _weights(sizes: np.ndarray, weights: Weights | None) -> np.ndarray:
+def part_weights(sizes: np.ndarray, weights: Weights | None) -> np.ndarray:
+    """How parts of these sizes count in the gradient of the batch, relative to their sum; shape (parts,).
+
+    Raises:
+        InputError: sizes differ and it is not said how they count.
+    """
     if weights is None and not (sizes == sizes[0]).all():
         raise InputError(
-            f"microbatches have sizes {sizes.tolist()}: pass weights='samples' if each counts by its size in the "
-            "gradient, 'equal' if all count alike"
+            f"the parts of the batch have sizes {sizes.tolist()}: pass weights='samples' if each counts by its size in "
+            "the gradient, 'equal' if all count alike"
         )
     chosen = sizes if weights == "samples" else np.ones_like(sizes)
     return chosen / chosen.sum()

@@ -18,6 +18,7 @@ from gradlaw.watch.layout import Layer
 from gradlaw.watch.microbatches import MicrobatchNorms, StepNorms, Weights
 from gradlaw.watch.noise_scale import NoiseScaleAccumulator
 from gradlaw.watch.per_sample_norms import PerSampleNorms
+from gradlaw.watch.ranks import CommunicationHook, RankNorms
 
 Sizes: TypeAlias = float | Sequence[float] | Callable[[], float | Sequence[float]]
 
@@ -84,7 +85,36 @@ class Samples:
         return source.finish(_now(self.samples), weights, unscaled_by)
 
 
-Noise: TypeAlias = Microbatches | Samples
+@dataclass(frozen=True)
+class Ranks:
+    """The parts are those of the processes of ``DistributedDataParallel``, whose one communication hook this takes.
+
+    All processes have to watch, with the same settings.
+
+    Attributes:
+        samples: in this process's part of a batch: a number, or a function that says so.
+        weights: how parts of different sizes count in the mean over the processes: ``"equal"`` where each loss is the
+            mean over its own samples, ``"samples"`` where it was multiplied by its size over the mean size.
+        hook: what reduces the buckets of gradients; None for the mean over all processes.
+        state: the first argument of ``hook``.
+    """
+
+    samples: float | Callable[[], float]
+    weights: Weights | None = None
+    hook: CommunicationHook | None = None
+    state: Any = None
+
+    def source(self, model: Any, layers: Sequence[Layer], seed: int) -> RankNorms:
+        """What measures."""
+        named = {layer.name: [p for p in layer.parameters if p.requires_grad] for layer in layers}
+        return RankNorms(model, {name: some for name, some in named.items() if some}, self.hook, self.state)
+
+    def finish(self, source: Any, unscaled_by: float) -> StepNorms:
+        """The norms of a step, in all processes."""
+        return source.finish(_now(self.samples), self.weights, unscaled_by)
+
+
+Noise: TypeAlias = Microbatches | Samples | Ranks
 
 
 def _now(sizes: Any) -> Any:

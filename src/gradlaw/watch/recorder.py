@@ -70,7 +70,6 @@ class Watch:
         loggers: Sequence[Any],
     ):
         self._optimizer, self._scaler, self._loggers = optimizer, scaler, tuple(loggers)
-        self._noise_source = noise
         self._settings, self._model = dict(settings), model
         self._layers_by, self._patterns = layers, parameters
         self._statistics = StatisticsSettings(*(settings[name] for name in ("k", "gaussian_k", "alpha", "seed")))
@@ -82,6 +81,9 @@ class Watch:
         self._evaluations = 0
         self._warned: set[str] = set()
         self._look_at_layers()
+        self._noise = None
+        if noise is not None:  # of the layers that are there now
+            self._noise = NoiseWatch(noise, model, self._layers, settings["noise_window"], settings["seed"])
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -135,11 +137,6 @@ class Watch:
         self._names, seed = list(named), self._settings["seed"]
         self._deliveries = Deliveries(list(named.values()), seed)
         self._movement = Movement(self._layers, self._settings["sample"], seed)
-        self._noise = None
-        if self._noise_source is not None:
-            self._noise = NoiseWatch(
-                self._noise_source, self._model, self._layers, self._settings["noise_window"], seed
-            )
 
     def _is_watched(self, step: int) -> bool:
         return step % self._settings["every"] == 0
@@ -304,7 +301,8 @@ def watch(
         sample: coordinates of a layer, at most, by which updates and cosines are measured.
         seed: of draws and samples; the generators of PyTorch are not touched.
         noise: where the parts of a batch come from, by which the noise scale is measured:
-            :class:`~gradlaw.watch.Microbatches`, :class:`~gradlaw.watch.Samples`; None measures none.
+            :class:`~gradlaw.watch.Microbatches`, :class:`~gradlaw.watch.Ranks`, :class:`~gradlaw.watch.Samples`; None
+            measures none.
         noise_every: steps from one at which it is measured to the next; default: ``every``.
         noise_window: how many measured steps, the last, an estimate is of.
         scaler: the ``torch.amp.GradScaler`` of the loop, if there is one.
