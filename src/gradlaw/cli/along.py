@@ -1,18 +1,13 @@
 """gradlaw along: parse, call, print."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from gradlaw.cli.reproduce import (
-    add_data_and_store,
-    add_seeds_and_device,
-    announce,
-    context_of,
-    free_bytes,
-)
+from gradlaw.cli.reproduce import add_data_and_store, add_seeds_and_device, context_of
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.along.rows import gather_rows, read_rows, write_rows
@@ -82,8 +77,9 @@ def _measured(options: argparse.Namespace) -> pd.DataFrame:
     for kind in (options.what,) if options.what else tuple(wanted):
         for seed in () if options.from_store else seeds:
             work = list_work(dict.fromkeys(wanted[kind]), (seed,), resolver, store, context)
-            memory = announce(work, context, Progress(not options.quiet))
-            refused = Runner(context, store, 1, not options.quiet).run(work, memory, free_bytes(context))
+            told = Progress(not options.quiet)
+            told.say(f"{kind}, seed {seed}: {work.finished} in the store, {len(work.todo)} to do")
+            refused = Runner(context, store, 1, not options.quiet).run(work, {}, math.inf)
             for measurement, reason in {**work.missing, **refused}.items():
                 print(f"not measured: {measurement.experiment}, seed {seed}: {reason}")
     return gather_rows(ALONG, store, seeds, resolver)
