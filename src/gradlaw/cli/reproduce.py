@@ -16,6 +16,7 @@ from gradlaw.reproduction.explain import explain
 from gradlaw.reproduction.forensics import write_forensics
 from gradlaw.reproduction.formats import terminal
 from gradlaw.reproduction.formatting import duration, size
+from gradlaw.reproduction.gathered import with_kept
 from gradlaw.reproduction.inputs import NAMES as DATA_SETS
 from gradlaw.reproduction.inputs import DataSets
 from gradlaw.reproduction.measure import Context
@@ -67,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--forensics", metavar="FILE", type=Path, help="also write the page on where every published "
                         "row stands among the seeds")  # fmt: skip
     parser.add_argument("--save-results", metavar="DIR", type=Path, help="also write all results as one table and one "
-                        "file of series, to be kept and drawn from")  # fmt: skip
+                        "file of series, to be kept and drawn from; what they hold already stays")  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="measure nothing; say where each number comes from")
     parser.add_argument("--from-store", action="store_true", help="measure nothing; write what the store holds")
     parser.add_argument("--from-results", metavar="DIR", type=Path, nargs="?", const=RESULTS, help="measure nothing, "
@@ -183,7 +184,11 @@ def run(options: argparse.Namespace) -> None:
         shown = not options.quiet
         memory = announce(work, context, Progress(shown))
         reasons |= Runner(context, store, options.jobs, shown).run(work, memory, free_bytes(context))
-    _show(options, gather(selection, store, seeds, resolver, reasons), selection, resolver.profile)
+    evidence = gather(selection, store, seeds, resolver, reasons)
+    _show(options, evidence, selection, resolver.profile)
+    if options.save_results and not options.explain:
+        whole = with_kept(options.save_results, selection, evidence, resolver)
+        print(f"results: {', '.join(map(str, write_results(options.save_results, resolver.profile, whole)))}")
     return None
 
 
@@ -214,8 +219,6 @@ def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection,
     out = options.out or Path("runs/reproduce") / profile.name
     files = write(found, out)
     print(f"\n{len(files)} files in {out}")
-    if options.save_results:
-        print(f"results: {', '.join(map(str, write_results(options.save_results, profile, evidence)))}")
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(found), encoding="utf-8")

@@ -79,6 +79,6 @@ ALONG = Study(
     (0, 0.1, 0.5, 1, 2, 5, 10, 20, 50),
     10,
     (0, 1),
-    Profile("along", "T = 1000, K = 200, B = 10; the 5 largest eigenvalues of the Hessian over 500 samples",
-            1000, 200, None, 100, 200, None, 5, 500, 100),
+    Profile("along", "T = 600, K = 120, B = 10; the 5 largest eigenvalues of the Hessian over 500 samples",
+            600, 120, None, 100, 200, None, 5, 500, 100),
 )  # fmt: skip
