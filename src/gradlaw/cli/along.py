@@ -10,6 +10,7 @@ import pandas as pd
 from gradlaw.cli.reproduce import add_data_and_store, add_seeds_and_device, context_of
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
+from gradlaw.reproduction.along.page import write_page
 from gradlaw.reproduction.along.rows import gather_rows, read_rows, write_rows
 from gradlaw.reproduction.along.study import ALONG
 from gradlaw.reproduction.measurement import Resolver
@@ -63,6 +64,8 @@ def run(options: argparse.Namespace) -> None:
     """Measure what is not in the store yet, seed after seed, and show everything that was measured."""
     rows = read_rows(options.from_results) if options.from_results is not None else _measured(options)
     _print(rows)
+    if options.markdown:
+        print(f"page: {', '.join(map(str, write_page(rows, ALONG, options.markdown)))}")
     if options.save_results:
         write_rows(rows, options.save_results)
         print(f"results: {options.save_results}")
