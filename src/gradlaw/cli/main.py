@@ -25,6 +25,8 @@ _COMMANDS = {
                   "measure the paper's tables and figures, beside the published numbers"),
     "readings": ("gradlaw.cli.readings:add_options", "all",
                  "compare readings of what the paper leaves open, by the published numbers"),
+    "along": ("gradlaw.cli.along:add_options", "all",
+              "measure how the structure of gradients moves while networks learn"),
     "plan": ("gradlaw.cli.reproduce:add_plan_options", "all",
              "estimate time, memory and disk of a reproduction on this device"),
 }  # fmt: skip
