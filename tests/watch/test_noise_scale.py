@@ -155,6 +155,15 @@ def test_few_steps_have_no_interval():
     assert "19 blocks are few" in found.reason
 
 
+def test_a_few_steps_that_decide_are_named():
+    parts = 3 + np.random.default_rng(10).standard_normal((40, 4, 30))
+    assert collected([step_of(part, np.ones(4)) for part in parts]).estimate()["layer"].reason is None
+    parts[7] = 3 + 10 * (parts[7] - 3)
+    found = collected([step_of(part, np.ones(4)) for part in parts]).estimate()["layer"]
+    assert found.interval[1] < 100
+    assert "a few of 40 blocks decide" in found.reason
+
+
 def test_no_noise_at_all():
     found = collected([step_of(np.ones((2, 3)), np.ones(2))] * 30).estimate()["layer"]
     assert found.interval == (0, 0)

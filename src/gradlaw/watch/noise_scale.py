@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 FEWEST_BLOCKS = 5  # of which standard errors and an interval are made
 RELIABLE_BLOCKS = 20  # from which on the interval was measured to hold its level
+_SKEWED = 0.3  # skewness over the root of the number of blocks, above which single blocks decide
 WHOLE = "all"  # the name of the whole model
 
 Numbers = float | Sequence[float] | np.ndarray | Tensor
@@ -56,8 +57,8 @@ class NoiseScale:
         level: of the interval.
         steps: how many it is of.
         blocks: of consecutive steps, of which standard errors were made.
-        autocorrelation: of tr Sigma - ratio |g|^2 between one block and the next; 0 for independent ones. None where
-            it has no value.
+        autocorrelation: of tr Sigma - ratio |g|^2 between one block and the next; near 0 for independent ones. None
+            where it has no value.
         reason: why there is no interval or no upper limit, or why not to trust it; None if nothing speaks against it.
     """
 
@@ -261,14 +262,14 @@ def _estimate(rows: np.ndarray, means: np.ndarray, interval: tuple[float, float]
     values = {"sample_trace": trace, "mean_square_unbiased": signal, "noise_scale_unbiased": _ratio(trace, signal)}
     errors = {name: _error(means, name) for name in values}
     found = {name: Estimate(float(value), errors[name]) for name, value in values.items()}
-    interval, reason = _trusted(interval, found["mean_square_unbiased"], len(means))
+    interval, reason = _trusted(interval, found["mean_square_unbiased"], _residuals(means, trace, signal))
     return NoiseScale(
         **found,
         interval=interval,
         level=level,
         steps=len(rows),
         blocks=len(means),
-        autocorrelation=_autocorrelation(means, found["noise_scale_unbiased"].value),
+        autocorrelation=_autocorrelation(_residuals(means, trace, signal)),
         reason=reason,
     )
 
@@ -288,35 +289,39 @@ def _error(means: np.ndarray, name: str) -> float:
     return jackknife(quotient(traces, signals) if series is None else series).standard_error
 
 
+def _residuals(means: np.ndarray, trace: float, signal: float) -> np.ndarray:
+    """The blocks' tr Sigma - ratio |g|^2, by which the interval is made; of |g|^2 alone without a ratio."""
+    d = means[:, 0] - trace / signal * means[:, 1] if signal > 0 else means[:, 1]
+    return d - d.mean()
+
+
 def _trusted(
-    interval: tuple[float, float] | None, signal: Estimate, blocks: int
+    interval: tuple[float, float] | None, signal: Estimate, residuals: np.ndarray
 ) -> tuple[tuple[float, float] | None, str | None]:
     """The interval and what there is to say against it."""
+    blocks = len(residuals)
     if interval is None:
         return None, f"{blocks} blocks are too few for standard errors and an interval: at least {FEWEST_BLOCKS}"
     size = f"{signal.value:.3g} +- {signal.standard_error:.2g}"
     if interval[0] == np.inf:
-        return (
-            None,
-            f"the squared mean gradient comes out significantly below 0 ({size}), which no assumption here allows",
-        )
+        return None, f"the squared mean gradient comes out significantly below 0 ({size}), which no assumption allows"
     if interval[1] == np.inf:
         return interval, f"no upper limit: the squared mean gradient is not significantly above 0 ({size})"
     if blocks < RELIABLE_BLOCKS:
-        return (
-            interval,
-            f"{blocks} blocks are few: intervals were measured to hold their level from {RELIABLE_BLOCKS} on",
+        return interval, f"{blocks} blocks are few: intervals hold their level from {RELIABLE_BLOCKS} on"
+    variance = float(residuals @ residuals) / blocks
+    skewness = float(np.sum(residuals**3)) / blocks / variance**1.5 if variance > 0 else 0.0
+    if abs(skewness) > _SKEWED * blocks**0.5:
+        return interval, (
+            f"a few of {blocks} blocks decide (skewness {skewness:.1f}): where gradients of samples have heavy tails, "
+            "the interval misses the truth more often than its level says; more steps or larger parts help"
         )
     return interval, None
 
 
-def _autocorrelation(means: np.ndarray, ratio: float) -> float | None:
-    if len(means) < FEWEST_BLOCKS or not np.isfinite(ratio):
-        return None
-    d = means[:, 0] - ratio * means[:, 1]
-    d = d - d.mean()
+def _autocorrelation(d: np.ndarray) -> float | None:
     power = float(d @ d)
-    return float(d[1:] @ d[:-1]) / power if power > 0 else None
+    return float(d[1:] @ d[:-1]) / power if len(d) >= FEWEST_BLOCKS and power > 0 else None
 
 
 def _checked_weights(weights: Numbers, parts: int, whole: bool) -> np.ndarray:
