@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gradlaw.atomic import write_whole
 from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes
-from gradlaw.errors import InputError
+from gradlaw.errors import unknown
 from gradlaw.progress import Progress
 from gradlaw.reproduction.choice import Choice, choose, experiments
 from gradlaw.reproduction.evidence import Evidence, Results
@@ -72,13 +72,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _family(name: str) -> Family:
     if name not in _FAMILIES:
-        raise InputError(f"no family of rows is called {name!r}; there are {', '.join(_FAMILIES)}")
+        raise unknown("family of rows", name, _FAMILIES)
     return _FAMILIES[name]
 
 
 def _measured(options: argparse.Namespace, families: Sequence[Family]) -> tuple[Evidence, Resolver]:
-    if options.jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {options.jobs}")
     context, store, resolver = context_of(options)
     seeds = options.seeds or _SEEDS
     reasons: dict[Measurement, str] = {}
