@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from gradlaw.atomic import write_whole
-from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes
+from gradlaw.cli.options.values import whole
+from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes, profile_of
 from gradlaw.errors import unknown
 from gradlaw.progress import Progress
 from gradlaw.reproduction.choice import Choice, choose, experiments
@@ -40,7 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"{', '.join(_FAMILIES)} (default: all)")
     add_common_options(parser)
-    parser.add_argument("--jobs", type=int, default=1, help="measurements in parallel processes (default: 1)")
+    parser.add_argument(
+        "--jobs", type=whole(), metavar="N", default=1, help="measurements in parallel processes (default: 1)"
+    )
     parser.add_argument("--check", action="store_true", help="measure the rows to check by as well")
     parser.add_argument("--from-store", action="store_true", help="measure nothing; compare what the store holds")
     parser.add_argument("--from-results", metavar="DIR", type=Path, nargs="?", const=RESULTS,
@@ -77,7 +80,8 @@ def _family(name: str) -> Family:
 
 
 def _measured(options: argparse.Namespace, families: Sequence[Family]) -> tuple[Evidence, Resolver]:
-    context, store, resolver = context_of(options)
+    context, store = context_of(options)
+    resolver = Resolver(profile_of(options), context.trained_models)
     seeds = options.seeds or _SEEDS
     reasons: dict[Measurement, str] = {}
     if not options.from_store:

@@ -4,7 +4,7 @@ import argparse
 
 from gradlaw.choices import OPTIMISERS
 from gradlaw.cli.options.inputs import add_data_options, add_model_options
-from gradlaw.cli.options.values import positive, seed, whole, whole_numbers
+from gradlaw.cli.options.values import numbers, positive, seed, whole, whole_numbers
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        "--epochs may be more than it was to be")  # fmt: skip
     start.add_argument("--force", action="store_true", help="overwrite the training that the folder holds")
     output.add_argument("--keep-all", action="store_true", help="keep the weights of every epoch, not only of the last")
+    output.add_argument("--points", type=numbers, metavar="E,E,...", default=(), help="also keep the weights after so "
+                        "many epochs, whole or not, as point-E.safetensors: 0,0.1,0.5,1")  # fmt: skip
     output.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

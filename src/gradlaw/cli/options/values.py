@@ -49,6 +49,11 @@ def whole_numbers(minimum: int) -> Callable[[str], tuple[int, ...]]:
     return lambda text: tuple(parse(part) for part in text.split(",")) if text else ()
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them; empty for none."""
+    return tuple(_number(part, float, "a number") for part in text.split(",")) if text else ()
+
+
 def seeds(text: str) -> tuple[int, ...]:
     """Seeds with commas between them, each once."""
     return tuple(dict.fromkeys(seed(part) for part in text.split(",")))
