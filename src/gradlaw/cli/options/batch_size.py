@@ -29,8 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--iterations", "-T", type=whole(2), metavar="T", default=1000, help="number of minibatches (default: 1000)"
     )
     how.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
-    how.add_argument("--hessian-samples", type=whole(0), default=2000, metavar="N", help="samples that the Hessian is of; "
-                     "0 leaves the Hessian-weighted noise scale out (default: 2000)")  # fmt: skip
+    how.add_argument("--hessian-samples", type=whole(0), default=2000, metavar="N", help="samples that the Hessian is "
+                     "of; 0 leaves the Hessian-weighted noise scale out (default: 2000)")  # fmt: skip
     how.add_argument("--seed", type=seed, metavar="SEED", default=0, help="of the minibatches (default: 0)")
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu, or where the model is)")
     training = parser.add_argument_group("the training, to compare with")
