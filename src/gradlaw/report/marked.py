@@ -35,6 +35,15 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def all_visible(value: Any) -> Any:
+    """The same with every text of plain data made :func:`visible`."""
+    if isinstance(value, dict):
+        return {key: all_visible(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [all_visible(item) for item in value]
+    return visible(value) if isinstance(value, str) else value
+
+
 def without_folders(value: Any) -> Any:
     """The same with paths of the machine cut down to their last part, in plain data of any depth."""
     if isinstance(value, dict):

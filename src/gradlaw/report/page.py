@@ -20,7 +20,7 @@ from gradlaw.report.chart import Chart, as_data
 from gradlaw.report.compared import differing_settings, side_by_side
 from gradlaw.report.finding import Finding
 from gradlaw.report.glossary import TERMS
-from gradlaw.report.marked import marked, term_of, visible, without_folders
+from gradlaw.report.marked import all_visible, marked, term_of, visible, without_folders
 from gradlaw.report.overlay import Group, Runs, groups_of, overlaid
 from gradlaw.report.palette import DARK, LIGHT
 from gradlaw.report.plots import charts_of
@@ -93,7 +93,7 @@ def _render(charts: Mapping[str, Chart], **context: Any) -> str:
     environment.filters |= {"marked": marked, "visible": visible}
     environment.globals["term_of"] = term_of
     scripts = [files("gradlaw.report").joinpath(name).read_text(encoding="utf-8") for name in _VENDOR]
-    panels = {panel.name: as_data(panel) for chart in charts.values() for panel in chart.panels}
+    panels = {panel.name: all_visible(as_data(panel)) for chart in charts.values() for panel in chart.panels}
     data = {"panels": panels, "terms": {term.key: term.text for term in TERMS}}
     return environment.get_template("report.html").render(
         scripts=scripts,

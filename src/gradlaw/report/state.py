@@ -17,7 +17,7 @@ def state_of(analysis: AnalysisResult) -> str:
     if analysis.provenance["problem"]["loss"] != "cross_entropy" or not analysis.classes or analysis.classes < 2:
         return f"{over}. Whether the network is trained is not recorded; accuracy was not measured."
     guessing = math.log(analysis.classes)
-    against = f"{over}; guessing among {analysis.classes} classes gives {guessing:.3g}"
+    against = f"{over}; guessing among {analysis.classes} classes gives {guessing:.2f}"
     if loss > 1 / UNTRAINED * guessing:
         return f"Worse than guessing. {against}. Accuracy was not measured."
     if loss >= UNTRAINED * guessing:

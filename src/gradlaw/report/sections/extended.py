@@ -62,6 +62,22 @@ def _make(analysis: AnalysisResult) -> Chart:
     )  # fmt: skip
 
 
+def _kurtosis(analysis: AnalysisResult) -> Chart | None:
+    """Excess kurtosis of all parameters over the iterations, the last bar with all that lie beyond it."""
+    values = analysis.sections["extended"].gaussianity["excess_kurtosis"].to_numpy(dtype=float)
+    layers = histogram(values[np.isfinite(values)], np.linspace(-2, 20, 45), "iteration-wise", "iteration")
+    if not layers:
+        return None
+    title, mark = "Excess kurtosis of the parameters", Mark("Gaussian", x=0.0)
+    return Chart(
+        "kurtosis",
+        (Panel("kurtosis", title, "excess kurtosis", "share of the parameters", tuple(layers), (mark,)),),
+        "Histogram of the excess kurtosis of every parameter over the iterations",
+        "How heavy the tails of each parameter's gradients over the iterations are: 0 for a Gaussian, larger for heavier "
+        "tails. The last bar has all that lie beyond it.",
+    )
+
+
 def _hill(descending: np.ndarray, axis: str) -> list[Layer]:
     """Hill's alpha against the number of values in the tail, with a band of two standard errors."""
     positive = int((descending > 0).sum())
@@ -80,7 +96,7 @@ def _hill(descending: np.ndarray, axis: str) -> list[Layer]:
 class ShownExtended(ShownSection):
     name, heading = "extended", "Extended statistics"
     place, folded = 8, True
-    charts = (ChartMaker("tail_indices", _make),)
+    charts = (ChartMaker("tail_indices", _make), ChartMaker("kurtosis", _kurtosis))
 
     def sentences(self, analysis: AnalysisResult) -> list[str]:
         return [_stable_indices(analysis.sections[self.name])]

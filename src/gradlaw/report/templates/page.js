@@ -378,12 +378,13 @@
     });
   }
 
-  let folded = [];
+  const folded = [];
   addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open]):not(.record)")];
-    folded.forEach((node) => { node.open = true; });
+    const closed = [...document.querySelectorAll("details:not([open]):not(.record)")];
+    closed.forEach((node) => { node.open = true; });
+    folded.push(...closed); // before a preview and once more before the print
     draws.forEach((_, root) => drawOnce(root));
   });
-  addEventListener("afterprint", () => folded.forEach((node) => { node.open = false; }));
+  addEventListener("afterprint", () => folded.splice(0).forEach((node) => { node.open = false; }));
   document.documentElement.dataset.ready = "true";
 })();
