@@ -82,7 +82,7 @@ def test_every_panel_is_drawn_on_axes_that_are_given(random_run):
 
 
 def test_what_was_not_measured_is_refused_by_name(trained_run):
-    with pytest.raises(gl.InputError, match="must be one of .*spectrum"):
+    with pytest.raises(gl.InputError, match=r"must be one of .*spectrum"):
         trained_run.plot.controls()
 
 

@@ -73,8 +73,8 @@ def _kurtosis(analysis: AnalysisResult) -> Chart | None:
         "kurtosis",
         (Panel("kurtosis", title, "excess kurtosis", "share of the parameters", tuple(layers), (mark,)),),
         "Histogram of the excess kurtosis of every parameter over the iterations",
-        "How heavy the tails of each parameter's gradients over the iterations are: 0 for a Gaussian, larger for heavier "
-        "tails. The last bar has all that lie beyond it.",
+        "How heavy the tails of each parameter's gradients over the iterations are: 0 for a Gaussian, larger for "
+        "heavier tails. The last bar has all that lie beyond it.",
     )
 
 
