@@ -17,6 +17,7 @@ from gradlaw._torch import pytree
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
 from gradlaw.choices import Randomness
 from gradlaw.errors import InputError, count
+from gradlaw.html_repr import html_table
 from gradlaw.model_state import ModelState
 from gradlaw.patterns import matching
 from gradlaw.plain import description_of
@@ -247,6 +248,16 @@ class Problem:
     def __repr__(self) -> str:
         noun = "batches" if self.by_batches else "samples"
         return f"Problem({self.name}, {self._loss_name}, n={self.dimensions:,}, {self.samples:,} {noun}, {self.device})"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {
+            "loss": self._loss_name,
+            "batches" if self.by_batches else "samples": f"{self.samples:,}",
+            "parameters analysed, n": f"{self.dimensions:,} in {len(self.layout)} tensors",
+            "mode": "train" if self.model.training else "eval",
+            "device": self.device,
+        }
+        return html_table(f"Problem: {self.name}", rows)
 
     def describe(self) -> dict[str, Any]:
         """What a result has to record of the problem, with digests of theta and of the data held in memory."""
