@@ -22,6 +22,7 @@ ORDER = (
     ("analysis",),
     ("report",),
     ("analyze",),
+    ("batch_size",),
     ("data",),
     ("zoo",),
     ("training",),

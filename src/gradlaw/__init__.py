@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradlaw.analyze import Analysis, analyze
     from gradlaw.analyze_checkpoints import CheckpointAnalyses, analyze_checkpoints
+    from gradlaw.batch_size.critical_batch_size import critical_batch_size
+    from gradlaw.batch_size.result import CriticalBatchSize
     from gradlaw.curvature import (
         HessianSpectrum,
         compare_curvature,
@@ -42,6 +44,7 @@ __all__ = [
     "CheckpointAnalyses",
     "ClipByNorm",
     "ClipByValue",
+    "CriticalBatchSize",
     "GradientHistory",
     "HessianSpectrum",
     "InputError",
@@ -62,6 +65,7 @@ __all__ = [
     "compare_curvature",
     "corrupt_labels",
     "count_outliers",
+    "critical_batch_size",
     "curvature",
     "data",
     "default_recipe",
@@ -96,6 +100,8 @@ __all__ = [
 _HOMES = {
     "gradlaw.analyze": ("Analysis", "analyze"),
     "gradlaw.analyze_checkpoints": ("CheckpointAnalyses", "analyze_checkpoints"),
+    "gradlaw.batch_size.critical_batch_size": ("critical_batch_size",),
+    "gradlaw.batch_size.result": ("CriticalBatchSize",),
     "gradlaw.curvature": ("HessianSpectrum", "compare_curvature", "eigenpairs", "gauss_newton", "hessian",
                           "hessian_spectrum", "spectral_density"),
     "gradlaw.data": ("corrupt_labels", "from_arrays", "load_data", "load_text"),

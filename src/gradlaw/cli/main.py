@@ -15,6 +15,8 @@ BAD_INPUT, INTERRUPTED = 2, 130
 _COMMANDS = {
     "analyze": ("gradlaw.cli.options.analyze:add_options", "report",
                 "collect gradients, test them in both directions, compute their spectra, write a report"),
+    "batch-size": ("gradlaw.cli.options.batch_size:add_options", "data",
+                   "estimate the critical batch size by layer and in all, and say when not to trust it"),
     "report": ("gradlaw.cli.options.report:add_options", "report",
                "print a finished run and write its report again"),
     "train": ("gradlaw.cli.options.train:add_options", "data",
@@ -23,6 +25,8 @@ _COMMANDS = {
                   "measure the paper's tables and figures, beside the published numbers"),
     "readings": ("gradlaw.cli.readings:add_options", "all",
                  "compare readings of what the paper leaves open, by the published numbers"),
+    "along": ("gradlaw.cli.along:add_options", "all",
+              "measure how the structure of gradients moves while networks learn"),
     "plan": ("gradlaw.cli.reproduce:add_plan_options", "all",
              "estimate time, memory and disk of a reproduction on this device"),
 }  # fmt: skip

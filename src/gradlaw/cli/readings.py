@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gradlaw.atomic import write_whole
-from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes
+from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes, profile_of
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.choice import Choice, choose, experiments
@@ -79,7 +79,8 @@ def _family(name: str) -> Family:
 def _measured(options: argparse.Namespace, families: Sequence[Family]) -> tuple[Evidence, Resolver]:
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, got {options.jobs}")
-    context, store, resolver = context_of(options)
+    context, store = context_of(options)
+    resolver = Resolver(profile_of(options), context.trained_models)
     seeds = options.seeds or _SEEDS
     reasons: dict[Measurement, str] = {}
     if not options.from_store:

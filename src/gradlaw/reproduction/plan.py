@@ -48,7 +48,7 @@ class Planner:
         share = 1.0 if task.samples is None else task.samples / self._samples(task.network)
         seconds = self._epoch(_base(task.network), replace(task.recipe, epochs=1, milestones=())) * share
         weights = 4.0 * self._dimensions(task.network)
-        return Cost(seconds * task.recipe.epochs, _BASE_MEMORY + 8 * weights, 3 * weights)
+        return Cost(seconds * (task.until or task.recipe.epochs), _BASE_MEMORY + 8 * weights, 3 * weights)
 
     def _hessian(self, m: Measurement) -> Cost:
         n, samples = self._dimensions(m.experiment.network), m.loss_samples or self._samples(m.experiment.network)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.training.checkpoint import Checkpoint, latest, load_checkpoint, optimiser_file, remove_checkpoints
+from gradlaw.training.points import point_files
 
 _AGREED = ("model", "start_sha256", "loss", "data", "test_data", "recipe", "seed")
 
@@ -31,6 +32,8 @@ def open_folder(folder: Path, record: Mapping[str, Any], resume: bool, overwrite
     if overwrite:
         remove_checkpoints(folder)
     if latest(folder) is None:
+        for file in point_files(folder):  # of a training that was killed before its first checkpoint
+            file.unlink()
         return None
     last = load_checkpoint(folder)
     if not resume:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from gradlaw.choices import DTYPES, ENGINES, RANDOMNESS
-from gradlaw.cli.options.inputs import add_data_options, add_model_options
+from gradlaw.choices import DTYPES, ENGINES
+from gradlaw.cli.options.inputs import add_problem_options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,21 +19,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "  gradlaw analyze\n"
         "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
         "  gradlaw analyze --checkpoint checkpoints/lenet-mnist.safetensors --data ylecun/mnist --batch-size 1\n"
-        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000"
+        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000\n"
+        "  gradlaw analyze --checkpoints 'runs/mine/step-*.pt' --problem mypackage.mymodule:make_problem"
     )
     parser.set_defaults(command="gradlaw.cli.analyze:run")
     what = parser.add_argument_group("what to analyse")
-    add_data_options(what)
-    what.add_argument("--split", help="split of the data (default: train)")
-    add_model_options(what, "randomly initialised without --checkpoint")
-    what.add_argument("--checkpoint", metavar="FILE", help="weights: a checkpoint of gradlaw train, which also gives "
-                      "data and model, or a state_dict (.safetensors, .pt) of the --model or --problem")  # fmt: skip
-    what.add_argument("--problem", metavar="MODULE:FUNCTION",
-                      help="your own function that returns a gradlaw.Problem, instead of --data, --model")  # fmt: skip
-    what.add_argument("--parameters", action="append", metavar="PATTERN",
-                      help="analyse only the parameters whose name matches, such as 'fc*' (repeatable)")  # fmt: skip
-    what.add_argument("--randomness", choices=RANDOMNESS, help="what to do with a model that is random at fixed "
-                      "parameters, dropout for instance (default: refuse)")  # fmt: skip
+    add_problem_options(what)
+    what.add_argument("--checkpoints", metavar="PATTERN", nargs="+", help="the same analysis at each of several "
+                      "weights, such as 'runs/x/step-*.safetensors', by the numbers in their names; one that was "
+                      "interrupted goes on")  # fmt: skip
     how = parser.add_argument_group("how")
     how.add_argument("--batch-size", "-B", type=int, default=10, help="samples in a minibatch (default: 10)")
     how.add_argument("--iterations", "-T", type=int, default=5000, help="number of minibatches (default: 5000)")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from gradlaw.choices import INITIALISATIONS, MODELS, NORMALISATIONS
+from gradlaw.choices import INITIALISATIONS, MODELS, NORMALISATIONS, RANDOMNESS
 
 DATA_OPTIONS = ("data", "label", "normalise", "label_noise")
 MODEL_OPTIONS = ("model", "width", "hidden_layers", "heads", "logits", "padding", "initialisation")
@@ -32,3 +32,18 @@ def add_model_options(group: argparse._ArgumentGroup, remark: str) -> None:
     group.add_argument("--initialisation", choices=INITIALISATIONS, help="of linear layers and convolutions (default: "
                        "pytorch)")  # fmt: skip
     group.add_argument("--logits", type=int, metavar="N", help="outputs of the model (default: one for each class)")
+
+
+def add_problem_options(group: argparse._ArgumentGroup) -> None:
+    """What names a problem: data and model, weights, or a function of the user's own."""
+    add_data_options(group)
+    group.add_argument("--split", help="split of the data (default: train)")
+    add_model_options(group, "randomly initialised without --checkpoint")
+    group.add_argument("--checkpoint", metavar="FILE", help="weights: a checkpoint of gradlaw train, which also gives "
+                       "data and model, or a state_dict (.safetensors, .pt) of the --model or --problem")  # fmt: skip
+    group.add_argument("--problem", metavar="MODULE:FUNCTION",
+                       help="your own function that returns a gradlaw.Problem, instead of --data, --model")  # fmt: skip
+    group.add_argument("--parameters", action="append", metavar="PATTERN",
+                       help="only the parameters whose name matches, such as 'fc*' (repeatable)")  # fmt: skip
+    group.add_argument("--randomness", choices=RANDOMNESS, help="what to do with a model that is random at fixed "
+                       "parameters, dropout for instance (default: refuse)")  # fmt: skip

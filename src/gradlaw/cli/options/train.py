@@ -35,6 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder, if any")
     output.add_argument("--force", action="store_true", help="overwrite the training that the folder holds")
     output.add_argument("--keep-all", action="store_true", help="keep the weights of every epoch, not only of the last")
+    output.add_argument("--points", type=_points, metavar="E,E,...", default=(), help="also keep the weights after so "
+                        "many epochs, whole or not, as point-E.safetensors: 0,0.1,0.5,1")  # fmt: skip
     output.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -52,6 +54,10 @@ def _add_recipe(how: argparse._ArgumentGroup) -> None:
                      help="flip and crop images at random (default: on CIFAR)")  # fmt: skip
     how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu)")
+
+
+def _points(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(",") if part)
 
 
 def _epochs(text: str) -> tuple[int, ...]:
