@@ -109,7 +109,7 @@ def _spectrum(name: str) -> Callable[[Results], Iterator[Check | str]]:
 
 
 def _outliers(results: Results) -> Iterator[Check]:
-    for kind in (TESTS, SPECTRUM, CURVATURE):
+    for kind in (TESTS, SPECTRUM):
         for measurement, row in results.networks_of(kind, network=SMALL, point=0, updates=""):
             expected = measurement.vocabulary - 1
             yield _both(f"{measurement.name}: {row.outliers:.0f} for {expected}", row.outliers == expected)

@@ -59,6 +59,11 @@ class NanoGPT:
     clip_norm: float = 1.0
     seed: int = 0
 
+    @property
+    def folder(self) -> str:
+        """Where its run is kept, under the folder of runs."""
+        return f"{self.name}-seed{self.seed}" if self.seed else self.name
+
     def learning_rate_at(self, step: int) -> float:
         """Linear warm-up, then a cosine to a tenth; steps are counted from 0."""
         if step < self.warm_up:

@@ -59,7 +59,7 @@ def _large(measurement: Measurement, runs: Path) -> nn.Module:
             initialise(model, "pytorch")
         return model
     model = CHARACTERS.build(VOCABULARY).eval()
-    weights = runs / CHARACTERS.name / f"weights-{measurement.point:05d}.pt"
+    weights = runs / CHARACTERS.folder / f"weights-{measurement.point:05d}.pt"
     if not weights.is_file():
         raise NotTrained(f"{weights} is not there yet")
     model.load_state_dict(torch.load(weights, weights_only=True))

@@ -11,9 +11,11 @@ from gradlaw.atomic import write_whole
 from gradlaw.reproduction.measurement import content_key
 from studies.transformers.design import Measurement, measurements
 from studies.transformers.measure import Tables
+from studies.transformers.noise import noise_rows
 
 COMMITTED = Path("docs/transformers/results")
 TABLES = ("networks", "rates", "spectra", "curvature")
+NOISE_TABLE = "nanogpt"
 
 
 def path_of(measurement: Measurement, runs: Path) -> Path:
@@ -42,6 +44,7 @@ def gather(runs: Path, folder: Path = COMMITTED) -> int:
                 rows[name] += [{"measurement": measurement.name, **row} for row in table]
             rows["networks"][-1]["seconds"] = record["seconds"]
     folder.mkdir(parents=True, exist_ok=True)
+    rows[NOISE_TABLE] = noise_rows(runs)
     for name, table in rows.items():
         if table:
             text = pd.DataFrame(table).to_csv(index=False, float_format="%.6g", lineterminator="\n")

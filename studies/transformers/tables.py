@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from studies.transformers.design import Measurement, measurements
-from studies.transformers.results import COMMITTED
+from studies.transformers.results import COMMITTED, NOISE_TABLE, TABLES
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,23 @@ class Results:
         rates: one row a measurement, direction, group of dimensions and batch size.
         spectra: one row an eigenvalue that was kept.
         curvature: one row a rank: eigenvalues of Hessian and covariance.
+        noise: one row for every few steps of a run of nanoGPT.
     """
 
     networks: pd.DataFrame
     rates: pd.DataFrame
     spectra: pd.DataFrame
     curvature: pd.DataFrame
+    noise: pd.DataFrame
 
     @staticmethod
     def read(folder: Path = COMMITTED) -> "Results":
         """From CSV files; a table that is not there is empty."""
-        networks, rates, spectra, curvature = (
+        tables = [
             pd.read_csv(path) if (path := folder / f"{name}.csv").is_file() else pd.DataFrame({"measurement": []})
-            for name in ("networks", "rates", "spectra", "curvature")
-        )
-        return Results(networks, rates, spectra, curvature)
+            for name in (*TABLES, NOISE_TABLE)
+        ]
+        return Results(*tables)
 
     def of(self, kind: str, **values: Any) -> list[Measurement]:
         """What was measured of one kind, in the order of the design, with these values."""

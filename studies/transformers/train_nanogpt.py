@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,11 +16,12 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configuration", choices=[CHARACTERS.name, SMALL.name])
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--text", default="data/tinyshakespeare", help="the folder of the text")
     parser.add_argument("--runs", type=Path, default=Path("runs/transformers"), help="where runs are kept")
     parser.add_argument("--until", help="HH:MM, after which no step is begun")
     given = parser.parse_args()
-    settings = CHARACTERS if given.configuration == CHARACTERS.name else SMALL
+    settings = replace(CHARACTERS if given.configuration == CHARACTERS.name else SMALL, seed=given.seed)
     torch.set_num_threads(1)
     data = gl.load_text(given.text, context=1)
     tokens = data.inputs.flatten()
@@ -27,7 +29,7 @@ def main() -> None:
     if given.until:
         hours, minutes = map(int, given.until.split(":"))
         deadline = datetime.now().replace(hour=hours, minute=minutes, second=0).timestamp()
-    steps = train(settings, tokens, len(data.source.classes), given.runs / settings.name, deadline)
+    steps = train(settings, tokens, len(data.source.classes), given.runs / settings.folder, deadline)
     print(f"{settings.name}: {steps} of {settings.steps} steps, {time.strftime('%H:%M')}")
 
 
