@@ -23,6 +23,7 @@ SHARED = 0.5  # overlap of leading subspaces that are alike
 TOP = 10  # eigenvalues and eigenvectors of that comparison
 CLOSE = 0.2  # relative difference of exponents that are alike
 _VERDICTS = ("", "_calibrated")
+Rule = Callable[[Results], Iterator[Check | str]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Claim:
     name: str
     sentence: str
     statistic: str
-    rule: Callable[[Results], Iterator[Check | str]]
+    rule: Rule
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _rates(results: Results, kind: str, axis: str) -> Iterator[tuple[Measurement
             yield measurement, row
 
 
-def _power_law(axis: str, groups: tuple[str, ...], passes: Callable[[float], bool]) -> Callable[..., Iterator]:
+def _power_law(axis: str, groups: tuple[str, ...], passes: Callable[[float], bool]) -> Rule:
     def rule(results: Results) -> Iterator[Check | str]:
         for measurement, row in _rates(results, TESTS, axis):
             if row.group not in groups:
@@ -100,7 +101,7 @@ def _gaussian(results: Results) -> Iterator[Check]:
         yield _both(f"{measurement.name}: no lower than at B = 1", rates[-1] >= rates[0])
 
 
-def _spectrum(name: str) -> Callable[[Results], Iterator[Check | str]]:
+def _spectrum(name: str) -> Rule:
     def rule(results: Results) -> Iterator[Check | str]:
         for measurement, row in results.networks_of(TESTS, network=SMALL):
             yield _verdict(measurement, row, name, True)

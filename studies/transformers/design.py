@@ -17,8 +17,9 @@ SEEDS = (0, 1, 2)
 EPOCHS = 2
 POINTS = (0, 1, EPOCHS)  # epochs after which a network is looked at
 RECIPES = {
-    name: Recipe(name, rate, EPOCHS, batch_size=16, weight_decay=0.0, clip_norm=1.0)
-    for name, rate in (("adam", 1e-3), ("momentum", 0.1), ("sgd", 0.3))
+    "adam": Recipe("adam", 1e-3, EPOCHS, batch_size=16, weight_decay=0.0, clip_norm=1.0),
+    "momentum": Recipe("momentum", 0.1, EPOCHS, batch_size=16, weight_decay=0.0, clip_norm=1.0),
+    "sgd": Recipe("sgd", 0.3, EPOCHS, batch_size=16, weight_decay=0.0, clip_norm=1.0),
 }
 ADAM = "adam"
 

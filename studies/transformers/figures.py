@@ -65,7 +65,8 @@ def _spectra(results: Results) -> Figure:
         titles = "small, along Adam", f"small, after {EPOCHS} epochs", "large, along nanoGPT's training"
         for axes, title in zip((left, middle, right), titles, strict=True):
             axes.set(xscale="log", yscale="log", xlabel="rank", title=title)
-            axes.legend(loc="lower left")
+            if axes.lines:
+                axes.legend(loc="lower left")
         left.set_ylabel("eigenvalue of the covariance")
         return figure
 
@@ -93,7 +94,7 @@ def _layers(results: Results) -> Figure:
                     label = _WORDS[point] if measurement.seed == 0 else None
                     axes.plot(places, rates, "o", ms=4, mfc="none", color=_COLOURS[point], label=label)
             axes.set(title=title, ylim=(-0.03, 1.03))
-            axes.set_xticks(range(len(groups)), groups, rotation=25)
+            axes.set_xticks(range(len(groups)), groups, rotation=25, ha="right", rotation_mode="anchor")
         figure.axes[0].set_ylabel("share of the series")
         figure.axes[-1].legend(loc="lower left")
         return figure
@@ -147,9 +148,10 @@ def _noise(results: Results) -> Figure | None:
         axes = figure.subplots()
         for (configuration, seed), rows in results.noise.groupby(["configuration", "seed"]):
             large = configuration == NOISE[0].name
-            label = f"{configuration}" if seed == 0 else None
-            axes.errorbar(rows.step, rows.noise_scale, rows.noise_scale_error, color=BLUE if large else GREY, marker="o",
-                          ms=3, lw=1, elinewidth=0.7, label=label)  # fmt: skip
+            label, colour = configuration if seed == 0 else None, BLUE if large else GREY
+            axes.plot(rows.step, rows.noise_scale, "o-", ms=3, lw=1, color=colour, label=label)
+            low, high = (rows.noise_scale + sign * rows.noise_scale_error for sign in (-1, 1))
+            axes.fill_between(rows.step, low, high, color=colour, alpha=0.15, lw=0)
         step, scale = PUBLISHED["step"], PUBLISHED["noise scale"]
         axes.plot([step], [scale], "*", ms=11, color=RED, label="published")
         axes.set(yscale="log", xlabel="step", ylabel="noise scale, in windows")

@@ -10,8 +10,11 @@ from torch import Tensor
 
 import gradlaw as gl
 from gradlaw.errors import InputError
-from gradlaw.history import GradientHistory
+from gradlaw.history import GradientHistory, Transform
 from gradlaw.spectra import Spectrum, gradient_noise
+from gradlaw.spectra.access import gradients_of, rounding_of
+from gradlaw.spectra.gradient import spectrum_of_gram
+from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.stats import PowerLawFit, rates_by_group
 from gradlaw.stats.rates import GradientTests
 from studies.transformers.design import (
@@ -29,7 +32,7 @@ from studies.transformers.design import (
 from studies.transformers.networks import KINDS, problem_of
 
 Tables = dict[str, list[dict[str, Any]]]
-_UPDATES = {"": (), "momentum": (gl.Momentum(),), ADAM: (gl.Adam(),)}
+_UPDATES: dict[str, tuple[Transform, ...]] = {"": (), "momentum": (gl.Momentum(),), ADAM: (gl.Adam(),)}
 _RATES = (
     "k", "series", "degenerate", "mean_d_ks", "mean_s", "power_law_rate", "power_law_rate_calibrated",
     "power_law_rate_of_gaussian", "power_law_rate_calibrated_of_gaussian", "no_verdict", "no_verdict_calibrated",
@@ -59,10 +62,11 @@ def measure(measurement: Measurement, text: str, runs: Path) -> Tables:
     tables: Tables = {"networks": [network]}
     if measurement.kind == TESTS:
         tables["rates"] = _rates(measurement, problem, history)
-    spectrum = gl.gradient_spectrum(history)
+    gram = gram_matrix(gradients_of(history))  # once, for both that follow
+    spectrum = spectrum_of_gram(gram, problem.dimensions, True, rounding_of(history), history)
     network |= _spectral(measurement, spectrum)
     if not measurement.updates:
-        noise = gradient_noise(history).scalars()
+        noise = gradient_noise(history, gram=gram).scalars()
         network |= {name: noise[name] for part in _NOISE for name in (part, f"{part}_error")}
     tables["spectra"] = _eigenvalues(spectrum)
     if measurement.kind == CURVATURE:
