@@ -7,8 +7,7 @@ from torch import nn
 
 import gradlaw as gl
 from gradlaw.zoo.gpt import MLP, CausalSelfAttention, next_token_loss
-from gradlaw.zoo.initialise import initialise
-from studies.transformers.design import ADAM, EPOCHS, RECIPES, SMALL, VOCABULARY, Measurement
+from studies.transformers.design import CONTEXT, EPOCHS, RECIPES, SMALL, VOCABULARY, Measurement
 from studies.transformers.nanogpt import CHARACTERS
 from studies.transformers.text import windows
 
@@ -50,17 +49,20 @@ def _small(measurement: Measurement, text: str, runs: Path) -> tuple[nn.Module, 
 
 
 def _large(measurement: Measurement, runs: Path) -> nn.Module:
-    """The network of nanoGPT, without its dropout; at random the zoo's initialisation, as the small one has it."""
-    if measurement.optimiser == ADAM:
-        settings = CHARACTERS
-        with torch.random.fork_rng([]):
-            torch.manual_seed(measurement.seed)
-            model = gl.zoo.GPT(VOCABULARY, settings.context, settings.width, settings.depth, settings.heads, bias=False)
-            initialise(model, "pytorch")
+    """The network of nanoGPT for the study's windows, without dropout; random as the zoo has it, or its weights.
+
+    Positions beyond a window have no gradient: they are left out, as nanoGPT crops a model to a shorter context.
+    """
+    settings = CHARACTERS
+    with torch.random.fork_rng([]):
+        torch.manual_seed(measurement.seed)
+        model = gl.zoo.GPT(VOCABULARY, CONTEXT, settings.width, settings.depth, settings.heads, bias=False)
+    if not measurement.point:
         return model
-    model = CHARACTERS.build(VOCABULARY).eval()
-    weights = runs / CHARACTERS.folder / f"weights-{measurement.point:05d}.pt"
-    if not weights.is_file():
-        raise NotTrained(f"{weights} is not there yet")
-    model.load_state_dict(torch.load(weights, weights_only=True))
+    file = runs / settings.folder / f"weights-{measurement.point:05d}.pt"
+    if not file.is_file():
+        raise NotTrained(f"{file} is not there yet")
+    weights = torch.load(file, weights_only=True)
+    weights["positions.weight"] = weights["positions.weight"][:CONTEXT]
+    model.load_state_dict(weights)
     return model
