@@ -109,11 +109,14 @@ def _spectrum(name: str) -> Rule:
     return rule
 
 
-def _outliers(results: Results) -> Iterator[Check]:
-    for kind in (TESTS, SPECTRUM):
-        for measurement, row in results.networks_of(kind, network=SMALL, point=0, updates=""):
-            expected = measurement.vocabulary - 1
-            yield _both(f"{measurement.name}: {row.outliers:.0f} for {expected}", row.outliers == expected)
+def _outliers(single: bool) -> Rule:
+    def rule(results: Results) -> Iterator[Check]:
+        for kind in (TESTS, SPECTRUM):
+            for measurement, row in results.networks_of(kind, network=SMALL, point=0, updates="", single=single):
+                expected = measurement.vocabulary - 1
+                yield _both(f"{measurement.name}: {row.outliers:.0f} for {expected}", row.outliers == expected)
+
+    return rule
 
 
 def _trained(results: Results) -> Iterator[Check | str]:
@@ -201,7 +204,13 @@ CLAIMS = (
         "as many outliers as classes less one",
         "At random, c - 1 eigenvalues stand off the line for c classes; here c is the vocabulary.",
         "the count of outliers is the vocabulary less one, for every vocabulary",
-        _outliers,
+        _outliers(single=False),
+    ),
+    Claim(
+        "the same of single predictions",
+        "The same where a sample has one label as in classification: the loss is of a window's last prediction alone.",
+        "the count of outliers is the vocabulary less one, for every vocabulary",
+        _outliers(single=True),
     ),
     Claim(
         "training leaves the exponent",

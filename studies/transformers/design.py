@@ -13,7 +13,6 @@ from gradlaw.training import Recipe
 CONTEXT = 64  # characters in a window of the study's own networks
 VOCABULARY = 65  # characters that occur in tiny Shakespeare
 FOLDED = (5, 10, 20, 40)  # vocabularies that the text is folded into; the tests have all 65
-SEEDS = (0, 1, 2)
 EPOCHS = 2
 POINTS = (0, 1, EPOCHS)  # epochs after which a network is looked at
 RECIPES = {
@@ -67,6 +66,7 @@ class Measurement:
         point: epochs of training, of the small network; steps of nanoGPT, of the large one.
         vocabulary: different characters; the rarest are one where it is below that of the text.
         updates: ``"momentum"`` or ``"adam"``, the updates that it would make at this theta in place of gradients.
+        single: the loss is that of a window's last prediction alone: one label a sample, as in classification.
     """
 
     kind: str
@@ -76,6 +76,7 @@ class Measurement:
     point: int = 0
     vocabulary: int = VOCABULARY
     updates: str = ""
+    single: bool = False
 
     @property
     def size(self) -> Size:
@@ -87,7 +88,8 @@ class Measurement:
         """Of its file, and of its rows in the tables."""
         at = f"{self.optimiser}{self.point}" if self.point else "random"
         folded = "" if self.vocabulary == VOCABULARY else f"-v{self.vocabulary}"
-        return f"{self.kind}-{self.network}{folded}-{at}{self.updates and '-updates-' + self.updates}-seed{self.seed}"
+        as_updates = f"-updates-{self.updates}" if self.updates else ""
+        return f"{self.kind}-{self.network}{folded}{'-single' * self.single}-{at}{as_updates}-seed{self.seed}"
 
     def settings(self) -> dict[str, Any]:
         """All that its numbers depend on, as plain data."""
@@ -98,7 +100,10 @@ class Measurement:
             sizes |= {"hessian_samples": HESSIAN_SAMPLES, "compared": COMPARED}
         if self.network == SMALL and self.point:
             sizes |= {"recipe": asdict(RECIPES[self.optimiser])}
-        return {**asdict(self), **sizes}
+        own = asdict(self)
+        if not self.single:
+            del own["single"]  # which the first results do not name
+        return {**own, **sizes}
 
 
 def measurements() -> list[Measurement]:
@@ -107,18 +112,25 @@ def measurements() -> list[Measurement]:
 
 
 def _in_order() -> Iterator[Measurement]:
-    yield from (Measurement(TESTS, point=point) for point in POINTS)
-    yield from (Measurement(BATCHES, point=point) for point in (0, EPOCHS))
-    yield from (Measurement(SPECTRUM, vocabulary=v) for v in FOLDED)
-    yield from (Measurement(CURVATURE, point=point) for point in (0, EPOCHS))
+    yield from _of_seed(0)
     yield Measurement(TESTS, LARGE)
-    for seed in SEEDS[:2]:
-        if seed:
-            yield from (Measurement(TESTS, seed=seed, point=point) for point in POINTS)
-            yield from (Measurement(SPECTRUM, vocabulary=v, seed=seed) for v in FOLDED)
-            yield from (Measurement(BATCHES, seed=seed, point=point) for point in (0, EPOCHS))
-            yield from (Measurement(CURVATURE, seed=seed, point=point) for point in (0, EPOCHS))
-        yield from (Measurement(SPECTRUM, updates=updates, seed=seed) for updates in ("momentum", ADAM))
-        yield from (Measurement(TESTS, seed=seed, optimiser=name, point=EPOCHS) for name in ("sgd", "momentum"))
-    yield from (Measurement(TESTS, seed=SEEDS[2], point=point) for point in POINTS)
     yield from (Measurement(TESTS, LARGE, optimiser="adamw", point=point) for point in (60, 120, 240))
+    yield from _optimisers(0)
+    yield from _of_seed(1)
+    yield from _optimisers(1)
+    yield from (Measurement(TESTS, seed=2, point=point) for point in POINTS)
+
+
+def _of_seed(seed: int) -> Iterator[Measurement]:
+    """The small network at random and along Adam."""
+    yield from (Measurement(TESTS, seed=seed, point=point) for point in POINTS)
+    yield from (Measurement(BATCHES, seed=seed, point=point) for point in (0, EPOCHS))
+    yield from (Measurement(SPECTRUM, vocabulary=v, seed=seed) for v in FOLDED)
+    yield from (Measurement(SPECTRUM, vocabulary=v, seed=seed, single=True) for v in (*FOLDED, VOCABULARY))
+    yield from (Measurement(CURVATURE, seed=seed, point=point) for point in (0, EPOCHS))
+
+
+def _optimisers(seed: int) -> Iterator[Measurement]:
+    """Updates at random parameters, and networks trained by the other optimisers."""
+    yield from (Measurement(SPECTRUM, updates=updates, seed=seed) for updates in ("momentum", ADAM))
+    yield from (Measurement(TESTS, seed=seed, optimiser=name, point=EPOCHS) for name in ("sgd", "momentum"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, encode, fix_layout, new_figure
 from studies.transformers.design import (
     ADAM,
+    CONTEXT,
     CURVATURE,
     EPOCHS,
     FOLDED,
@@ -102,17 +103,22 @@ def _layers(results: Results) -> Figure:
 
 def _vocabulary(results: Results) -> Figure:
     """Leading eigenvalues at random for vocabularies of several sizes, with the rank where the paper has the break."""
-    with new_figure(5.4, 3.6) as figure:
-        axes = figure.subplots()
-        for vocabulary, colour in zip((*FOLDED, VOCABULARY), _VOCABULARY_COLOURS, strict=True):
-            found = [m for kind in (TESTS, SPECTRUM) for m in results.of(kind, network=SMALL, seed=0)
-                     if m.vocabulary == vocabulary and not m.point and not m.updates]  # fmt: skip
-            for measurement in found:
-                _line(axes, results, measurement, colour, f"{vocabulary} characters", marker=".", ms=3)
-                rows = results.spectra[results.spectra.measurement == measurement.name].set_index("rank")
-                axes.plot([vocabulary - 1], [rows.eigenvalue[vocabulary - 1]], "o", ms=8, mfc="none", color=colour)
-        axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of the covariance")
-        axes.legend(loc="lower left")
+    with new_figure(9.6, 3.6) as figure:
+        panels = zip(figure.subplots(1, 2), (False, True), strict=True)
+        for axes, single in panels:
+            for vocabulary, colour in zip((*FOLDED, VOCABULARY), _VOCABULARY_COLOURS, strict=True):
+                values = {"seed": 0, "vocabulary": vocabulary, "point": 0, "updates": "", "single": single}
+                found = [m for kind in (TESTS, SPECTRUM) for m in results.of(kind, network=SMALL, **values)]
+                for measurement in found:
+                    _line(axes, results, measurement, colour, f"{vocabulary} characters", marker=".", ms=3)
+                    rows = results.spectra[results.spectra.measurement == measurement.name].set_index("rank")
+                    height = rows.eigenvalue[vocabulary - 1]
+                    axes.plot([vocabulary - 1], [height], "o", ms=8, mfc="none", color=colour)
+            title = "a sample is one prediction" if single else f"a sample is a window of {CONTEXT} predictions"
+            axes.set(xscale="log", yscale="log", xlabel="rank", title=title)
+            if axes.lines:
+                axes.legend(loc="lower left")
+        figure.axes[0].set_ylabel("eigenvalue of the covariance")
         return figure
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.zoo.gpt import MLP, CausalSelfAttention, next_token_loss
@@ -18,6 +19,11 @@ class NotTrained(Exception):
     """The weights that a measurement needs are not there yet."""
 
 
+def last_prediction_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of the last prediction of each window, in nats."""
+    return cross_entropy(logits[:, -1], targets[:, -1])
+
+
 def problem_of(measurement: Measurement, text: str, runs: Path) -> tuple[gl.Problem, dict[str, float]]:
     """The problem of a measurement, and the losses of its network on training and test windows where it is trained."""
     data = windows(text, measurement.vocabulary)
@@ -26,7 +32,8 @@ def problem_of(measurement: Measurement, text: str, runs: Path) -> tuple[gl.Prob
         model, losses = _small(measurement, text, runs)
     else:
         model, losses = _large(measurement, runs), {}
-    return gl.Problem(model, next_token_loss, pair, name=f"GPT ({measurement.network})"), losses
+    loss = last_prediction_loss if measurement.single else next_token_loss
+    return gl.Problem(model, loss, pair, name=f"GPT ({measurement.network})"), losses
 
 
 def _small(measurement: Measurement, text: str, runs: Path) -> tuple[nn.Module, dict[str, float]]:

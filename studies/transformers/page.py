@@ -200,23 +200,25 @@ def _spectrum_cells(rows: pd.DataFrame) -> tuple[str, ...]:
 
 def _outliers(results: Results) -> str:
     rows = []
-    for vocabulary in (*FOLDED, VOCABULARY):
-        for kind in (TESTS, SPECTRUM):
-            found = [row for _, row in results.networks_of(kind, network=SMALL, vocabulary=vocabulary, point=0,
-                                                           updates="")]  # fmt: skip
+    for single in (False, True):
+        for vocabulary in (*FOLDED, VOCABULARY):
+            found = [row for kind in (TESTS, SPECTRUM) for _, row in results.networks_of(
+                kind, network=SMALL, vocabulary=vocabulary, point=0, updates="", single=single)]  # fmt: skip
             if not found:
                 continue
             frame = pd.DataFrame(found)
             drops = [f"{int(r.largest_drop_after)} ({r.largest_drop:.1f})" for r in found]
             counts = ", ".join(str(int(r.outliers)) for r in found)
-            rows.append((str(vocabulary), str(vocabulary - 1), counts, ", ".join(drops),
-                         _spread(frame.drop_at_vocabulary), f"{frame.critical_drop.iloc[0]:.1f}"))  # fmt: skip
-    header = ("vocabulary", "expected", "outliers, by seed", "largest drop after rank (its size)",
-              "drop at the expected rank", "critical drop")  # fmt: skip
+            rows.append(("1" if single else str(CONTEXT), str(vocabulary), str(vocabulary - 1), counts,
+                         ", ".join(drops), _spread(frame.drop_at_vocabulary)))  # fmt: skip
+    critical = results.networks.critical_drop[results.networks.spectrum_k == SIZES[SMALL].spectrum_k].iloc[0]
+    header = ("predictions a sample", "vocabulary", "expected", "outliers, by seed",
+              "largest drop after rank (its size)", "drop at the expected rank")  # fmt: skip
     return (
-        "Random small network; the text's rarest characters are made one, so that fewer are left. A drop is that from "
-        "one eigenvalue to the next in units of what a power law predicts at that rank; outliers are counted if the "
-        f"largest is above the critical one.\n\n{markdown(header, rows)}"
+        "Random small network; the text's rarest characters are made one, so that fewer are left. A sample is a window "
+        f"with its {CONTEXT} predictions, or its last prediction alone. A drop is that from one eigenvalue to the next "
+        "in units of what a power law predicts at that rank; outliers are counted if the largest is above "
+        f"{critical:.1f}.\n\n{markdown(header, rows)}"
     )
 
 
