@@ -1,12 +1,13 @@
 """Spectra from sketches beside those of the gradients themselves, along training.
 
-Windows of 64 steps at the start of training and after 500 steps: LeNet on MNIST (SGD, batches of 32) and a GPT of 0.8
-million parameters on tiny Shakespeare (AdamW, batches of 16 windows of 64 characters); 50 sketches of each size. *Stated*
-is the relative error that comes with a spectrum, *largest* the largest that any of its 63 eigenvalues has, medians over
-the sketches; *covered* the share of sketches whose stated error holds for all of them. *s* is the Zipf exponent of the
-21 largest eigenvalues: of the gradients, of the sketch as it is, and corrected, with standard deviations over sketches.
-*Overlap* is that of the 5 leading eigenvectors of the two halves of the window, with the root mean square error of the
-sketches. Data sets are in the folder GRADLAW_TEST_DATA, ``mnist`` and ``tinyshakespeare``.
+Windows of 64 gradients, 50 sketches of each size m: LeNet on MNIST (SGD, batches of 32) and a GPT of 0.8 million
+parameters on tiny Shakespeare (AdamW, batches of 16 windows of 64 characters), at the start of training and after 500
+steps, and independent Gaussian numbers, n = 90,000, whose eigenvalues are all but alike.
+*Stated* is the relative error that comes with a spectrum, *largest* the largest that any of its 63 eigenvalues has,
+medians over the sketches; *covered* the share of sketches whose stated error holds for all of them. *s* is the Zipf
+exponent of the 21 largest eigenvalues: of the gradients, of the sketch as it is, and corrected, with standard
+deviations over sketches. *Overlap* is that of the 5 leading eigenvectors of the two halves of the window, with the root
+mean square error of the sketches. The folder GRADLAW_TEST_DATA has ``mnist`` and ``tinyshakespeare``.
 """
 
 import os
@@ -30,6 +31,7 @@ TAIL = WINDOW // 3
 
 def windows() -> Iterator[tuple[str, Tensor]]:
     """Name and gradients (T, n) of each."""
+    yield "Gaussian", torch.randn(WINDOW, 90_000, generator=torch.Generator().manual_seed(0))
     folder = Path(os.environ["GRADLAW_TEST_DATA"])
     torch.manual_seed(0)
     lenet, images = LeNet(channels=1, classes=10), gl.load_data(str(folder / "mnist"))
