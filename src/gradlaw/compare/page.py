@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradlaw.compare.comparison import Comparison
+from gradlaw.compare.result import ComparisonResult
 from gradlaw.compare.quantities import QUANTITIES
 from gradlaw.compare.text import notes, sentences, tables
 from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, encode, finish, fix_layout, new_figure, scatter
@@ -20,7 +20,7 @@ _COLOURS = (RED, BLUE, GREEN, "#b7791f", "#6b46c1", "#0d9488", GREY)
 _KINDS = ("png", "svg")
 
 
-def figure_files(c: Comparison) -> dict[str, bytes]:
+def figure_files(c: ComparisonResult) -> dict[str, bytes]:
     """Every figure as PNG and SVG, by the name of its file."""
     metadata = json.dumps({"groups": c.groups})
     found: dict[str, bytes] = {}
@@ -32,7 +32,7 @@ def figure_files(c: Comparison) -> dict[str, bytes]:
     return found
 
 
-def page(c: Comparison, figures: Mapping[str, bytes]) -> str:
+def page(c: ComparisonResult, figures: Mapping[str, bytes]) -> str:
     """One HTML page: sentences, tables, figures, notes."""
     shown = [
         _PICTURE.format(source=base64.b64encode(figures[f"{name}.svg"]).decode(), caption=html.escape(caption))
@@ -45,7 +45,7 @@ def page(c: Comparison, figures: Mapping[str, bytes]) -> str:
     return _PAGE.format(title=title, told=told, tables="".join(written), figures="".join(shown), notes=listed)
 
 
-def draw_spectra(c: Comparison) -> "Figure":
+def draw_spectra(c: ComparisonResult) -> "Figure":
     """The spectra of all runs over one another."""
     with new_figure(6.4, 4.2) as figure:
         axes = figure.subplots()
@@ -55,7 +55,7 @@ def draw_spectra(c: Comparison) -> "Figure":
     return figure
 
 
-def draw_rates(c: Comparison) -> "Figure | None":
+def draw_rates(c: ComparisonResult) -> "Figure | None":
     """Rates of all groups with their intervals."""
     names = [q for q in QUANTITIES if q.name.endswith("_rate") and c.values.loc[q.name]["value"].notna().any()]
     if not names:
@@ -74,7 +74,7 @@ def draw_rates(c: Comparison) -> "Figure | None":
     return figure
 
 
-def draw_layers(c: Comparison) -> "Figure | None":
+def draw_layers(c: ComparisonResult) -> "Figure | None":
     """Noise scales of all layers with their intervals."""
     usable = c.layers[np.isfinite(c.layers["noise_scale"])]
     if not len(usable):
@@ -97,7 +97,7 @@ def draw_layers(c: Comparison) -> "Figure | None":
     return figure
 
 
-FIGURES: dict[str, tuple[Callable[[Comparison], "Figure | None"], str]] = {
+FIGURES: dict[str, tuple[Callable[[ComparisonResult], "Figure | None"], str]] = {
     "spectra": (draw_spectra, "Spectra of the gradient covariance, one over the other."),
     "rates": (draw_rates, "Shares of series, with intervals where valid ones can be given. Across dimensions: the "
               "power law at the calibrated level and Gaussianity of each iteration; across iterations: of each "

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradlaw.compare.comparison import Comparison
+from gradlaw.compare.result import ComparisonResult
 from gradlaw.compare.quantities import QUANTITIES
 from gradlaw.report.formatting import number, percent
 from gradlaw.report.text_table import WIDTH, text_table
@@ -29,7 +29,7 @@ class Table(NamedTuple):
     rows: Sequence[tuple[str, ...]]
 
 
-def as_text(c: Comparison) -> str:
+def as_text(c: ComparisonResult) -> str:
     """Sentences, tables and notes."""
     parts = [_filled(" ".join(sentences(c)))]
     parts += [text_table(table.title, table.header, table.rows) for table in tables(c)]
@@ -37,7 +37,7 @@ def as_text(c: Comparison) -> str:
     return "\n\n".join(parts)
 
 
-def sentences(c: Comparison) -> list[str]:
+def sentences(c: ComparisonResult) -> list[str]:
     """What differs for sure."""
     tested = c.differences.dropna(subset=["p_holm"])
     sure = tested[tested["p_holm"] < _ALPHA]
@@ -51,7 +51,7 @@ def sentences(c: Comparison) -> list[str]:
     return found
 
 
-def tables(c: Comparison) -> list[Table]:
+def tables(c: ComparisonResult) -> list[Table]:
     """Settings, values, differences, layers, overlaps."""
     found = [Table(f"Settings that differ{part}", *cells) for part, cells in _settings(c)]
     found += [Table(f"Values, {c.level:.0%} intervals{part}", *cells) for part, cells in _values(c)]
@@ -67,7 +67,7 @@ def tables(c: Comparison) -> list[Table]:
     return [table for table in found if table.rows]
 
 
-def notes(c: Comparison) -> list[str]:
+def notes(c: ComparisonResult) -> list[str]:
     """What was put together, and why there is no value, interval or test where there is none."""
     found = list(c.notes)
     missing = c.values[c.values["low"].isna()]
@@ -81,13 +81,13 @@ def notes(c: Comparison) -> list[str]:
     return found
 
 
-def _settings(c: Comparison) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
+def _settings(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
     for part, runs in _parts(list(c.settings.columns)):
         rows = [(name.partition(".")[2], *(_short(row[run]) for run in runs)) for name, row in c.settings.iterrows()]
         yield part, (("setting", *runs), rows)
 
 
-def _values(c: Comparison) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
+def _values(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
     for part, groups in _parts(list(c.groups)):
         rows = [
             (q.label, *(_cell(q.name, c.values.loc[(q.name, group)]) for group in groups))
@@ -96,7 +96,7 @@ def _values(c: Comparison) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tu
         yield part, (("quantity", *groups), rows)
 
 
-def _layers(c: Comparison) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
+def _layers(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
     wide = {(row.layer, row.run): row for row in c.layers.itertuples()}
     for part, runs in _parts(list(dict.fromkeys(c.layers["run"]))):
         rows = []
