@@ -14,9 +14,10 @@ ROOT = Path(gradlaw.__file__).parent
 ORDER = (
     ("stats",),
     ("problem", "minibatches"),
-    ("integrations",),
     ("history",),
     ("spectra",),
+    ("watch",),
+    ("integrations",),
     ("curvature",),
     ("analysis",),
     ("report",),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gradlaw.stats import PowerLawFit, fit_power_law, fit_power_law_rows, gaussian_test_rows, gradient_tests
     from gradlaw.training import Recipe, TrainingRun, default_recipe, load_checkpoint
     from gradlaw.training.train import train
+    from gradlaw.watch import Watch, WatchLog, read_watch, watch
     from gradlaw.zoo import build_model
 
     __version__: str
@@ -57,6 +58,8 @@ __all__ = [
     "Recipe",
     "Spectrum",
     "TrainingRun",
+    "Watch",
+    "WatchLog",
     "WeightDecay",
     "analyze",
     "analyze_checkpoints",
@@ -87,11 +90,13 @@ __all__ = [
     "load_checkpoint",
     "load_data",
     "load_text",
+    "read_watch",
     "spectra",
     "spectral_density",
     "stats",
     "train",
     "training",
+    "watch",
     "zoo",
 ]
 
@@ -113,6 +118,7 @@ _HOMES = {
     "gradlaw.spectra": ("Spectrum", "count_outliers", "eigengaps", "gradient_noise", "gradient_spectrum"),
     "gradlaw.stats": ("PowerLawFit", "fit_power_law", "fit_power_law_rows", "gaussian_test_rows", "gradient_tests"),
     "gradlaw.training": ("Recipe", "TrainingRun", "default_recipe", "load_checkpoint", "train"),
+    "gradlaw.watch": ("Watch", "WatchLog", "read_watch", "watch"),
     "gradlaw.zoo": ("build_model",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

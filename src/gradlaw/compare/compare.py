@@ -5,6 +5,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradlaw.analysis.setting import setting_of
 from gradlaw.analyze import Analysis
 from gradlaw.compare.comparison import Comparison
 from gradlaw.compare.differences import difference_of
@@ -12,7 +13,7 @@ from gradlaw.compare.exponents import exponents_of
 from gradlaw.compare.layers import layer_quantities, layers_of
 from gradlaw.compare.overlaps import overlaps_of
 from gradlaw.compare.quantities import QUANTITIES, Quantity, Value
-from gradlaw.compare.runs import Group, Runs, groups_of, read_runs, setting_of
+from gradlaw.compare.runs import Group, Runs, groups_of, read_runs
 from gradlaw.compare.values import value_of
 from gradlaw.errors import InputError, significance
 from gradlaw.history import GradientHistory
@@ -65,6 +66,7 @@ def compare(
     overlaps, notes = overlaps_of(named, opened)
     return Comparison(
         level=level,
+        runs=named,
         groups={group.name: tuple(group.runs) for group in groups},
         settings=_settings(named),
         values=_values(groups, known, level),

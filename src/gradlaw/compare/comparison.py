@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gradlaw.atomic import write_whole
 from gradlaw.compare.result import TABLES, ComparisonResult
-from gradlaw.compare.text import as_text
+from gradlaw.compare.text import as_text, notes_table, tables
 from gradlaw.extras import extra
 
 
@@ -26,17 +26,17 @@ class Comparison(ComparisonResult):
             InputError: the disk is full, or what draws figures is not installed.
         """
         with extra("report", "saving a comparison"):
-            from gradlaw.compare.page import figure_files, page  # loads matplotlib
+            from gradlaw.compare.figures import figure_files  # loads matplotlib
+            from gradlaw.report.write import write_comparison
         folder = Path(directory)
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for name in TABLES:
             table = getattr(self, name)
             write_whole(folder / f"{name}.csv", table.to_csv(index=name in ("settings", "values", "spectra")))
         write_whole(folder / "comparison.json", self.to_json())
-        figures = figure_files(self)
-        for name, content in figures.items():
+        for name, content in figure_files(self).items():
             write_whole(folder / "figures" / name, content)
-        write_whole(folder / "comparison.html", page(self, figures))
+        write_comparison(self.runs, folder / "comparison.html", [*tables(self), notes_table(self)])
 
     def __repr__(self) -> str:
         tested = self.differences["p_holm"].dropna()

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradlaw.analyze import Analysis
 from gradlaw.by_value import ByValue
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class ComparisonResult(ByValue):
 
     Attributes:
         level: of all intervals.
+        runs: the analyses, by name.
         groups: names of the runs of each group.
         settings: what differs, one row a setting, one column a run; of parameters and data their digests.
         values: by quantity and group: ``value``, ``low`` and ``high`` of its interval (missing where no valid one can
@@ -35,6 +37,7 @@ class ComparisonResult(ByValue):
     """
 
     level: float
+    runs: dict[str, Analysis]
     groups: dict[str, tuple[str, ...]]
     settings: "pd.DataFrame"
     values: "pd.DataFrame"

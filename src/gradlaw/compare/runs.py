@@ -4,18 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as numbers
 from pathlib import Path
-from typing import Any
 
 from gradlaw.analyze import Analysis
 from gradlaw.analyze_checkpoints import CheckpointAnalyses
 from gradlaw.errors import InputError
+from gradlaw.report import overlay
 
 Run = Analysis | str | Path
 Runs = Mapping[str, Run] | Sequence[Run] | CheckpointAnalyses
-# Of the record: what a seed changes, or what only says how something was computed.
-_NOT_SETTINGS = {"settings.seed", "settings.rounding", "settings.engine", "settings.engine_asked",
-                 "settings.rounding_alone", "problem.parameters_sha256"}  # fmt: skip
-_ERROR_OF_STORAGE = "settings.storage.error"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +19,7 @@ class Group:
     """Runs that differ in their seed alone; most often one.
 
     Attributes:
-        name: of the run, or what the names of its runs have in common.
+        name: of the run, or of the first one and how many there are.
         runs: by name.
     """
 
@@ -58,37 +54,10 @@ def read_runs(runs: Runs) -> dict[str, Analysis]:
 
 
 def groups_of(runs: Mapping[str, Analysis], together: bool) -> list[Group]:
-    """Runs put together where they differ in the seed alone, in the order of their first ones.
-
-    Runs of one setting and one seed (checkpoints of a training, say) stay apart.
-    """
-    by_setting: dict[str, dict[str, Analysis]] = {}
-    for name, run in runs.items():
-        by_setting.setdefault(repr(sorted(setting_of(run).items(), key=lambda item: item[0])), {})[name] = run
-    groups: list[Group] = []
-    for same in by_setting.values():
-        seeds = [run.settings["seed"] for run in same.values()]
-        if together and len(same) > 1 and len(set(seeds)) == len(seeds):
-            groups.append(Group(_common_name(list(same)), same))
-        else:
-            groups += [Group(name, {name: run}) for name, run in same.items()]
-    names = list(runs)
-    return sorted(groups, key=lambda group: names.index(next(iter(group.runs))))
-
-
-def setting_of(run: Analysis) -> dict[str, Any]:
-    """Everything recorded that makes a setting, by dotted name; not the seed, and not the parameters."""
-    record = {"settings": run.settings, "problem": run.provenance["problem"]}
-    flat = _flat(record)
-    flat |= {f"asked.{name}": run.sections.get(name) is not None for name in ("extended", "controls")}
-    return {name: value for name, value in flat.items() if name not in _NOT_SETTINGS and name != _ERROR_OF_STORAGE}
-
-
-def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in record.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
+    """Seeds of one setting together, as the page has them (:func:`gradlaw.report.overlay.groups_of`), or each alone."""
+    if not together:
+        return [Group(name, {name: run}) for name, run in runs.items()]
+    return [Group(group.label, {name: runs[name] for name in group.runs}) for group in overlay.groups_of(runs)]
 
 
 def _read(run: Run) -> Analysis:
@@ -116,12 +85,3 @@ def _short_names(paths: Sequence[Path]) -> dict[Path, str]:
         if len(set(names.values())) == len(paths):
             return names
     raise AssertionError("paths differ")
-
-
-def _common_name(names: Sequence[str]) -> str:
-    """What all names begin with, without a trailing 'seed'; the first name if that is nothing."""
-    start = names[0]
-    for name in names[1:]:
-        start = start[: next((i for i, (a, b) in enumerate(zip(start, name, strict=False)) if a != b), len(start))]
-    start = start.rstrip("-_ /.0123456789").removesuffix("seed").rstrip("-_ /.")
-    return f"{start or names[0]} ({len(names)} seeds)"

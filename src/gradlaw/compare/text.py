@@ -2,12 +2,13 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from gradlaw.compare.result import ComparisonResult
 from gradlaw.compare.quantities import QUANTITIES
+from gradlaw.compare.result import ComparisonResult
 from gradlaw.report.formatting import number, percent
+from gradlaw.report.section import Rows, Table
 from gradlaw.report.text_table import WIDTH, text_table
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ _ALPHA = 0.05
 _LABELS = {quantity.name: quantity.label for quantity in QUANTITIES}
 _SMALLEST_P = 1e-4
 _SHOWN_SUBSPACES = (1, 2, 5, 10)
-
-
-class Table(NamedTuple):
-    """A table of cells."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 def as_text(c: ComparisonResult) -> str:
@@ -58,7 +51,7 @@ def tables(c: ComparisonResult) -> list[Table]:
     found.append(_differences("Differences, second less first", c.differences, lambda name: _LABELS[name]))
     found += [Table(f"Noise scale by layer{part}", *cells) for part, cells in _layers(c)]
     if len(c.overlaps):
-        rows = [
+        rows: Rows = [
             (f"{r.first} and {r.second}" if r.first != r.second else f"halves of {r.first}", str(r.k),
              f"{r.overlap:.3f}", f"{r.random:.2g}")
             for r in c.overlaps.itertuples() if r.k in _SHOWN_SUBSPACES
@@ -81,13 +74,20 @@ def notes(c: ComparisonResult) -> list[str]:
     return found
 
 
-def _settings(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
+def notes_table(c: ComparisonResult) -> Table:
+    """The sentences and notes, for the page."""
+    return Table(
+        "Findings and notes", ("what was found, and what could not be",), [(t,) for t in sentences(c) + notes(c)]
+    )
+
+
+def _settings(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], Rows]]]:
     for part, runs in _parts(list(c.settings.columns)):
         rows = [(name.partition(".")[2], *(_short(row[run]) for run in runs)) for name, row in c.settings.iterrows()]
         yield part, (("setting", *runs), rows)
 
 
-def _values(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
+def _values(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], Rows]]]:
     for part, groups in _parts(list(c.groups)):
         rows = [
             (q.label, *(_cell(q.name, c.values.loc[(q.name, group)]) for group in groups))
@@ -96,7 +96,7 @@ def _values(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], l
         yield part, (("quantity", *groups), rows)
 
 
-def _layers(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]]:
+def _layers(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], Rows]]]:
     wide = {(row.layer, row.run): row for row in c.layers.itertuples()}
     for part, runs in _parts(list(dict.fromkeys(c.layers["run"]))):
         rows = []
@@ -110,7 +110,7 @@ def _layers(c: ComparisonResult) -> Iterator[tuple[str, tuple[tuple[str, ...], l
 def _differences(title: str, frame: "pd.DataFrame", label: Callable[[str], str]) -> Table:
     tested = frame.dropna(subset=["p_value"])
     pairs = tested.groupby(["first", "second"], sort=False).ngroups
-    rows = []
+    rows: Rows = []
     for row in tested.itertuples():
         rate, inverse = row.quantity.endswith("_rate"), row.quantity == "noise_scale"
         shown = _points if rate else number
