@@ -21,7 +21,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", action="append", default=[], metavar="NAME=FOLDER", help="gradients of a run "
                         "(--store of gradlaw analyze), by the name of its directory: for intervals of exponents and "
                         "overlaps of subspaces (repeatable)")  # fmt: skip
-    parser.add_argument("--separate", action="store_true", help="do not put seeds of one setting together")
+    parser.add_argument(
+        "--separate",
+        action="store_true",
+        help="do not put seeds of one setting together (the page averages them all the same)",
+    )
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
     parser.add_argument("--out", metavar="DIR", help="also write all tables as CSV, JSON, figures and comparison.html")
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the tables")
