@@ -261,8 +261,9 @@ def _axe_script() -> Path:
 
 @pytest.mark.parametrize("name", ["random", "three"])
 def test_print_has_whole_tables_and_every_section_open(visit, name):
-    page = visit(name, 794)  # A4
+    page = visit(name, 794, "dark")  # A4
     page.emulate_media(media="print")
+    assert _ground(page) > 0.95  # paper
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.wait_for_function("[...document.querySelectorAll('.panel')].every((p) => p.querySelector('.plot svg'))")
     assert page.locator("details:not([open]):not(.record)").count() == 0
