@@ -12,7 +12,7 @@ import gradlaw as gl
 from gradlaw.watch.flat import in_memory_order
 from gradlaw.watch.layer_statistics import StatisticsSettings, gradient_statistics
 from gradlaw.watch.read import MODEL
-from gradlaw.watch.tail_scan import joined, scan
+from gradlaw.watch.tail_scan import _scan_on_device, joined, scan
 from watched_loops import by_module, network, train
 
 
@@ -73,6 +73,17 @@ def test_the_scan_is_exact(kind, dtype):
     whole = joined([scan([part], 1000) for part in parts], 1000)
     assert (whole.n, whole.zeros, whole.squared_norm) == pytest.approx((found.n, found.zeros, found.squared_norm))
     np.testing.assert_array_equal(whole.largest, found.largest)
+
+
+def test_a_device_finds_the_same():
+    """By torch alone, here on the host."""
+    parts = [torch.randn(30, 40), torch.randn(500).where(torch.rand(500) < 0.5, 0.0)]
+    host, device = scan(parts, 100), _scan_on_device(parts, 100)
+    assert (device.n, device.zeros, device.non_finite) == (host.n, host.zeros, 0)
+    assert device.squared_norm == pytest.approx(host.squared_norm, rel=1e-12)
+    np.testing.assert_array_equal(device.largest, host.largest)
+    parts[0][3, 4] = math.inf
+    assert (_scan_on_device(parts, 100).non_finite, len(_scan_on_device(parts, 100).largest)) == (1, 0)
 
 
 def test_values_that_are_not_finite_are_counted_and_nothing_else_is_said():

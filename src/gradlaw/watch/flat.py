@@ -22,6 +22,20 @@ def in_memory_order(tensor: Tensor) -> Tensor:
     return tensor.permute(order).reshape(-1)
 
 
+def sums(tensor: Tensor) -> tuple[float, float]:
+    """The sum of the magnitudes, in the precision of the values, and of the squares, in float64."""
+    if tensor.device.type != "cpu":
+        order = (torch.linalg.vector_norm(tensor, power, dtype=torch.float64) ** power for power in (1, 2))
+        one, two = torch.stack(list(order)).tolist()
+        return one, two
+    magnitudes = squares = 0.0
+    for chunk in chunks([tensor]):
+        wide = chunk.double()
+        magnitudes += float(chunk.abs().sum())
+        squares += float(torch.dot(wide, wide))
+    return magnitudes, squares
+
+
 class Places:
     """Chosen entries of a list of tensors, by their places in the vector that the tensors make one after the other.
 

@@ -18,10 +18,11 @@ from torch import Tensor
 from gradlaw import random_streams
 from gradlaw._torch import after_backward, backward_number, is_unscaled
 from gradlaw.errors import InputError
-from gradlaw.watch.flat import Places
+from gradlaw.watch.flat import Places, sums
 
 Change = Literal["unmodified", "rescaled", "rescaled by parameter", "elementwise", "unknown"]
 _COMPARED = 64  # values of each parameter
+_REORDERED = 1e-13  # relative, of a norm in float64 whose squares are added in another order
 _ROUNDINGS = 8  # of the gradient's type, by which a multiple may differ
 
 
@@ -180,11 +181,11 @@ class Deliveries:
         self._measured = self._arrivals
 
     def _digest(self, i: int, gradient: Tensor) -> "_Digest":
-        norms = (torch.linalg.vector_norm(gradient, order, dtype=torch.float64) for order in (1, 2))
-        return _Digest((float(next(norms)), float(next(norms))), self._places[i].take([gradient]))
+        magnitudes, squares = sums(gradient)
+        return _Digest(magnitudes, math.sqrt(squares), self._places[i].take([gradient]))
 
     def _norm(self) -> float:
-        return math.hypot(*(one.norms[1] for one in self._delivered if one is not None))
+        return math.hypot(*(one.norm for one in self._delivered if one is not None))
 
     def judge(self, names: Sequence[str], scale: LossScale, ranks: int) -> GradientState:
         """Compare what the parameters hold now, as the optimiser receives it, with what was delivered."""
@@ -239,10 +240,15 @@ class Deliveries:
 
 @dataclass(frozen=True, eq=False)
 class _Digest:
-    """A gradient by what it is recognised: the sum of its magnitudes and its norm, in float64, and a few values."""
+    """A gradient by what it is recognised: the sum of its magnitudes, its norm, and a few values."""
 
-    norms: tuple[float, float]
+    magnitudes: float
+    norm: float
     values: Tensor
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.magnitudes) and math.isfinite(self.norm)
 
 
 def _named(factor: float, scale: LossScale) -> Change:
@@ -256,19 +262,19 @@ def _is_division(factor: float, division: float) -> bool:
 
 
 def _factor(delivered: "_Digest", received: "_Digest", rounding: float, smallest: float) -> float | Change:
-    """By what a gradient was multiplied, 1 if it is the same to the bit; NaN if it is zero before and after."""
-    same_values = torch.equal(delivered.values, received.values)
-    if delivered.norms == received.norms and same_values:
-        return 1.0 if delivered.norms[1] else math.nan
-    if not all(map(math.isfinite, (*delivered.norms, *received.norms))):
+    """By what a gradient was multiplied, 1 if it is the same; NaN if it is zero before and after."""
+    if not (delivered.is_finite and received.is_finite):
         return "unknown"
-    if delivered.norms[1] == 0 or (same_values and delivered.values.any()):
+    same_values = torch.equal(delivered.values, received.values)
+    if same_values and math.isclose(delivered.norm, received.norm, rel_tol=_REORDERED):
+        return 1.0 if delivered.norm else math.nan
+    if delivered.norm == 0 or (same_values and delivered.values.any()):
         return "elementwise"
-    by_sum, factor = (new / old for new, old in zip(received.norms, delivered.norms, strict=True))
+    factor, by_magnitudes = received.norm / delivered.norm, received.magnitudes / delivered.magnitudes
     expected = factor * delivered.values
     off = (received.values - expected).abs() - rounding * expected.abs()
-    # Clipping by value shortens the largest entries alone, so that the two norms shrink by different factors.
-    multiple = abs(by_sum - factor) <= rounding * factor and bool((off <= smallest).all())
+    # Clipping by value shortens the largest entries alone, so that norm and magnitudes shrink by different factors.
+    multiple = abs(by_magnitudes - factor) <= rounding * factor and bool((off <= smallest).all())
     return factor if multiple else "elementwise"
 
 

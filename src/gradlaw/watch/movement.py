@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gradlaw import random_streams
@@ -72,58 +71,69 @@ class Movement:
 
     def _rows(self) -> list[Row]:
         pairs = {
-            "update_ratio": ("ratio", self._now["update"], self._before),
-            "update_cosine": ("cosine", self._now["update"], self._last.get("update", [])),
-            "gradient_cosine": ("cosine", self._now["gradient"], self._last.get("gradient", [])),
-            "watched_cosine": ("cosine", self._now["gradient"], self._watched),
+            "update_ratio": (self._now["update"], self._before),
+            "update_cosine": (self._now["update"], self._last.get("update", [])),
+            "gradient_cosine": (self._now["gradient"], self._last.get("gradient", [])),
+            "watched_cosine": (self._now["gradient"], self._watched),
         }
         rows: list[Row] = [{} for _ in range(len(self._layers) + 1)]
-        for name, (kind, a, b) in pairs.items():
-            if not b:
-                continue
-            strata = [_Stratum(x, y, layer.n) for x, y, layer in zip(a, b, self._layers, strict=True)]
-            for row, some in zip(rows, [strata, *([one] for one in strata)], strict=True):
-                _add(row, name, kind, some)
+        for name, (a, b) in pairs.items():
+            if b:
+                layers = [_products(x, y, layer.n) for x, y, layer in zip(a, b, self._layers, strict=True)]
+                sums, covariances = zip(*((one.sums, one.covariance) for one in layers), strict=True)
+                whole = _Products(np.sum(sums, axis=0), np.sum(covariances, axis=0))
+                for row, products in zip(rows, [whole, *layers], strict=True):
+                    _add(row, name, products)
         return rows
 
 
-@dataclass(frozen=True)
-class _Stratum:
-    """Two vectors on the sample of one layer of n values."""
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """Of two vectors a and b over layers: estimates of the sums a a, b b and a b, and their covariance by sampling."""
 
-    a: Tensor
-    b: Tensor
-    n: int
-
-    def moments(self) -> Tensor:
-        """Of each coordinate a a, b b and a b, scaled so that sums estimate those over the layer; (3, m)."""
-        a, b = self.a.double(), self.b.double()
-        return torch.stack([a * a, b * b, a * b]) * (self.n / max(1, len(a)))
-
-    def variance(self, linear: Tensor) -> float:
-        """Of the sum of a statistic over the sample, drawn without replacement."""
-        m = len(linear)
-        return 0.0 if m >= self.n or m < 2 else float(linear.var()) * m * (1 - m / self.n)
+    sums: np.ndarray
+    covariance: np.ndarray
 
 
-def _add(row: Row, name: str, kind: str, strata: Sequence[_Stratum]) -> None:
-    moments = [stratum.moments() for stratum in strata]
-    aa, bb, ab = torch.stack([part.sum(dim=1) for part in moments]).sum(dim=0).tolist()
+def _products(x: Tensor, y: Tensor, n: int) -> _Products:
+    """From their values on the sample of a layer of n values, drawn without replacement."""
+    a, b = x.double().numpy(), y.double().numpy()
+    each = np.stack([a * a, b * b, a * b]) * (n / len(a))
+    exact = len(a) >= n or len(a) < 2
+    covariance = np.zeros((3, 3)) if exact else np.cov(each) * len(a) * (1 - len(a) / n)
+    return _Products(each.sum(axis=1), covariance)
+
+
+def _add(row: Row, name: str, products: _Products) -> None:
+    aa, bb, ab = products.sums.tolist()
     if not math.isfinite(aa + bb + ab):
         return
     if name == "update_ratio":
         row["update_norm"], row["weight_norm"] = math.sqrt(aa), math.sqrt(bb)
-    if bb == 0 or (aa == 0 and kind == "cosine"):
-        return
-    if kind == "ratio":
-        value = math.sqrt(aa / bb)
-        slopes = (value / (2 * aa) if aa else 0.0, -value / (2 * bb), 0.0)
+        value, slopes = _ratio(aa, bb)
     else:
-        value = ab / math.sqrt(aa * bb)
-        slopes = (-value / (2 * aa), -value / (2 * bb), 1 / math.sqrt(aa * bb))
-    slope = torch.tensor(slopes, dtype=torch.float64)
-    variance = sum(stratum.variance(slope @ part) for stratum, part in zip(strata, moments, strict=True))
-    row |= {name: value, f"{name}_error": math.sqrt(variance)}
+        value, slopes = _cosine(aa, bb, ab)
+    if slopes is not None:
+        slope = np.array(slopes)
+        row[name], row[f"{name}_error"] = value, math.sqrt(max(0.0, float(slope @ products.covariance @ slope)))
+
+
+Slopes = tuple[float, float, float] | None
+
+
+def _ratio(aa: float, bb: float) -> tuple[float, Slopes]:
+    """|a| / |b| and its derivatives by the three sums; None where it has no value."""
+    if bb == 0:
+        return math.nan, None
+    value = math.sqrt(aa / bb)
+    return value, (value / (2 * aa) if aa else 0.0, -value / (2 * bb), 0.0)
+
+
+def _cosine(aa: float, bb: float, ab: float) -> tuple[float, Slopes]:
+    if aa == 0 or bb == 0:
+        return math.nan, None
+    norms = math.sqrt(aa * bb)
+    return ab / norms, (-ab / (2 * aa * norms), -ab / (2 * bb * norms), 1 / norms)
 
 
 def _places(layer: Layer, sample: int, seed: int, number: int) -> Places:

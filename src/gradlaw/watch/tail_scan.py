@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gradlaw.watch.flat import chunks, in_memory_order
 
+_THINNED = 16  # one of so many values is looked at for a guess
 _SPARE = 4  # times k values are kept before all but the k largest are let go
 
 
@@ -94,7 +95,7 @@ class _Tail:
         self._k, self._least, self._kept, self._parts = k, 0.0, 0, [np.empty(0)]
 
     def add(self, magnitudes: np.ndarray) -> None:
-        chosen = magnitudes[magnitudes >= self._least if self._least else magnitudes > 0]
+        chosen = magnitudes[magnitudes >= self._least] if self._least else self._first(magnitudes)
         if len(chosen) > _SPARE * self._k:
             chosen = np.partition(chosen, len(chosen) - self._k)[-self._k :]
         self._parts.append(chosen.astype(np.float64))
@@ -102,6 +103,16 @@ class _Tail:
         if self._kept > _SPARE * self._k or (self._kept >= self._k and not self._least):
             self._parts = [_descending(np.concatenate(self._parts), self._k)]
             self._kept, self._least = self._k, float(self._parts[0][-1])
+
+    def _first(self, magnitudes: np.ndarray) -> np.ndarray:
+        """At least k of the largest, if so many are not zero, by a guess from some of them: a tenth of the time."""
+        some = np.sort(magnitudes[::_THINNED])
+        rank = 2 * self._k // _THINNED + 8
+        if rank < len(some) and some[-rank] > 0:
+            chosen = magnitudes[magnitudes >= some[-rank]]
+            if len(chosen) >= self._k:
+                return chosen
+        return magnitudes[magnitudes > 0]
 
     def largest(self, n: int) -> np.ndarray:
         """Of n magnitudes in all."""

@@ -4,6 +4,7 @@ import argparse
 
 from gradlaw.choices import DTYPES, ENGINES
 from gradlaw.cli.options.inputs import add_problem_options
+from gradlaw.cli.options.values import seed, whole
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,14 +30,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                       "weights, such as 'runs/x/step-*.safetensors', by the numbers in their names; one that was "
                       "interrupted goes on")  # fmt: skip
     how = parser.add_argument_group("how")
-    how.add_argument("--batch-size", "-B", type=int, default=10, help="samples in a minibatch (default: 10)")
-    how.add_argument("--iterations", "-T", type=int, default=5000, help="number of minibatches (default: 5000)")
+    how.add_argument(
+        "--batch-size", "-B", type=whole(), metavar="B", default=10, help="samples in a minibatch (default: 10)"
+    )
+    how.add_argument(
+        "--iterations", "-T", type=whole(2), metavar="T", default=5000, help="number of minibatches (default: 5000)"
+    )
     how.add_argument("--replacement", action="store_true", help="draw minibatches with replacement")
-    how.add_argument("--k", "-K", type=int, help="largest values in a power-law test (default: 1000, and at most a "
-                     "third of a series)")  # fmt: skip
-    how.add_argument("--gaussian-k", type=int, default=100, help="values in a Gaussian test (default: 100)")
-    how.add_argument("--alpha", type=float, default=0.05, help="significance level (default: 0.05)")
-    how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    how.add_argument("--k", "-K", type=whole(2), metavar="K", help="largest values in a power-law test (default: 1000, "
+                     "and at most a third of a series)")  # fmt: skip
+    how.add_argument(
+        "--gaussian-k", type=whole(), metavar="K", default=100, help="values in a Gaussian test (default: 100)"
+    )
+    how.add_argument("--alpha", type=float, metavar="ALPHA", default=0.05, help="significance level (default: 0.05)")
+    how.add_argument("--seed", type=seed, metavar="SEED", default=0, help="seed of everything (default: 0)")
     how.add_argument("--transform", action="append", default=[], metavar="NAME[=VALUE]", help="what an optimiser would "
                      "make of the gradients, in its order: clip-norm=1.0, clip-value=0.1, weight-decay=5e-4, "
                      "momentum=0.9, adam (repeatable)")  # fmt: skip
