@@ -66,7 +66,7 @@ def test_it_is_light_and_opens_at_once(visit, pages, name):
     assert measured["TaskDuration"] < SECONDS
 
 
-@pytest.mark.parametrize("name", ["random", "trained", "three", "seeds"])
+@pytest.mark.parametrize("name", ["random", "trained", "three", "seeds", "empty"])
 def test_every_panel_is_drawn_with_all_of_its_points(visit, name):
     page = visit(name)
     _open_all(page)
@@ -77,6 +77,9 @@ def test_every_panel_is_drawn_with_all_of_its_points(visit, name):
         assert len(panel.query_selector_all(f".plot {DOTS}")) == points
         assert len(panel.query_selector_all(".plot g[data-mark=rect] rect")) == bars
         assert panel.query_selector(".plot svg").get_attribute("aria-label")
+    if name == "empty":
+        assert "no verdict" in page.inner_text(".cards")
+        return
     for mini in page.query_selector_all(".mini"):
         assert len(mini.query_selector_all("svg *")) > 3
 
@@ -219,6 +222,19 @@ def test_a_figure_is_saved_as_svg_and_as_numbers(visit):
     rows = Path(saved.value.path()).read_text().splitlines()
     assert rows[0] == "series,x,y,y2"
     assert len(rows) == 1 + sum(len(layer["x"]) for layer in _data(page)["spectrum"]["layers"])
+
+
+def test_settings_and_record_are_copied(visit):
+    page = visit("random")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the settings").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert re.search(r"^Seed\t0$", copied, re.MULTILINE)
+    page.locator(".record > summary").click()
+    page.get_by_role("button", name="Copy the record").click()
+    page.wait_for_function("document.querySelectorAll('.copy')[1].textContent === 'Copied'")
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))["settings"]["seed"] == 0
 
 
 def test_terms_explain_themselves_to_mouse_and_keyboard(visit):
