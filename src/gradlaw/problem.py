@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,9 @@ from gradlaw._torch import pytree
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
 from gradlaw.choices import Randomness
 from gradlaw.errors import InputError, count
+from gradlaw.html_repr import html_table
 from gradlaw.model_state import ModelState
+from gradlaw.patterns import matching
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
@@ -286,6 +287,16 @@ class Problem:
         noun = "batches" if self.by_batches else "samples"
         return f"Problem({self.name}, {self._loss_name}, n={self.dimensions:,}, {self.samples:,} {noun}, {self.device})"
 
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {
+            "loss": self._loss_name,
+            "batches" if self.by_batches else "samples": f"{self.samples:,}",
+            "parameters analysed, n": f"{self.dimensions:,} in {len(self.layout)} tensors",
+            "mode": "train" if self.model.training else "eval",
+            "device": self.device,
+        }
+        return html_table(f"Problem: {self.name}", rows)
+
     def describe(self) -> dict[str, Any]:
         """What a result has to record of the problem, with digests of theta and of the data held in memory."""
         analysed = {part.name for part in self.layout}
@@ -374,7 +385,7 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
     chosen = [patterns] if isinstance(patterns, str) else patterns
     if chosen is not None:
         names = [name for name, _ in trainable]
-        matches = {pattern: _matches(pattern, names) for pattern in chosen}
+        matches = {pattern: matching(pattern, names) for pattern in chosen}
         for pattern, matched in matches.items():
             if not matched:
                 raise InputError(f"no trainable parameter matches {pattern!r}; there are: {', '.join(names)}")
@@ -394,10 +405,6 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
         layout.append(ParameterSlice(name, tuple(p.shape), start, start + p.numel(), type(layer).__name__))
         start += p.numel()
     return layout
-
-
-def _matches(pattern: str, names: Sequence[str]) -> set[str]:
-    return {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
 
 
 def _normalise_data(data: Any) -> Dataset[Any] | Batches | tuple[Any, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from gradlaw.cli.options.values import seeds, whole
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.evidence import Evidence
@@ -16,6 +17,7 @@ from gradlaw.reproduction.explain import explain
 from gradlaw.reproduction.forensics import write_forensics
 from gradlaw.reproduction.formats import terminal
 from gradlaw.reproduction.formatting import duration, size
+from gradlaw.reproduction.gathered import with_kept
 from gradlaw.reproduction.inputs import NAMES as DATA_SETS
 from gradlaw.reproduction.inputs import DataSets
 from gradlaw.reproduction.measure import Context
@@ -60,14 +62,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_names(parser)
     add_common_options(parser)
     _add_reading(parser)
-    parser.add_argument("--jobs", type=int, default=1, help="rows to measure in parallel processes (default: 1)")
+    parser.add_argument(
+        "--jobs", type=whole(), metavar="N", default=1, help="rows to measure in parallel processes (default: 1)"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for tables and figures (default: "
                         "runs/reproduce/PROFILE)")  # fmt: skip
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page of the whole reproduction")
     parser.add_argument("--forensics", metavar="FILE", type=Path, help="also write the page on where every published "
                         "row stands among the seeds")  # fmt: skip
     parser.add_argument("--save-results", metavar="DIR", type=Path, help="also write all results as one table and one "
-                        "file of series, to be kept and drawn from")  # fmt: skip
+                        "file of series, to be kept and drawn from; what they hold already stays")  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="measure nothing; say where each number comes from")
     parser.add_argument("--from-store", action="store_true", help="measure nothing; write what the store holds")
     parser.add_argument("--from-results", metavar="DIR", type=Path, nargs="?", const=RESULTS, help="measure nothing, "
@@ -104,11 +108,21 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--profile", choices=list(PAPER.profiles), metavar="PROFILE",
                      help="; ".join(f"{name}: {PAPER.profiles[name].meaning}" for name in _PUBLIC_PROFILES)
                      + f" (default: {_PROFILE})")  # fmt: skip
-    how.add_argument("--seeds", type=parse_seeds, metavar="S,S,...", help="seeds of everything; several give mean and "
-                     "spread (default: 0; of --from-results: all)")  # fmt: skip
+    add_seeds_and_device(how, "0; of --from-results: all")
+    how.add_argument("--hessian-samples", type=whole(), metavar="N", help="samples in the mean loss of a Hessian "
+                     "(default: as the profile says)")  # fmt: skip
+    add_data_and_store(parser)
+
+
+def add_seeds_and_device(how: argparse._ArgumentGroup, default: str) -> None:
+    """Add what every measurement depends on; ``default`` says which seeds are taken without any."""
+    how.add_argument("--seeds", type=seeds, metavar="S,S,...", help="seeds of everything; several give mean and "
+                     f"spread (default: {default})")  # fmt: skip
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    how.add_argument("--hessian-samples", type=int, metavar="N", help="samples in the mean loss of a Hessian (default: "
-                     "as the profile says)")  # fmt: skip
+
+
+def add_data_and_store(parser: argparse.ArgumentParser) -> None:
+    """Add where data come from and where results go."""
     where = parser.add_argument_group("data and results")
     where.add_argument("--data-root", metavar="DIR", type=Path, help=f"folder with {', '.join(DATA_SETS)} inside")
     for name in DATA_SETS:
@@ -120,25 +134,20 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
                        "results (default: runs/reproduce/store)")  # fmt: skip
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from a list with commas."""
-    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-
-
 def _paper(options: argparse.Namespace) -> Paper:
     """The paper under the reading that was asked for."""
     return PAPER.under(Reading.parse(options.reading, PAPER.axes)) if options.reading else PAPER
 
 
-def context_of(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
-    """What measurements are made with, where results go, and how large they are, as the options say.
+def context_of(options: argparse.Namespace) -> tuple[Context, Store]:
+    """What measurements are made with, and where results go, as the options say.
 
     Raises:
         InputError: a folder that is not there.
     """
     given = {name: getattr(options, name) for name in DATA_SETS if getattr(options, name) is not None}
-    for name, folder in given.items():
-        if not folder.is_dir():
+    for name, folder in {**given, "data-root": options.data_root}.items():
+        if folder is not None and not folder.is_dir():
             raise InputError(f"--{name} {folder}: no such folder")
     if not options.checkpoints.is_dir():
         raise InputError(
@@ -148,8 +157,12 @@ def context_of(options: argparse.Namespace) -> tuple[Context, Store, Resolver]:
     data = DataSets.find(options.data_root, given, hub=not options.offline)
     store = Store(options.store)
     checkpoints = TrainedModels(store.checkpoints, (options.checkpoints,))
-    profile = PAPER.profiles[options.profile or _PROFILE].with_hessian_samples(options.hessian_samples)
-    return Context(data, checkpoints, options.device), store, Resolver(profile, checkpoints)
+    return Context(data, checkpoints, options.device), store
+
+
+def profile_of(options: argparse.Namespace) -> Profile:
+    """How large measurements are, as the options say."""
+    return PAPER.profiles[options.profile or _PROFILE].with_hessian_samples(options.hessian_samples)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -157,10 +170,9 @@ def run(options: argparse.Namespace) -> None:
     if options.from_results is not None:
         return _draw_results(options)
     _check_names(options)
-    if options.jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {options.jobs}")
     seeds = options.seeds or _SEEDS
-    context, store, resolver = context_of(options)
+    context, store = context_of(options)
+    resolver = Resolver(profile_of(options), context.trained_models)
     selection = select(_paper(options), options.names)
     work = list_work(selection.experiments, seeds, resolver, store, context)
     reasons = dict(work.missing)
@@ -168,7 +180,11 @@ def run(options: argparse.Namespace) -> None:
         shown = not options.quiet
         memory = announce(work, context, Progress(shown))
         reasons |= Runner(context, store, options.jobs, shown).run(work, memory, free_bytes(context))
-    _show(options, gather(selection, store, seeds, resolver, reasons), selection, resolver.profile)
+    evidence = gather(selection, store, seeds, resolver, reasons)
+    _show(options, evidence, selection, resolver.profile)
+    if options.save_results and not options.explain:
+        whole = with_kept(options.save_results, selection, evidence, resolver)
+        print(f"results: {', '.join(map(str, write_results(options.save_results, resolver.profile, whole)))}")
     return None
 
 
@@ -199,8 +215,6 @@ def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection,
     out = options.out or Path("runs/reproduce") / profile.name
     files = write(found, out)
     print(f"\n{len(files)} files in {out}")
-    if options.save_results:
-        print(f"results: {', '.join(map(str, write_results(options.save_results, profile, evidence)))}")
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(found), encoding="utf-8")
@@ -232,7 +246,7 @@ def announce(work: WorkList, context: Context, progress: Progress) -> dict[Task,
     """Say what is to be done and for how long; returns the memory that each task takes."""
     progress.say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do, {len(work.missing)} "
                  "without data; calibrating")  # fmt: skip
-    costs = Planner(context).costs(work.todo)
+    costs = Planner(context).costs(work.todo, progress)
     total = sum(cost.seconds for cost in costs.values())
     progress.say(f"about {duration(total)} on this device, one after another")
     return {task: cost.memory for task, cost in costs.items()}
@@ -259,16 +273,21 @@ def _print(found: Report) -> None:
 def run_plan(options: argparse.Namespace) -> None:
     """Print what each row that is not in the store would take, by a short calibration."""
     _check_names(options)
-    context, store, resolver = context_of(options)
+    context, store = context_of(options)
+    resolver = Resolver(profile_of(options), context.trained_models)
     selection = select(_paper(options), options.names)
     work = list_work(selection.experiments, options.seeds or _SEEDS, resolver, store, context)
-    costs = Planner(context).costs(work.todo)
+    planner = Planner(context)
+    with Progress() as progress:
+        costs = planner.costs(work.todo, progress)
+    total = sum(cost.seconds for cost in costs.values())
+    print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
+    for line in planner.longest(costs) if total else ():
+        print(line)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(terminal(f"Plan of {', '.join(options.names)}, profile {resolver.profile.name}", _PLAN_HEADER,
                            _plan_rows(selection.paper, work, costs), ("task", "for")), highlight=False)  # fmt: skip
-    total = sum(cost.seconds for cost in costs.values())
-    print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for measurement, reason in work.missing.items():
         print(f"not to be run: {describe(measurement)}: {reason}")
 

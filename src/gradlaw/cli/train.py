@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> None:
             resume=options.resume,
             overwrite=options.force,
             keep_all=options.keep_all,
+            points=options.points,
             device=options.device,
             progress=progress,
         )

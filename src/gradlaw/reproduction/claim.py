@@ -46,12 +46,22 @@ class Claim:
 
 @dataclass(frozen=True)
 class Decision:
-    """A claim and what became of it; how many results it needs (experiments by seeds), how many there are."""
+    """A claim and what became of it.
+
+    Attributes:
+        claim: what was claimed.
+        checks: of every seed for which something was measured.
+        measured: how many of the studies that the claim needs there are, with one seed or more.
+        needed: how many studies the claim needs.
+        results: how many there are, every seed counted.
+        caveats: what speaks against them.
+    """
 
     claim: Claim
     checks: tuple[Check, ...]
     measured: int
     needed: int
+    results: int
     caveats: tuple[str, ...] = ()
 
     @property
@@ -94,6 +104,6 @@ def decide(claim: Claim, evidence: Evidence) -> Decision:
         (label, result) for label, experiment in claim.experiments.items() for result in evidence.results(experiment)
     ]
     caveats = dict.fromkeys(f"{label}: {why}" for label, result in results if (why := chance_caveat(result.record)))
-    needed = len(claim.experiments) * len(evidence.seeds)
-    missing = sum(len(evidence.missing_seeds(experiment)) for experiment in claim.experiments.values())
-    return Decision(claim, tuple(checks), needed - missing, needed, tuple(caveats))
+    needed = len(claim.experiments)
+    there = sum(bool(evidence.results(experiment)) for experiment in claim.experiments.values())
+    return Decision(claim, tuple(checks), there, needed, len(results), tuple(caveats))

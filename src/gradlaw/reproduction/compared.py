@@ -47,17 +47,12 @@ def compare(paper: Paper, table: Table, evidence: Evidence, claims: Callable[[Ro
         results = [r.record for r in evidence.results(row.experiment)]
         values = _tests_cells(line, row, results) if tests else _spectrum_cells(line, row, results)
         what = [str(line[name]) for name in names] + ([row.quantity] if tests else [])
-        seeds = _seeds(len(results), len(evidence.seeds))
-        rows.append((str(row.number), *what, row.reading or DASH, *values, seeds))
+        rows.append((str(row.number), *what, row.reading or DASH, *values, str(len(results) or "none")))
         measured += bool(results)
         remarks += _remarks(paper, row, results, evidence)
     return ComparedTable(
         table, header, tuple(rows), tuple(map(claims, table.rows)), tuple(dict.fromkeys(remarks)), measured
     )
-
-
-def _seeds(measured: int, wanted: int) -> str:
-    return "none" if not measured else f"{measured}" if measured == wanted else f"{measured} of {wanted}"
 
 
 def _tests_cells(line: Mapping[str, Any], row: Row, records: Sequence[dict[str, Any]]) -> list[str]:

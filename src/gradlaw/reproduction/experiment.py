@@ -34,7 +34,8 @@ class NetworkSpec:
     """The parameters theta and the data: a network of the zoo, at random (``training=None``) or trained.
 
     ``padding`` is that of LeNet on images of 28x28, ``normalisation`` of the images by ``"channel"``, ``"pixel"`` or
-    ``"none"``, ``initialisation`` one of the zoo's. Label noise, as ``parse_label_noise`` reads it, is in the data that
+    ``"none"``, ``initialisation`` one of the zoo's. ``epoch`` is where in its training the network is, in epochs, whole
+    or not; None is the end, and 0 is at random. Label noise, as ``parse_label_noise`` reads it, is in the data that
     it is trained on and in those of the gradients. Sizes that are the model's own, and the first reading of what the
     paper leaves open, become None, and the order of steps of hidden layers is dropped where there are none, so that
     two that are equal are one network.
@@ -50,8 +51,13 @@ class NetworkSpec:
     padding: int | None = None
     normalisation: NormaliseBy | None = None
     initialisation: InitialisationName | None = None
+    epoch: float | None = None
 
     def __post_init__(self) -> None:
+        if self.epoch == 0:
+            object.__setattr__(self, "training", None)
+        if self.training is None:
+            object.__setattr__(self, "epoch", None)
         for name in ("normalisation", "initialisation"):
             if getattr(self, name) == FIRST_READING[name]:
                 object.__setattr__(self, name, None)
@@ -84,7 +90,8 @@ class NetworkSpec:
         noise = f", labels {self.label_noise}" if self.label_noise else ""
         how = f", normalised by {self.normalisation}" if self.normalisation else ""
         how += f", initialised by {self.initialisation}" if self.initialisation else ""
-        return f"{self.model}{sizes} on {self.data}{how}{noise}, {self.training or 'random'}"
+        at = "" if self.epoch is None else f" for {self.epoch:g} epochs"
+        return f"{self.model}{sizes} on {self.data}{how}{noise}, {self.training or 'random'}{at}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The page that says where every published row stands among the seeds, and what follows from it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradlaw.atomic import write_whole
@@ -44,8 +44,9 @@ _MEANING = (
     "distance, stands in the last column."
 )
 _LIMITS = (
-    "- Three seeds leave two degrees of freedom: the central 95% then reaches 4.3 standard errors to either side. "
-    "What lies outside is far off; what lies inside may still differ.",
+    "- Few rows have more than three seeds. Three leave two degrees of freedom: the central 95% then reaches 4.3 "
+    "standard errors to either side, with ten seeds 2.3. What lies outside of the former is far off; what lies inside "
+    "may still differ.",
     "- A pooled spread takes it for granted that all settings of a family spread alike.",
     "- A place says how far a number is from ours, not why. Whatever is left open by the paper, and is read "
     "otherwise here, moves a row as well as anything else would.",
@@ -68,6 +69,7 @@ class Forensics:
         sizes: numbers of which they may be counts, by what has so many.
         count_words: what the counts show.
         oddities: the section on rows that stay inexplicable.
+        others: further sections by title.
     """
 
     spectra: int
@@ -77,6 +79,7 @@ class Forensics:
     sizes: Mapping[str, int]
     count_words: str
     oddities: Callable[["Inquiry"], str]
+    others: Mapping[str, Callable[["Inquiry"], str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def forensics_page(inquiry: Inquiry, own: Forensics) -> str:
         f"## Eigenvalues and their gaps\n\n{_gaps(inquiry, own)}",
         f"## Rates as counts\n\n{_counts(own)}",
         f"## Rows that stay inexplicable\n\n{own.oddities(inquiry)}",
+        *(f"## {title}\n\n{section(inquiry)}" for title, section in own.others.items()),
         f"## Every row\n\n{_MEANING}\n\n{''.join(_table(table, inquiry) for table in inquiry.found.selection.tables)}",
     ]
     return "\n".join(parts).rstrip("\n") + "\n"

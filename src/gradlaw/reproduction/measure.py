@@ -1,9 +1,10 @@
 """One measurement, from settings to numbers."""
 
+import math
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -35,28 +36,47 @@ from gradlaw.zoo import MODELS, ModelSettings
 
 LEADING = 60  # eigenvalues that the record holds beside the arrays
 _RANKS = 700  # kept of an example series, evenly spaced in log rank
+_NOISE = ("noise_scale", "noise_scale_error", "sample_trace")  # of the whole model
 _TOLERANCE = 1e-6  # of Hessian residuals, relative to its norm; float32 products reach no less
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """The training that a measurement needs; the same for all that start from the same parameters."""
+    """The training that a measurement needs; the same for all that start from the same parameters.
+
+    Attributes:
+        network: at the end of its training.
+        recipe: of all of it.
+        seed: of everything.
+        samples: used; None for all.
+        until: after which epoch to stop; None at the end.
+        points: epochs at which the weights are kept on the way.
+    """
 
     network: NetworkSpec
     recipe: Recipe
     seed: int
     samples: int | None
+    until: int | None = None
+    points: tuple[float, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:
-        """A digest of the settings, which names its folder."""
-        return content_key(plain(self))
+        """A digest of the settings, which names its folder: one for all parts of a training that keeps points."""
+        settings = plain(self)
+        del settings["points"]
+        return content_key(settings | ({} if self.until is None else {"until": "in parts"}))
 
     @staticmethod
     def of(measurement: Measurement) -> "TrainingTask | None":
         """None for parameters at random."""
-        m = measurement
-        return None if m.recipe is None else TrainingTask(m.experiment.network, m.recipe, m.seed, m.samples)
+        m, network = measurement, measurement.experiment.network
+        if m.recipe is None:
+            return None
+        if network.epoch is None:
+            return TrainingTask(network, m.recipe, m.seed, m.samples)
+        whole, until = replace(network, epoch=None), math.ceil(network.epoch)
+        return TrainingTask(whole, m.recipe, m.seed, m.samples, until, (network.epoch,))
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,8 @@ class Context:
 
     def done(self, task: TrainingTask) -> bool:
         """Whether the trained parameters are at hand."""
+        if task.until is not None:
+            return all(self.trained_models.at(task.key, point).is_file() for point in task.points)
         packaged = task.samples is None and self.trained_models.packaged(task.network, task.recipe, task.seed)
         return bool(packaged or self.trained_models.trained(task.key, task.recipe))
 
@@ -97,7 +119,9 @@ class Context:
         """Do the training, or go on with it."""
         data = self.data.load(task.network, task.samples, task.seed, progress)
         settings = model_settings(task.network, data.sample_shape, task.seed)
-        self.trained_models.train(task.key, settings, data, task.recipe, task.seed, self.device, progress)
+        self.trained_models.train(
+            task.key, settings, data, task.recipe, task.seed, self.device, progress, task.points, task.until
+        )
 
     def _problem(self, m: Measurement, progress: Progress) -> tuple[Problem, dict[str, Any] | None]:
         network = m.experiment.network
@@ -107,8 +131,10 @@ class Context:
         if task is not None:
             if not self.done(task):
                 self.train(task, progress)
-            packaged = m.samples is None and self.trained_models.packaged(network, task.recipe, m.seed)
-            checkpoint = load_checkpoint(packaged or self.trained_models.store / task.key)
+            at_end = task.until is None
+            packaged = at_end and m.samples is None and self.trained_models.packaged(network, task.recipe, m.seed)
+            trained_here = self.trained_models.store / task.key if at_end else self._point(task)
+            checkpoint = load_checkpoint(packaged or trained_here)
             checkpoint.restore(model)
             trained = {
                 "file": checkpoint.path.name,
@@ -118,6 +144,10 @@ class Context:
                 "test": checkpoint.settings["test"],
             }
         return Problem(model, MODELS[network.model].loss, data, device=self.device, name=str(network)), trained
+
+    def _point(self, task: TrainingTask) -> Path:
+        (point,) = task.points  # of one measurement
+        return self.trained_models.at(task.key, point)
 
 
 def model_settings(network: NetworkSpec, sample_shape: tuple[int, ...], seed: int) -> ModelSettings:
@@ -142,6 +172,7 @@ def _measure_history(problem: Problem, m: Measurement, progress: Progress) -> Re
         "loss": {"mean": float(analysis.losses.mean()), "std": float(analysis.losses.std())},
         "tests": {axis: tests.scalars() for axis, tests in analysis.tests.items()},
         "spectra": spectra,
+        "noise": None if analysis.noise is None else {name: float(analysis.noise.iloc[0][name]) for name in _NOISE},
         "over_iterations": None if analysis.over_iterations is None else _rows(analysis.over_iterations),
         "examples": {axis: _example_fit(analysis, axis) for axis in analysis.examples},
     }

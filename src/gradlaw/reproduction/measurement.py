@@ -13,6 +13,7 @@ from gradlaw.training import Recipe
 
 FORMAT = 1  # of results; another one is another key
 _KEY_LENGTH = 16
+_OMITTED = {*FIRST_READING, "epoch", "until"}  # what first results did not have: not in keys where it is None
 _NAMES_IN_KEYS = {"experiment": "study", "network": "point"}  # those of the first results, which keep their keys
 
 
@@ -57,9 +58,7 @@ def plain(record: Any) -> dict[str, Any]:
 
 def _named(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """The first reading is not named: results that were measured before there were others keep their keys."""
-    return {
-        _NAMES_IN_KEYS.get(name, name): value for name, value in items if name not in FIRST_READING or value is not None
-    }
+    return {_NAMES_IN_KEYS.get(name, name): value for name, value in items if name not in _OMITTED or value is not None}
 
 
 def content_key(settings: dict[str, Any]) -> str:
@@ -83,7 +82,8 @@ class Resolver:
         if experiment.network.model == RESNET:
             experiment = replace(experiment, network=replace(experiment.network, width=p.resnet_width))
         whole = experiment.network.recipe()
-        packaged = whole and p.samples is None and self.trained_models.packaged(experiment.network, whole, seed)
+        at_end = experiment.network.epoch is None and p.samples is None
+        packaged = whole and at_end and self.trained_models.packaged(experiment.network, whole, seed)
         recipe = whole if packaged else experiment.network.recipe(p.epochs)
         if experiment.kind == HESSIAN:
             return Measurement(experiment, seed, recipe, p.samples, k=p.hessian_k, loss_samples=p.hessian_samples)

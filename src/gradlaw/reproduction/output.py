@@ -115,7 +115,8 @@ def _plain(decision: Decision) -> dict[str, Any]:
         "calibrated": decision.calibrated, "read from": claim.artefacts,
         "checks": [check._asdict() for check in decision.checks],
         "needs": {label: str(experiment) for label, experiment in claim.experiments.items()},
-        "measured": decision.measured, "needed": decision.needed, "caveats": decision.caveats,
+        "measured": decision.measured, "needed": decision.needed, "results": decision.results,
+        "caveats": decision.caveats,
     }  # fmt: skip
 
 

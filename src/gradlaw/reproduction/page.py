@@ -1,5 +1,6 @@
 """The page of a whole reproduction, in Markdown."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -113,7 +114,7 @@ def _claim(decision: Decision) -> str:
         f"### {claim.name}: {decision.published}{partly}\n\n{claim.sentence} ({', '.join(claim.artefacts)})\n\n"
         f"- rule: {claim.statistic}\n"
         f"- by the published verdict: **{decision.published}**; calibrated: **{decision.calibrated}**\n"
-        f"- measured: {decision.extent} studies{' by seed' if decision.needed > len(claim.experiments) else ''}\n"
+        f"- measured: {decision.extent} studies, {decision.results} results\n"
         f"- checks: {describe_checks(decision)}\n"
         f"{''.join(f'- but {caveat}' + chr(10) for caveat in decision.caveats)}\n"
     )
@@ -189,12 +190,13 @@ def _outliers(record: dict[str, Any], quantity: str) -> str:
 
 
 def _not_run(found: Report) -> str:
-    """Every experiment without a result for every seed, with the reason, and the claims that depend on them."""
-    lines = []
-    for experiment in found.selection.experiments:
-        missing = found.evidence.missing_seeds(experiment)
-        if missing:
-            seeds = "" if len(found.seeds) == 1 else f", seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
-            lines.append(f"- {experiment}{seeds}: {found.evidence.why_not(experiment)}")
+    """Every study without a result, with the reason; how many seeds the others have; claims that nothing decides."""
+    seeds = Counter(len(found.evidence.results(experiment)) for experiment in found.selection.experiments)
+    lines = [
+        f"- {e}: {found.evidence.why_not(e)}" for e in found.selection.experiments if not found.evidence.results(e)
+    ]
+    if len(found.seeds) > 1:
+        counts = (f"{n} seed{'s' * (n > 1)}: {seeds[n]}" for n in sorted(seeds, reverse=True) if n)
+        lines.append(f"- of {seeds.total() - seeds[0]} studies that were measured, with {'; '.join(counts)}")
     lines += [f'- claim "{d.claim.name}"' for d in found.decisions if d.published == NOT_RUN]
     return "\n".join(lines or ["Everything that was asked for was run."]) + "\n"

@@ -1,7 +1,7 @@
 """What is to be done for a selection: trainings and measurements, each once, and what is missing for them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.measure import Context, TrainingTask
@@ -50,16 +50,27 @@ def list_work(
         else:
             pending.append(m)
     todo: dict[Task, None] = {}
+    points = _points(measurements.values())
     for m in sorted(pending, key=lambda m: m.recipe is not None):
         training = TrainingTask.of(m)
         if training is not None and not context.done(training):
-            todo[training] = None
+            todo[replace(training, points=points.get(training.key, ()))] = None
         todo[m] = None
     return WorkList(measurements, tuple(todo), missing)
+
+
+def _points(measurements: Iterable[Measurement]) -> dict[str, tuple[float, ...]]:
+    """By training, all points that any of the measurements needs: a training passes each of them once."""
+    points: dict[str, set[float]] = {}
+    for measurement in measurements:
+        training = TrainingTask.of(measurement)
+        if training is not None and training.points:
+            points.setdefault(training.key, set()).update(training.points)
+    return {key: tuple(sorted(found)) for key, found in points.items()}
 
 
 def describe(task: Task) -> str:
     """What a task does."""
     if isinstance(task, TrainingTask):
-        return f"train {task.network}, {task.recipe.epochs} epochs, seed {task.seed}"
+        return f"train {task.network}, {task.until or task.recipe.epochs} epochs, seed {task.seed}"
     return f"{task.experiment}, seed {task.seed}"

@@ -12,6 +12,7 @@ from gradlaw.progress import Progress
 from gradlaw.reproduction.experiment import NetworkSpec, normalised_recipe
 from gradlaw.training import Checkpoint, Recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import latest
+from gradlaw.training.points import point_file
 from gradlaw.zoo import MODELS, ModelSettings
 
 PACKAGED = Path(gradlaw.__file__).parent / "checkpoints"
@@ -41,14 +42,18 @@ class TrainedModels:
             return None
         return last.with_suffix(".safetensors")
 
+    def at(self, key: str, point: float) -> Path:
+        """The weights at a point of a training of the store, there or not."""
+        return point_file(self.store / key, point)
+
     def train(
         self, key: str, settings: ModelSettings, data: LabelledTensors, recipe: Recipe, seed: int, device: str | None,
-        progress: Progress,
+        progress: Progress, points: tuple[float, ...] = (), until: int | None = None,
     ) -> Checkpoint:  # fmt: skip
-        """Train, or go on with a training that was interrupted."""
+        """Train, or go on with a training that was interrupted, keeping points on the way until an epoch."""
         run = train(
             settings.build(), MODELS[settings.name].loss, data, None, recipe, seed, self.store / key,
-            settings=settings, resume=True, device=device, progress=progress,
+            settings=settings, resume=True, points=points, until=until, device=device, progress=progress,
         )  # fmt: skip
         assert run.checkpoint is not None
         return load_checkpoint(run.checkpoint)

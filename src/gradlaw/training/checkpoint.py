@@ -24,6 +24,7 @@ from gradlaw.atomic import write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.provenance import sha256
+from gradlaw.training.points import point_files
 from gradlaw.training.weights import distinct, load_weights, read_weights
 from gradlaw.zoo import ModelSettings
 
@@ -135,8 +136,8 @@ def write_weights(path: Path, state: Mapping[str, Tensor], settings: Mapping[str
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints in a folder, and nothing else."""
-    for file in _files(folder):
+    """Remove the checkpoints in a folder and its points, and nothing else."""
+    for file in (*_files(folder), *point_files(folder)):
         file.unlink()
 
 

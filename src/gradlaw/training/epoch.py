@@ -1,7 +1,7 @@
 """One pass over the data: training on it, or measuring loss and accuracy."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,13 +45,22 @@ class Setup:
     least: int
 
 
-def train_epoch(setup: Setup, epoch: int, advance: Advance) -> Score:
+def steps_of_epoch(setup: Setup) -> int:
+    """How many steps an epoch has."""
+    return len(epoch_batches(len(setup.inputs), setup.recipe.batch_size, 0, 0, setup.least))
+
+
+def train_epoch(
+    setup: Setup, epoch: int, advance: Advance, stops: Collection[int] = (), reached: Advance = lambda step: None
+) -> Score:
     """Train for one epoch, counted from 0; all that is random is a function of the seed and the epoch.
 
     Args:
         setup: model, data and recipe.
         epoch: which.
         advance: told the number of steps just done.
+        stops: numbers of steps of the epoch.
+        reached: called when so many steps are done, with their number; it must leave model and random numbers alone.
 
     Returns:
         The score during training: of every minibatch just before the step that it causes.
@@ -74,8 +83,11 @@ def train_epoch(setup: Setup, epoch: int, advance: Advance) -> Score:
             _check_losses(losses[: step + 1], len(batches))
             advance(step + 1 - looked)
             looked = step + 1
-    if not all(torch.isfinite(p).all() for p in _parameters(setup)):
-        raise NotFinite("its last step left parameters that are not finite")
+        if step + 1 in stops:
+            _check_losses(losses[: step + 1], len(batches))
+            _check_parameters(setup, f"step {step + 1} of {len(batches)}")
+            reached(step + 1)
+    _check_parameters(setup, "its last step")
     sizes = torch.tensor([len(indices) for indices in batches])
     mean = float((losses.cpu().double() * sizes).sum() / sizes.sum())
     return Score(mean, _share(int(correct.sum()), int(sizes.sum()), setup.targets))
@@ -135,6 +147,11 @@ def _check_losses(losses: Tensor, steps: int) -> None:
     if not finite.all():
         step = int(finite.logical_not().nonzero()[0])
         raise NotFinite(f"the loss is {float(losses[step])} in step {step + 1} of {steps}")
+
+
+def _check_parameters(setup: Setup, step: str) -> None:
+    if not all(torch.isfinite(p).all() for p in _parameters(setup)):
+        raise NotFinite(f"{step} left parameters that are not finite")
 
 
 def _seed(seed: int, epoch: int) -> None:

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from gradlaw._torch import BatchNorm
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.training.checkpoint import Checkpoint, save_checkpoint
-from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evaluate, train_epoch
+from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evaluate, steps_of_epoch, train_epoch
+from gradlaw.training.keep import PointKeeper
+from gradlaw.training.points import checked_points, missing_points
 from gradlaw.training.recipe import Recipe
 from gradlaw.training.resume import open_folder, restore_optimiser
 from gradlaw.zoo import ModelSettings
@@ -41,7 +43,7 @@ class TrainingRun:
         seed: of everything random.
         history: one record an epoch: ``epoch`` (from 1), ``learning_rate``, ``loss`` and ``accuracy`` during the
             epoch, ``test_loss`` and ``test_accuracy`` after it (None without test data).
-        training: score of the trained model on the training data, with their corrupted labels if they are.
+        training: score of the model, as it is then, on the training data, with their corrupted labels if they are.
         test: score on the test data; None without them.
         checkpoint: the file of the trained weights; None without a folder for checkpoints.
     """
@@ -61,7 +63,7 @@ class TrainingRun:
 
     def __str__(self) -> str:
         test = f"; test: {score_in_words(self.test)}" if self.test else ""
-        return f"{self.recipe.epochs} epochs; training: {score_in_words(self.training)}{test}"
+        return f"{len(self.history)} epochs; training: {score_in_words(self.training)}{test}"
 
 
 def train(
@@ -77,6 +79,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     keep_all: bool = False,
+    points: Sequence[float] = (),
+    until: int | None = None,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> TrainingRun:
@@ -98,13 +102,16 @@ def train(
         resume: go on from the last checkpoint in the folder, if there is one; all else must be as it was.
         overwrite: remove the checkpoints that are in the folder.
         keep_all: keep the weights of every epoch, not only of the last.
+        points: also keep the weights after so many epochs, whole or not (0.1: a tenth of the first one, 0: the start),
+            with the score there, as ``point-0.1.safetensors``; see :mod:`gradlaw.training.points`. They need a folder.
+        until: stop after this epoch of the recipe; ``resume`` goes on from it. None: after the last.
         device: where to train; default: where the model is. Model and data are moved there.
         progress: where to show it.
 
     Raises:
         InputError: data that are no two tensors of one length or that BatchNorm cannot take, a folder that holds
-            another training, a full disk, or a loss that stopped being finite: the message says where and names the
-            last good checkpoint.
+            another training or one that went on without a point that is wanted, points that are none of the training, a
+            full disk, or a loss that stopped being finite: the message says where and names the last good checkpoint.
     """
     progress, recipe, seed = progress or SILENT, recipe or Recipe(), checked_seed(seed)
     problem = Problem(model, loss, training_data, device=device)
@@ -116,20 +123,26 @@ def train(
     setup = Setup(model, loss, optimizer, inputs, targets, recipe, seed, least)
     record = _record(problem, test, recipe, seed, settings)
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+    end = recipe.epochs if until is None else min(recipe.epochs, count(until, "until"))
+    keeper = _keeper(folder, points, setup, record)
     last = None if folder is None else open_folder(folder, record, resume, overwrite)
     if last is not None:
         _go_on(last, record, setup, progress)
+        _check_reached(last, end, keeper.points)
     path = None if last is None else last.path
     measure = None if test is None else partial(evaluate, model, loss, *_tensors(test))
-    steps = -(-len(inputs) // recipe.batch_size)
-    with _own_randomness(problem.device), progress.stage("train", recipe.epochs * steps) as advance:
+    steps = steps_of_epoch(setup)
+    with _own_randomness(problem.device), progress.stage("train", end * steps) as advance:
         advance(record["epoch"] * steps)
-        while record["epoch"] < recipe.epochs:
-            _one_epoch(setup, measure, record, path, advance, progress)
+        if last is None:
+            keeper.start()
+        while record["epoch"] < end:
+            _one_epoch(setup, measure, record, path, end, keeper, advance, progress)
             if folder is not None:
                 path = save_checkpoint(folder, model, optimizer, record, keep_all)
     on_test = record["test"] and Score(**record["test"])
-    return TrainingRun(recipe, seed, record["history"], Score(**record["training"]), on_test, path)
+    training = Score(**record["training"]) if record["training"] else evaluate(model, loss, inputs, targets)
+    return TrainingRun(recipe, seed, record["history"], training, on_test, path)
 
 
 def score_in_words(score: Score) -> str:
@@ -142,6 +155,8 @@ def _one_epoch(
     measure: Callable[[], Score] | None,
     record: dict[str, Any],
     good: Path | None,
+    end: int,
+    keeper: PointKeeper,
     advance: Advance,
     progress: Progress,
 ) -> None:
@@ -149,11 +164,10 @@ def _one_epoch(
     epoch, start = record["epoch"], time.perf_counter()
     rate = setup.recipe.learning_rate_at(epoch)
     try:
-        score = train_epoch(setup, epoch, advance)
-        test = measure and measure()
-        if epoch + 1 == setup.recipe.epochs:
-            record["training"] = asdict(evaluate(setup.model, setup.loss, setup.inputs, setup.targets))
-            record["test"] = test and asdict(test)
+        score = train_epoch(setup, epoch, advance, keeper.stops(epoch), partial(keeper.reached, epoch))
+        test, last = measure and measure(), epoch + 1 == end
+        record["training"] = asdict(evaluate(setup.model, setup.loss, setup.inputs, setup.targets)) if last else None
+        record["test"] = asdict(test) if test and last else None
     except NotFinite as error:
         kept = f"the last good checkpoint is {good}" if good else "no checkpoint was made before"
         raise InputError(
@@ -169,6 +183,26 @@ def _one_epoch(
     record["time"]["seconds"] += time.perf_counter() - start
     said = f"; test: {score_in_words(test)}" if test else ""
     progress.say(f"epoch {epoch + 1} of {setup.recipe.epochs}: {score_in_words(score)}{said}")
+
+
+def _keeper(folder: Path | None, points: Sequence[float], setup: Setup, record: dict[str, Any]) -> PointKeeper:
+    if points and folder is None:
+        raise InputError("points of a training are kept in its folder: give checkpoint_dir")
+    steps = steps_of_epoch(setup)
+    return PointKeeper(folder, checked_points(points, setup.recipe.epochs, steps), steps, setup, record)
+
+
+def _check_reached(last: Checkpoint, end: int, points: Sequence[float]) -> None:
+    """Refuse a training that is past its end, or past a point that was not kept."""
+    epoch = last.settings["epoch"]
+    if epoch > end:
+        raise InputError(f"{last.path} is behind epoch {end}, where this training is to stop: choose another folder")
+    missing = missing_points(last.path.parent, points, epoch)
+    if missing:
+        raise InputError(
+            f"the training in {last.path.parent} is past epoch {missing[0]:g}, which was not kept as a point: start it "
+            "again (--force) or choose another folder"
+        )
 
 
 def _record(

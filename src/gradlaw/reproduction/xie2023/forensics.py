@@ -7,6 +7,7 @@ from gradlaw.reproduction.formatting import spread
 from gradlaw.reproduction.paper import TESTS
 from gradlaw.reproduction.printed_counts import share_of_counts
 from gradlaw.reproduction.twins import twins
+from gradlaw.reproduction.xie2023.hessians import hessian_section
 from gradlaw.reproduction.xie2023.paper import PAPER, printed
 
 # Parameters of LeNet on MNIST, whose images are 28x28.
@@ -100,4 +101,10 @@ def _distances(inquiry: Inquiry) -> str:
     )
 
 
-FORENSICS = Forensics(2, 3, _GAP_WORDS, _rates(), SIZES, _COUNT_WORDS, _oddities)
+def _hessians(inquiry: Inquiry) -> str:
+    return hessian_section(inquiry.found.evidence)
+
+
+FORENSICS = Forensics(
+    2, 3, _GAP_WORDS, _rates(), SIZES, _COUNT_WORDS, _oddities, {"Hessian spectra of a later paper": _hessians}
+)
