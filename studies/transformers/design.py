@@ -51,6 +51,7 @@ SIZES = {
     LARGE: Size(150, 1000, 50, 20, 20_000),
     LENET: Size(1000, 1000, 333, 100),
 }
+WIDE_K, WIDE_MOST = 900, 700  # of a second look for outliers, of spectra of folded vocabularies
 BATCH_SIZES, BATCH_ITERATIONS = (1, 10), 300  # of the iteration-wise tests by batch size
 HESSIAN_SAMPLES, COMPARED = 64, 20  # windows of a Hessian; eigenvalues and eigenvectors compared with the covariance
 

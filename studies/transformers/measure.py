@@ -27,7 +27,10 @@ from studies.transformers.design import (
     CURVATURE,
     HESSIAN_SAMPLES,
     LARGE,
+    SPECTRUM,
     TESTS,
+    WIDE_K,
+    WIDE_MOST,
     Measurement,
 )
 from studies.transformers.networks import KINDS, Folders, problem_of
@@ -146,6 +149,9 @@ def _spectral(measurement: Measurement, spectrum: Spectrum) -> dict[str, Any]:
         "critical_drop": found.critical_drop,
         "drop_at_vocabulary": float(found.drops[expected - 1]) if expected <= size.most else None,
     }
+    if measurement.kind == SPECTRUM and not measurement.updates and spectrum.rank >= WIDE_K:
+        wide = gl.count_outliers(spectrum, WIDE_K, WIDE_MOST)
+        row |= {"wide_outliers": wide.count, "wide_largest_drop_after": int(wide.drops.argmax()) + 1}
     return row
 
 
