@@ -116,10 +116,10 @@ def _claims(decisions: Sequence[Decision]) -> str:
              f"{sum(c.calibrated for c in d.checks)}/{len(d.checks)}") for d in decisions]  # fmt: skip
     header = "claim", "the paper says", "published verdict", "calibrated verdict", "checks", "calibrated checks"
     return (
-        "The rules were written before any result here was looked at (`studies/transformers/claims.py`), after a trial of "
-        "the code with T = 500 on one random network; that of single predictions was added when the windows of seed 0 "
-        "had shown no outliers, and before it was measured. *Published* is the paper's critical distance, *calibrated* "
-        f"that for a fitted exponent ([statistics](statistics.md)).\n\n{markdown(header, rows)}"
+        "The rules were written before any result here was looked at (`studies/transformers/claims.py`), after a trial "
+        "of the code with T = 500 on one random network; that of single predictions was added when the windows of seed "
+        "0 had shown no outliers, and before it was measured. *Published* is the paper's critical distance, "
+        f"*calibrated* that for a fitted exponent ([statistics](statistics.md)).\n\n{markdown(header, rows)}"
     )
 
 
