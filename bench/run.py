@@ -19,6 +19,7 @@ SECTIONS = {
     "proof_cost": "What the proofs cost",
     "analysis_speed": "A whole analysis",
     "training_speed": "Training",
+    "watch_overhead": "Watching a training run",
     "hessian_products": "Hessian-vector products",
     "hessian_eigenpairs": "Hessian eigenpairs",
     "thousand_eigenpairs": "Hessian eigenpairs: a thousand",

@@ -14,6 +14,7 @@ from data_files import DIGIT, IMAGE, encoded, enlarged, write_parquet
 EXPECTED_SKIPS = (
     "needs a CUDA device",
     "needs a machine without CUDA",
+    "needs Chromium and Playwright",
     "needs the whole data set",
     "mounting a small file system needs root",
     "the figures were drawn by matplotlib",

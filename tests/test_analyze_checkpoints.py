@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -62,22 +63,42 @@ def test_each_is_the_analysis_of_a_model_with_those_weights(checkpoints: list[Pa
 
 def test_an_interrupted_call_goes_on_where_it_was(checkpoints: list[Path], tmp_path: Path) -> None:
     problem, runs = gl.Problem(network(7), cross_entropy, data()), tmp_path / "runs"
-    broken = tmp_path / "broken.safetensors"
-    save_file(nn.Linear(5, 6).state_dict(), broken)
-    with pytest.raises(gl.InputError, match="checkpoint broken: "):
-        gl.analyze_checkpoints(problem, [*checkpoints[:2], broken], runs, **SETTINGS)
+    (runs / "step-2").mkdir(parents=True)
+    (runs / "step-2" / "figures").write_text("in the way of the third run")
+    with pytest.raises(FileExistsError):
+        gl.analyze_checkpoints(problem, checkpoints, runs, **SETTINGS)
+    assert not (runs / "checkpoints.csv").exists()
+    (runs / "step-2" / "figures").unlink()
     written = (runs / "step-1" / "analysis.json").stat().st_mtime_ns
     found = gl.analyze_checkpoints(problem, checkpoints, runs, **SETTINGS)
     assert len(found.analyses) == 3
     assert (runs / "step-1" / "analysis.json").stat().st_mtime_ns == written
+    table = pd.read_csv(runs / "checkpoints.csv", index_col="checkpoint")
+    pd.testing.assert_frame_equal(table, found.to_frame().astype(table.dtypes), check_exact=False)
+    assert max(map(len, str(found).splitlines())) <= 80
 
 
-CHANGES = [({"batch_size": 3}, "batch_size 2 instead of 3"), ({"seed": 4}, "seed 0 instead of 4")]
+def test_weights_that_do_not_fit_are_refused_before_any_work(checkpoints: list[Path], tmp_path: Path) -> None:
+    problem, broken = gl.Problem(network(7), cross_entropy, data()), tmp_path / "broken.safetensors"
+    save_file(nn.Linear(5, 6).state_dict(), broken)
+    with pytest.raises(gl.InputError, match=r"checkpoint broken: .*does not fit Sequential"):
+        gl.analyze_checkpoints(problem, [*checkpoints, broken], tmp_path / "runs", **SETTINGS)
+    assert not (tmp_path / "runs").exists()
+
+
+CHANGES = [
+    ({"batch_size": 3}, "batch_size 2 instead of 3"),
+    ({"seed": 4}, "seed 0 instead of 4"),
+    ({"transforms": [gl.ClipByNorm(1.0)]}, r"transforms \[\] instead of \['clip-norm=1.0"),
+    ({"k": None}, r"k_of_series \{'dimension': 6, 'iteration': 6\} instead of \{'dimension': 19, 'iteration': 6\}"),
+    ({"extended": True}, "extended False instead of True"),
+    ({"dtype": "bfloat16"}, "storage float32 instead of bfloat16"),
+]
 
 
 @pytest.mark.parametrize(("change", "message"), CHANGES)
 def test_a_run_of_other_settings_is_refused(
-    checkpoints: list[Path], tmp_path: Path, change: dict[str, int], message: str
+    checkpoints: list[Path], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     problem = gl.Problem(network(7), cross_entropy, data())
     gl.analyze_checkpoints(problem, checkpoints[:1], tmp_path / "runs", **SETTINGS)

@@ -105,10 +105,10 @@ def test_saved_loaded_and_reported(analysis, tmp_path):
             getattr(loaded.extended, name), getattr(analysis.extended, name), check_dtype=False
         )
     assert (tmp_path / "figures/tail_indices.svg").is_file()
-    assert (tmp_path / "figures/gaussianity.png").is_file()
+    assert (tmp_path / "figures/layers.png").is_file()
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 5
-    assert "Layer by layer" in page
+    assert 'data-panel="hill"' in page
+    assert "<h3>Other families of tails</h3>" in page
     assert "Alpha-stable tail index of the noise" in str(loaded)
 
 
@@ -116,7 +116,7 @@ def test_a_saved_run_forgets_the_extended_statistics_of_the_one_it_overwrites(pr
     analysis.save(tmp_path)
     gl.analyze(problem, iterations=40, batch_size=4, k=20, gaussian_k=20).save(tmp_path, force=True)
     assert not (tmp_path / "layers.parquet").exists()
-    assert not (tmp_path / "figures/gaussianity.png").exists()
+    assert not (tmp_path / "figures/tail_indices.png").exists()
     assert gl.Analysis.load(tmp_path).extended is None
 
 

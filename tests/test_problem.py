@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 import gradlaw as gl
+from gradlaw.zoo import gpt
 
 
 def _data(samples=12):
@@ -18,6 +19,26 @@ def test_layout_covers_the_parameters_in_order():
     assert [part.name for part in problem.layout] == [name for name, _ in model.named_parameters()]
     assert [part.layer_type for part in problem.layout[:4]] == ["Linear", "Linear", "BatchNorm1d", "BatchNorm1d"]
     assert all(a.stop == b.start for a, b in zip(problem.layout, problem.layout[1:], strict=False))
+
+
+def test_a_parameter_belongs_to_the_innermost_module_that_has_a_kind():
+    model = gl.build_model("gpt", (8,), 5, width=8, depth=2, heads=2)
+    problem = gl.Problem(model, gpt.next_token_loss, (torch.zeros(2, 8, dtype=torch.long),) * 2)
+    kinds = {"attention": gpt.CausalSelfAttention, "MLP": gpt.MLP, "vectors": (nn.Embedding, nn.LayerNorm)}
+    groups = problem.dimensions_by_module(kinds)
+    owner = {i: kind for kind, ranges in groups.items() for r in ranges for i in range(r.start, r.stop)}
+    assert sorted(owner) == list(range(problem.dimensions))
+    for part in problem.layout:
+        expected = next((kind for kind in ("attention", "MLP") if kind.lower() in part.name), "vectors")
+        assert {owner[i] for i in range(part.start, part.stop)} == {expected}, part
+    # The type around takes what no inner type does; a shared parameter counts once, at its first module.
+    outer = problem.dimensions_by_module({"block": gpt.Block, "norm": nn.LayerNorm})
+    sizes = {kind: sum(r.stop - r.start for r in ranges) for kind, ranges in outer.items()}
+    assert sizes == {"block": 2 * (4 * 8 * 8 + 4 * 8 + 8 * 8 * 8 + 5 * 8), "norm": 5 * 16}
+    with pytest.raises(gl.InputError, match=r"no analysed parameter belongs to: readout.*Embedding, LayerNorm, Linear"):
+        problem.dimensions_by_module({"readout": nn.Conv2d})
+    with pytest.raises(gl.InputError, match="kinds is empty"):
+        problem.dimensions_by_module({})
 
 
 def test_patterns_choose_parameters_and_frozen_ones_are_left_out():

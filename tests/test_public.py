@@ -14,12 +14,14 @@ ROOT = Path(__file__).parents[1]
 # A name that is added, renamed or taken away is changed here too, and in the change log.
 PUBLIC = {
     "gradlaw": """
-        Adam Analysis CheckpointAnalyses ClipByNorm ClipByValue GradientHistory HessianSpectrum InputError
-        Momentum PowerLawFit Problem Progress Recipe Spectrum TrainingRun WeightDecay analyze
-        analyze_checkpoints build_model collect compare_curvature corrupt_labels count_outliers curvature data
+        Adam Analysis CheckpointAnalyses ClipByNorm ClipByValue CriticalBatchSize GradientHistory HessianSpectrum
+        InputError Momentum PowerLawFit Problem Progress Recipe Spectrum TrainingRun Watch WatchLog WeightDecay analyze
+        analyze_checkpoints build_model collect compare_curvature corrupt_labels count_outliers critical_batch_size
+        curvature data
         default_recipe eigengaps eigenpairs fit_power_law fit_power_law_rows from_arrays gauss_newton
         gaussian_test_rows gradient_noise gradient_spectrum gradient_tests hessian hessian_spectrum history
-        integrations load_checkpoint load_data load_text spectra spectral_density stats train training zoo
+        integrations load_checkpoint load_data load_text read_watch spectra spectral_density stats train training
+        watch zoo
     """,
     "gradlaw.history": """
         Adam ClipByNorm ClipByValue GradientHistory HistorySettings Momentum Transform WeightDecay collect
@@ -44,6 +46,9 @@ PUBLIC = {
         CurvatureComparison CurvatureOperator Eigenpairs HessianSpectrum HessianSplit LossCurvature OuterProducts
         SpectralDensity as_operator compare_curvature dense eigenpairs empirical_fisher gauss_newton
         gradient_covariance hessian hessian_spectrum monte_carlo_fisher quadratic_forms spectral_density split_hessian
+    """,
+    "gradlaw.watch": """
+        GradientState Layer Microbatches NoiseScale NoiseScaleAccumulator Ranks Samples Watch WatchLog read_watch watch
     """,
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]

@@ -184,9 +184,10 @@ def test_saved_loaded_and_shown(analysis, tmp_path):
     record = json.loads((tmp_path / "analysis.json").read_text())
     assert record["control_verdicts"][1]["matrix"] == "isotropic"
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 4
+    for panel in ("noise", "controls", "over_iterations"):
+        assert f'data-panel="{panel}"' in page
     for heading in ("Signal and noise", "Controls", "Over iterations"):
-        assert f"<h2>{heading}</h2>" in page
+        assert f"<h3>{heading}</h3>" in page
     for name in ("controls", "over_iterations"):
         assert (tmp_path / f"figures/{name}.png").stat().st_size > 1000
 

@@ -19,6 +19,7 @@ def _from_zoo(name: str, cls: str) -> type[nn.Module]:
 
 
 LeNet, FCN, ResNet18 = _from_zoo("lenet", "LeNet"), _from_zoo("fcn", "FCN"), _from_zoo("resnet", "ResNet18")
+GPT = _from_zoo("gpt", "GPT")
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "lenet": LeNet,
     "fcn": lambda: FCN(784),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradlaw.analyze import Analysis, analyze
     from gradlaw.analyze_checkpoints import CheckpointAnalyses, analyze_checkpoints
+    from gradlaw.batch_size.critical_batch_size import critical_batch_size
+    from gradlaw.batch_size.result import CriticalBatchSize
     from gradlaw.curvature import (
         HessianSpectrum,
         compare_curvature,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from gradlaw.stats import PowerLawFit, fit_power_law, fit_power_law_rows, gaussian_test_rows, gradient_tests
     from gradlaw.training import Recipe, TrainingRun, default_recipe, load_checkpoint
     from gradlaw.training.train import train
+    from gradlaw.watch import Watch, WatchLog, read_watch, watch
     from gradlaw.zoo import build_model
 
     __version__: str
@@ -41,6 +44,7 @@ __all__ = [
     "CheckpointAnalyses",
     "ClipByNorm",
     "ClipByValue",
+    "CriticalBatchSize",
     "GradientHistory",
     "HessianSpectrum",
     "InputError",
@@ -51,6 +55,8 @@ __all__ = [
     "Recipe",
     "Spectrum",
     "TrainingRun",
+    "Watch",
+    "WatchLog",
     "WeightDecay",
     "analyze",
     "analyze_checkpoints",
@@ -59,6 +65,7 @@ __all__ = [
     "compare_curvature",
     "corrupt_labels",
     "count_outliers",
+    "critical_batch_size",
     "curvature",
     "data",
     "default_recipe",
@@ -79,11 +86,13 @@ __all__ = [
     "load_checkpoint",
     "load_data",
     "load_text",
+    "read_watch",
     "spectra",
     "spectral_density",
     "stats",
     "train",
     "training",
+    "watch",
     "zoo",
 ]
 
@@ -91,6 +100,8 @@ __all__ = [
 _HOMES = {
     "gradlaw.analyze": ("Analysis", "analyze"),
     "gradlaw.analyze_checkpoints": ("CheckpointAnalyses", "analyze_checkpoints"),
+    "gradlaw.batch_size.critical_batch_size": ("critical_batch_size",),
+    "gradlaw.batch_size.result": ("CriticalBatchSize",),
     "gradlaw.curvature": ("HessianSpectrum", "compare_curvature", "eigenpairs", "gauss_newton", "hessian",
                           "hessian_spectrum", "spectral_density"),
     "gradlaw.data": ("corrupt_labels", "from_arrays", "load_data", "load_text"),
@@ -101,6 +112,7 @@ _HOMES = {
     "gradlaw.spectra": ("Spectrum", "count_outliers", "eigengaps", "gradient_noise", "gradient_spectrum"),
     "gradlaw.stats": ("PowerLawFit", "fit_power_law", "fit_power_law_rows", "gaussian_test_rows", "gradient_tests"),
     "gradlaw.training": ("Recipe", "TrainingRun", "default_recipe", "load_checkpoint", "train"),
+    "gradlaw.watch": ("Watch", "WatchLog", "read_watch", "watch"),
     "gradlaw.zoo": ("build_model",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,10 +1,11 @@
 """What gradlaw takes from PyTorch beyond its public names; nothing else in the package names them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import OptState
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.conv import _ConvNd as ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm as InstanceNorm
@@ -21,10 +22,13 @@ __all__ = [
     "ConvNd",
     "InstanceNorm",
     "OperationMode",
+    "after_backward",
+    "backward_number",
     "convolve",
     "copy_all",
     "has_packed_projection",
     "is_functional",
+    "is_unscaled",
     "overloads",
     "padding",
     "pytree",
@@ -84,3 +88,24 @@ def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     if targets:
         with torch.no_grad():
             torch._foreach_copy_(list(targets), list(sources))
+
+
+def backward_number() -> int:
+    """A number of the backward pass that is under way, which no other has; -1 outside of one."""
+    return torch._C._current_graph_task_id()
+
+
+def after_backward(call: Callable[[], None]) -> None:
+    """Have ``call`` made when the backward pass under way has ended, after what is asked for until then.
+
+    A callback that asks for another comes after all of the first ones, those of DistributedDataParallel among them,
+    which ask during the pass.
+    """
+    queue = torch.autograd.Variable._execution_engine.queue_callback
+    queue(lambda: queue(call))
+
+
+def is_unscaled(scaler: Any, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a gradient scaler has divided the gradients of an optimiser by its scale since its last update."""
+    state = scaler._per_optimizer_states.get(id(optimizer))
+    return state is not None and state["stage"] is OptState.UNSCALED

@@ -18,11 +18,16 @@ from gradlaw.errors import seed as checked_seed
 from gradlaw.extras import extra
 from gradlaw.history import GradientHistory, collect
 from gradlaw.history.transforms import Transform
+from gradlaw.html_repr import html_table, rank_picture
 from gradlaw.plain import plain
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
+from gradlaw.report.plots import Plots
+from gradlaw.report.sections import findings_of
+from gradlaw.report.state import state_of
 from gradlaw.report.summary import plain_summary
+from gradlaw.report.title import title
 from gradlaw.stats.gaussian import SHORTEST
 
 
@@ -57,8 +62,40 @@ class Analysis(AnalysisResult):
             from gradlaw.report.write import write_page
         write_page(self, Path(path))
 
+    @property
+    def plot(self) -> Plots:
+        """Figures one by one, on axes of one's own: ``analysis.plot.spectrum(ax)``; ``analysis.plot.names`` has all."""
+        return Plots(self)
+
+    def figures(self, folder: str | Path, kinds: Sequence[str] = ("pdf",)) -> list[Path]:
+        """Write every figure into a folder.
+
+        Args:
+            folder: made if it is not there.
+            kinds: formats, out of ``"pdf"``, ``"png"`` and ``"svg"``.
+
+        Returns:
+            The paths, in the order of the figures.
+
+        Raises:
+            InputError: another format.
+        """
+        with extra("report", "drawing"):
+            from gradlaw.report.write import write_figures
+        return write_figures(self, Path(folder), kinds)
+
     def __str__(self) -> str:
         return plain_summary(self)
+
+    def __repr__(self) -> str:
+        return f"Analysis({title(self)}, seed={self.settings['seed']})"
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {finding.headline: f"{finding.text} ({finding.certainty} certainty)"
+                                   for finding in findings_of(self)}  # fmt: skip
+        spectrum = self.spectra["covariance"]
+        picture = rank_picture(spectrum.eigenvalues[: spectrum.rank], "Eigenvalues of the covariance by rank, log-log")
+        return html_table(title(self), {"network": state_of(self)} | rows, picture)
 
 
 def analyze(

@@ -2,19 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradlaw.analysis.overview import overview
+from gradlaw.analysis.sizes import Sizes
 from gradlaw.analyze import Analysis, analyze
+from gradlaw.atomic import write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
+from gradlaw.history.settings import HistorySettings
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
+from gradlaw.report.formatting import number, percent, with_error
+from gradlaw.report.text_table import text_table
 from gradlaw.training import load_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+TABLE = "checkpoints.csv"
+_OPTIONAL = ("extended", "controls")  # sections that are measured where they are asked for
+_HEADER = ("checkpoint", "loss", "tails dim.", "tails iter.", "Gauss dim.", "Gauss iter.", "s of C", "outliers",
+           "noise scale")  # fmt: skip
+_NOTE = """tails: share of series that the calibrated test takes for power laws, across
+dimensions and across iterations; Gauss: Gaussianity not rejected; s of C: Zipf
+exponent of the covariance spectrum; outliers: leading eigenvalues above its
+line; noise scale: in samples, with standard error. A dash: no verdict, or
+nothing to measure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +55,9 @@ class CheckpointAnalyses(ByValue):
         return pd.DataFrame([overview(a) for a in self.analyses], index=pd.Index(self.names, name="checkpoint"))
 
     def __str__(self) -> str:
-        return self.to_frame().to_string()
+        title = f"{len(self.names)} checkpoints, {self.analyses[0].provenance['problem']['model']}"
+        rows = [_cells(name, a) for name, a in zip(self.names, self.analyses, strict=True)]
+        return f"{text_table(title, _HEADER, rows)}\n\n{_NOTE}"
 
 
 def analyze_checkpoints(
@@ -51,8 +70,9 @@ def analyze_checkpoints(
 ) -> CheckpointAnalyses:
     """Analyse a problem at each of several checkpoints, with the same minibatches.
 
-    Each checkpoint's run is saved as soon as it is finished, in ``directory/NAME``; a call that was interrupted goes on
-    where it was, for runs of the same settings and parameters are read instead of measured again. The weights are put
+    Each checkpoint's run is saved as soon as it is finished, in ``directory/NAME``, and their comparison at the end, in
+    ``directory/checkpoints.csv``; a call that was interrupted goes on where it was, for runs of the same settings and
+    parameters are read instead of measured again. The weights are put
     into the model's own parameters, so that a loss that knows these by other ways sees them too, and the model is as it
     was afterwards.
 
@@ -68,13 +88,15 @@ def analyze_checkpoints(
         All analyses; ``to_frame()`` is their comparison.
 
     Raises:
-        InputError: no checkpoint, weights that do not fit the model, a directory that holds a run of other settings, or
-            what :func:`gradlaw.analyze` refuses, with the checkpoint's name. Runs finished before are kept.
+        InputError: no checkpoint, weights that do not fit the model (before any work), a directory that holds a run of
+            other settings, or what :func:`gradlaw.analyze` refuses, with the checkpoint's name. Runs finished before
+            are kept.
     """
     paths = [Path(path) for path in checkpoints]
     if not paths:
         raise InputError("there is no checkpoint to analyse; give files of weights")
     names, directory, progress = _names(paths), Path(directory), progress or SILENT
+    _check_all(problem, names, paths)
     found = []
     for i, (name, path) in enumerate(zip(names, paths, strict=True), 1):
         progress.say(f"[{i}/{len(paths)}] {name}")
@@ -82,7 +104,24 @@ def analyze_checkpoints(
             found.append(_at(problem, path, directory / name, progress, settings))
         except InputError as error:
             raise InputError(f"checkpoint {name}: {error}") from error
-    return CheckpointAnalyses(tuple(names), tuple(found), directory)
+    analyses = CheckpointAnalyses(tuple(names), tuple(found), directory)
+    write_whole(directory / TABLE, analyses.to_frame().to_csv().encode())
+    return analyses
+
+
+def _cells(name: str, analysis: Analysis) -> tuple[str, ...]:
+    row, noise, tests = overview(analysis), analysis.noise, analysis.tests
+    model = None if noise is None or noise["degenerate"].iloc[0] else noise.iloc[0]
+    scale = "-" if model is None else with_error(model["noise_scale_unbiased"], model["noise_scale_unbiased_error"])
+    return (
+        name,
+        number(row["loss"]),
+        *(percent(None if t.no_verdict_calibrated else t.power_law_rate_calibrated) for t in tests.values()),
+        *(percent(t.gaussian_rate) for t in tests.values()),
+        number(row["covariance_s"]),
+        "-" if row["outliers"] is None else str(row["outliers"]),
+        scale,
+    )
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -92,6 +131,17 @@ def _names(paths: Sequence[Path]) -> list[str]:
     if twice:
         raise InputError(f"checkpoints are named twice: {', '.join(twice)}")
     return unique
+
+
+def _check_all(problem: Problem, names: Sequence[str], paths: Sequence[Path]) -> None:
+    """Refuse weights that do not fit before any work, not when their turn comes."""
+    state = problem.state(parameters=True)
+    for name, path in zip(names, paths, strict=True):
+        try:
+            with problem.undisturbed(state):
+                load_checkpoint(path).restore(problem.model)
+        except InputError as error:
+            raise InputError(f"checkpoint {name}: {error}") from error
 
 
 def _at(problem: Problem, path: Path, directory: Path, progress: Progress, settings: dict[str, Any]) -> Analysis:
@@ -112,12 +162,32 @@ def _reopened(problem: Problem, directory: Path, settings: dict[str, Any]) -> An
     described, recorded = problem.describe(), analysis.provenance["problem"]
     pairs = {"parameters": (recorded["parameters_sha256"], described["parameters_sha256"]),
              "data": (recorded["data"]["sha256"], described["data"]["sha256"])}  # fmt: skip
-    asked = {"k": "k_asked", "gaussian_k": "gaussian_k_asked", "engine": "engine_asked"}
-    for name, value in settings.items():
-        key = asked.get(name, name)
-        if key in analysis.settings and isinstance(value, int | float | str | bool):
-            pairs[name] = analysis.settings[key], value
+    pairs |= {name: (recorded[name], described[name]) for name in ("mode", "loss", "randomness", "dimensions")}
+    asked = _as_recorded(problem, settings)
+    pairs |= {name: (analysis.settings[name], value) for name, value in asked.items()}
+    pairs["storage"] = analysis.settings["storage"]["dtype"], asked["storage"]
+    pairs |= {name: (analysis.sections[name] is not None, settings.get(name, False)) for name in _OPTIONAL}
     different = [f"{name} {there} instead of {here}" for name, (there, here) in pairs.items() if there != here]
     if different:
         raise InputError(f"{directory} holds a run of other settings ({'; '.join(different)}); give another directory")
     return analysis
+
+
+def _as_recorded(problem: Problem, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an analysis of these settings has in its record."""
+    given = signature(analyze).bind(problem, **settings)
+    given.apply_defaults()
+    asked = given.arguments
+    of_history = ("iterations", "batch_size", "seed", "engine", "transforms", "replacement", "dtype")
+    history = HistorySettings.asked(problem, **{name: asked[name] for name in of_history})
+    sizes = Sizes.lowered(asked["k"], asked["gaussian_k"], (history.iterations, problem.dimensions))
+    same = ("iterations", "batch_size", "samples", "seed", "replacement", "dtype")
+    return {name: getattr(history, name) for name in same} | {
+        "storage": history.storage.dtype,
+        "transforms": list(history.transforms),
+        "engine_asked": history.engine,
+        "alpha": asked["alpha"],
+        "k": sizes.of_spectra,
+        "k_of_series": sizes.k,
+        "gaussian_k": sizes.gaussian_k,
+    }

@@ -2,14 +2,44 @@
 
 import operator
 from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
 _LARGEST_SEED = 2**64 - 1  # what the generators of torch take
+_MOST_LISTED = 12
 
 
 class InputError(ValueError):
     """Bad input. The message says what was wrong, where, and what to do; the command line exits with status 2."""
+
+
+def unknown(kind: str, value: Any, names: Iterable[str], among: str = "there are") -> InputError:
+    """The error for a name that is none of those there are: the nearest one first, long lists shortened.
+
+    Args:
+        kind: of thing, such as ``"model"``.
+        value: what was given.
+        names: those there are.
+        among: how the list of them begins.
+    """
+    every = list(names)
+    near = get_close_matches(str(value).lower(), every, n=1) if value else []
+    among = f"did you mean {near[0]}? {among[:1].upper()}{among[1:]}" if near else among
+    return InputError(f"unknown {kind} {value!r}; {among} {listed(every)}")
+
+
+def listed(names: Iterable[str], most: int = _MOST_LISTED) -> str:
+    """Names with commas between them, the first ``most`` of many, and how many there are beside those."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
+def printable(text: str) -> str:
+    """Text that a terminal shows as it is: control characters, which might command it, by their escapes in Python."""
+    shown = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown)
 
 
 def count(value: Any, name: str, minimum: int = 1) -> int:
@@ -47,7 +77,9 @@ def choice(value: Any, name: str, options: Iterable[str]) -> str:
     """
     allowed = list(options)
     if not isinstance(value, str) or value not in allowed:
-        raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        near = get_close_matches(value.lower(), allowed, n=1) if isinstance(value, str) else []
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{meant}")
     return value
 
 

@@ -8,9 +8,15 @@ from gradlaw.errors import InputError
 
 # As pyproject.toml has them: the packages of each extra, by the names of their modules.
 _DATA = ("datasets", "huggingface_hub", "pyarrow", "PIL", "sklearn")
-_TRANSFORMERS = ("transformers",)
+_TRANSFORMERS, _LIGHTNING = ("transformers",), ("lightning",)
 _REPORT = ("matplotlib", "jinja2", "pyarrow")
-EXTRAS = {"data": _DATA, "report": _REPORT, "transformers": _TRANSFORMERS, "all": tuple(dict.fromkeys(_DATA + _REPORT))}
+EXTRAS = {
+    "data": _DATA,
+    "report": _REPORT,
+    "transformers": _TRANSFORMERS,
+    "lightning": _LIGHTNING,
+    "all": tuple(dict.fromkeys(_DATA + _REPORT)),
+}
 _DISTRIBUTIONS = {"pillow": "PIL", "scikit-learn": "sklearn"}  # whose versions are asked for by these names
 
 

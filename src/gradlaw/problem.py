@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,15 @@ from gradlaw._torch import pytree
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
 from gradlaw.choices import Randomness
 from gradlaw.errors import InputError, count
+from gradlaw.html_repr import html_table
 from gradlaw.model_state import ModelState
+from gradlaw.patterns import matching
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
 
 Loss = Callable[[Any, Any], Tensor]
+ModuleKinds = Mapping[str, type[nn.Module] | tuple[type[nn.Module], ...]]
 _locks: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
 _locks_lock = threading.Lock()
 
@@ -149,6 +151,43 @@ class Problem:
         part._caller = self._caller
         return part
 
+    def dimensions_by_module(self, kinds: ModuleKinds) -> dict[str, list[slice]]:
+        """The dimensions that belong to each kind of module, as ranges: groups for statistics by layer type.
+
+        A parameter belongs to the kind of the innermost module that holds it and is of one of the types, so that the
+        linear layers of an attention count as attention where only the attention is named. A parameter that several
+        modules share is where ``named_parameters`` lists it, at the first of them. Those in no module of these types
+        are in no group.
+
+        Args:
+            kinds: the type of module, or types, by the name of the kind. A module of two kinds is of the first.
+
+        Raises:
+            InputError: no kinds, or one that no analysed parameter belongs to.
+
+        Example:
+            >>> model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
+            >>> problem = Problem(model, nn.functional.mse_loss, (torch.ones(1, 2), torch.ones(1, 3)))
+            >>> problem.dimensions_by_module({"linear": nn.Linear, "norm": nn.LayerNorm})
+            {'linear': [slice(0, 6, None), slice(6, 9, None)], 'norm': [slice(9, 12, None), slice(12, 15, None)]}
+        """
+        if not kinds:
+            raise InputError("kinds is empty: pass at least one, a name and its type of module")
+        groups: dict[str, list[slice]] = {kind: [] for kind in kinds}
+        for part in self.layout:
+            kind = _kind_of(self.model, part.name, kinds)
+            if kind is not None:
+                groups[kind].append(slice(part.start, part.stop))
+        empty = [kind for kind, ranges in groups.items() if not ranges]
+        if empty:
+            held = ", ".join(sorted({part.layer_type for part in self.layout}))
+            raise InputError(
+                f"no analysed parameter belongs to: {', '.join(empty)}. Those that hold parameters themselves are: "
+                f"{held}; a type that is around one of these takes its parameters only where the inner type is not "
+                "named as well"
+            )
+        return groups
+
     @property
     def by_batches(self) -> bool:
         """Whether its samples are batches of a step (:meth:`from_step`), which only plain autograd takes."""
@@ -248,6 +287,16 @@ class Problem:
         noun = "batches" if self.by_batches else "samples"
         return f"Problem({self.name}, {self._loss_name}, n={self.dimensions:,}, {self.samples:,} {noun}, {self.device})"
 
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {
+            "loss": self._loss_name,
+            "batches" if self.by_batches else "samples": f"{self.samples:,}",
+            "parameters analysed, n": f"{self.dimensions:,} in {len(self.layout)} tensors",
+            "mode": "train" if self.model.training else "eval",
+            "device": self.device,
+        }
+        return html_table(f"Problem: {self.name}", rows)
+
     def describe(self) -> dict[str, Any]:
         """What a result has to record of the problem, with digests of theta and of the data held in memory."""
         analysed = {part.name for part in self.layout}
@@ -265,6 +314,17 @@ class Problem:
                 "sha256": _digest(self.data),
             },
         }
+
+
+def _kind_of(model: nn.Module, name: str, kinds: ModuleKinds) -> str | None:
+    """The kind of the innermost module around a parameter that has one."""
+    path = name.split(".")[:-1]
+    for depth in range(len(path), -1, -1):
+        module = model.get_submodule(".".join(path[:depth]))
+        for kind, types in kinds.items():
+            if isinstance(module, types):
+                return kind
+    return None
 
 
 def _digest(data: Dataset[Any] | Batches | tuple[Any, Any]) -> str | None:
@@ -325,7 +385,7 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
     chosen = [patterns] if isinstance(patterns, str) else patterns
     if chosen is not None:
         names = [name for name, _ in trainable]
-        matches = {pattern: _matches(pattern, names) for pattern in chosen}
+        matches = {pattern: matching(pattern, names) for pattern in chosen}
         for pattern, matched in matches.items():
             if not matched:
                 raise InputError(f"no trainable parameter matches {pattern!r}; there are: {', '.join(names)}")
@@ -345,10 +405,6 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
         layout.append(ParameterSlice(name, tuple(p.shape), start, start + p.numel(), type(layer).__name__))
         start += p.numel()
     return layout
-
-
-def _matches(pattern: str, names: Sequence[str]) -> set[str]:
-    return {pattern} if pattern in names else {name for name in names if fnmatchcase(name, pattern)}
 
 
 def _normalise_data(data: Any) -> Dataset[Any] | Batches | tuple[Any, Any]:

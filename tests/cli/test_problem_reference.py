@@ -1,4 +1,4 @@
-"""References to a problem of one's own: what is wrong with one is said, what its module raises is passed on."""
+"""References to a problem of one's own: what is wrong with one, or with its code, is said."""
 
 import sys
 from pathlib import Path
@@ -32,7 +32,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("own/fails.py").write_text("import own\nown.no_such_attribute\n")
 
 
-@pytest.mark.parametrize("reference", ["own.models:problem", "own.models:Problems.small"])
+@pytest.mark.parametrize("reference", ["own.models:problem", "own.models:Problems.small", "own/models.py:problem"])
 def test_a_function_gives_its_problem(reference: str) -> None:
     assert import_problem(reference).name == "own"
 
@@ -46,7 +46,8 @@ def test_a_function_gives_its_problem(reference: str) -> None:
         (":problem", "takes package.module:function"),
         (".own:problem", "takes package.module:function"),
         ("own..models:problem", "takes package.module:function"),
-        ("own/models.py:problem", "takes package.module:function"),
+        ("own/nowhere.py:problem", "there is no file own/nowhere.py"),
+        ("own/models.py:1", "takes package.module:function"),
         ("own.models:problem:again", "takes package.module:function"),
         ("own.nowhere:problem", "no module 'own.nowhere'"),
         ("nowhere.at.all:problem", "no module 'nowhere.at.all'"),
@@ -63,8 +64,15 @@ def test_what_is_wrong_is_said(reference: str, message: str) -> None:
         import_problem(reference)
 
 
-def test_errors_of_the_module_itself_are_passed_on() -> None:
-    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
-        import_problem("own.needs:problem")
-    with pytest.raises(AttributeError, match="no_such_attribute"):
-        import_problem("own.fails:problem")
+@pytest.mark.parametrize("reference", ["own.{}:problem", "own/{}.py:problem"])
+def test_errors_of_the_user_s_code_are_told_with_their_place(reference: str) -> None:
+    with pytest.raises(InputError, match=r"raised ModuleNotFoundError: .*not_installed_anywhere.*needs.py, line 1\)"):
+        import_problem(reference.format("needs"))
+    with pytest.raises(InputError, match=r"raised AttributeError: .*no_such_attribute.*fails.py, line 2\)"):
+        import_problem(reference.format("fails"))
+
+
+def test_errors_of_the_function_are_told_with_their_place() -> None:
+    Path("own/raises.py").write_text("def problem():\n    return {}['missing']\n")
+    with pytest.raises(InputError, match=r"own.raises:problem raised KeyError: 'missing' \(.*raises.py, line 2\)"):
+        import_problem("own.raises:problem")

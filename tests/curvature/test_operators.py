@@ -56,7 +56,7 @@ def test_hessian_products_equal_double_backward(name):
     problem = _residual_network() if name == "residual" else problems.make(name, torch.float64)
     vectors = torch.randn(problem.dimensions, 2, dtype=torch.float64)
     expected = _autograd_hessian(problem, vectors, batch_size)
-    operator = hessian(problem, batch_size=batch_size)
+    operator = hessian(problem, batch_size=batch_size, chunk_samples=256)
     # PyTorch 2.6 cannot trace a batch norm that takes the statistics of a minibatch: there the slower way is taken.
     old = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13)
     assert operator.mode == "linearised" or (old and batch_size is not None)
@@ -127,7 +127,7 @@ def _mlp(samples=601, dtype=torch.float64, loss=cross_entropy, **options):
 
 def test_chunks_of_unequal_sizes_add_up_to_the_mean():
     problem = _mlp()
-    operator = hessian(problem)
+    operator = hessian(problem, chunk_samples=256)
     assert sorted({len(chunk) for chunk in operator.chunks}) == [200, 201]
     vectors = torch.randn(problem.dimensions, 3, dtype=torch.float64)
     torch.testing.assert_close(operator @ vectors, _autograd_hessian(problem, vectors), rtol=0, atol=1e-12)
@@ -137,13 +137,13 @@ def test_chunks_of_unequal_sizes_add_up_to_the_mean():
 def test_what_does_not_fit_the_memory_is_linearised_anew_with_the_same_bits():
     problem = _mlp()
     vector = torch.randn(problem.dimensions, dtype=torch.float64)
-    stored = hessian(problem)
+    stored = hessian(problem, chunk_samples=256)
     assert (stored.recomputed, stored.notices) == (0, ())
-    partly = hessian(problem, memory=stored.kept_bytes // 2)
+    partly = hessian(problem, memory=stored.kept_bytes // 2, chunk_samples=256)
     assert partly.recomputed == 2
     assert 0 < partly.kept_bytes <= stored.kept_bytes // 2
     assert "2 of 3 chunks are linearised anew for each product" in partly.notices[0]
-    for operator in (partly, hessian(problem, memory=0)):
+    for operator in (partly, hessian(problem, memory=0, chunk_samples=256)):
         assert torch.equal(operator @ vector, stored @ vector)
 
 
@@ -245,7 +245,7 @@ def _applied(function):
 @pytest.mark.parametrize("make", [hessian, gauss_newton])
 def test_an_operation_without_forward_mode_takes_double_backward_and_says_so(make):
     problem = _applied(_Cube.apply)
-    operator = make(problem)
+    operator = make(problem, chunk_samples=256)
     assert operator.mode == "double backward"
     assert "products by double backward, which is slower: no linearisation of this model" in operator.notices[0]
     same = make(gl.Problem(copy.deepcopy(problem.model), cross_entropy, problem.data))
@@ -256,7 +256,7 @@ def test_an_operation_without_forward_mode_takes_double_backward_and_says_so(mak
 
 def test_control_flow_that_depends_on_the_data_takes_double_backward():
     problem = _applied(lambda x: x**3 if x.sum() > 0 else x * x * x)
-    operator = hessian(problem)
+    operator = hessian(problem, chunk_samples=256)
     assert operator.mode == "double backward"
     vector = torch.randn(problem.dimensions, 1, dtype=torch.float64)
     torch.testing.assert_close(operator @ vector, _autograd_hessian(problem, vector), rtol=0, atol=1e-13)
@@ -264,7 +264,7 @@ def test_control_flow_that_depends_on_the_data_takes_double_backward():
 
 def test_a_wrong_forward_mode_derivative_is_found():
     problem = _applied(_WrongCube.apply)
-    operator = hessian(problem)
+    operator = hessian(problem, chunk_samples=256)
     assert operator.mode == "double backward"
     assert "a product is not that of double backward: a forward-mode derivative is wrong" in operator.notices[0]
     vector = torch.randn(problem.dimensions, 1, dtype=torch.float64)

@@ -39,6 +39,27 @@ def test_attention_is_softmax_of_scaled_products_under_a_causal_mask():
     torch.testing.assert_close(attention(x), attention.projection(torch.cat(heads, dim=-1)))
 
 
+def test_dropout_is_of_the_training_mode_alone_and_scales_what_it_keeps():
+    tokens, plain, dropping = torch.randint(11, (4, 16)), GPT(11, 16), GPT(11, 16, dropout=0.5)
+    dropping.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(dropping.eval()(tokens), plain(tokens))
+    dropping.train()
+    assert not torch.equal(dropping(tokens), dropping(tokens))
+    # The first thing that is dropped: half of the embeddings' sum, twice as large where it stays.
+    seen = []
+    dropping.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    dropping(tokens)
+    ratio = seen[0] / (plain.tokens(tokens) + plain.positions(torch.arange(16)))
+    torch.testing.assert_close(ratio, ratio.round())
+    assert set(ratio.round().unique().tolist()) == {0.0, 2.0}
+
+
+def test_without_bias_the_count_is_that_of_nanogpt():
+    model = GPT(65, 256, 384, 6, 6, bias=False)
+    assert not any(name.endswith("bias") for name, _ in model.named_parameters())
+    assert sum(p.numel() for p in model.parameters()) - model.positions.weight.numel() == 10_646_784
+
+
 def test_loss_is_the_mean_over_all_positions():
     logits, targets = torch.randn(3, 4, 7, dtype=torch.float64), torch.randint(7, (3, 4))
     picked = logits.log_softmax(dim=-1).gather(-1, targets[..., None])

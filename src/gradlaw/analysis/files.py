@@ -48,9 +48,9 @@ _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
 
 def check_free(directory: Path, force: bool) -> None:
     """Refuse, before any work, a directory that holds a run or that cannot be written to."""
-    if (directory / RECORD).exists() and not force:
-        raise InputError(f"{directory} already holds a run; choose another directory, or overwrite it with --force")
     try:
+        if (directory / RECORD).exists() and not force:
+            raise InputError(f"{directory} already holds a run; choose another directory, or overwrite it with --force")
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the run directory {directory} cannot be made: {error.strerror}") from error

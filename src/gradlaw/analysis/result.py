@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RankedSeries(ByValue):
-    """One series in descending order of magnitude: the one of median KS distance, as an example to draw."""
+    """One series in descending order of magnitude: the one of median KS distance, as an example to draw.
+
+    ``places`` says which dimension, or which iteration, each magnitude is of; None in runs of versions before 0.2.
+    """
 
     axis: str
     index: int
     magnitudes: np.ndarray
+    places: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

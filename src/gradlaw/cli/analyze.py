@@ -2,76 +2,65 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from gradlaw.analysis.files import check_free, check_space
 from gradlaw.analyze import analyze
-from gradlaw.cli.inputs import (
-    build,
-    load_named_data,
-    model_name,
-    model_settings,
-    name_of_inputs,
-    take_from_checkpoint,
-    with_label_noise,
-)
-from gradlaw.cli.options.inputs import DATA_OPTIONS, MODEL_OPTIONS
-from gradlaw.cli.problem_reference import import_problem
+from gradlaw.analyze_checkpoints import TABLE, analyze_checkpoints
+from gradlaw.cli.checkpoint_files import matching
+from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
+from gradlaw.cli.problem_options import problem_of
 from gradlaw.cli.report import print_summary
 from gradlaw.errors import InputError
 from gradlaw.history.transforms import parse_transform
-from gradlaw.problem import RANDOMNESS, Problem
 from gradlaw.progress import Progress
 from gradlaw.training import Checkpoint
-from gradlaw.zoo import MODELS
 
 
 def run(options: argparse.Namespace) -> None:
     """Analyse what the options name, write the run directory, print the summary and where the report is."""
-    transforms = [parse_transform(text) for text in options.transform]
+    settings = _settings(options)
+    if options.checkpoints:
+        _run_checkpoints(options, settings)
+        return
     checkpoint = take_from_checkpoint(options)
     out = Path(options.out or _default_directory(options, checkpoint))
     check_free(out, options.force)
     with Progress(shown=not options.quiet) as progress:
-        problem = _problem(options, checkpoint, progress)
+        problem = problem_of(options, checkpoint, progress)
         check_space(out, options.iterations, problem.dimensions)
-        analysis = analyze(
-            problem,
-            iterations=options.iterations,
-            batch_size=options.batch_size,
-            k=options.k,
-            gaussian_k=options.gaussian_k,
-            alpha=options.alpha,
-            seed=options.seed,
-            engine=options.engine,
-            transforms=transforms,
-            store=options.store,
-            replacement=options.replacement,
-            extended=options.extended,
-            controls=options.controls,
-            dtype=options.dtype,
-            progress=progress,
-        )
+        analysis = analyze(problem, progress=progress, **settings)
         analysis.save(out, options.force, progress=progress)
     print_summary(analysis)
     print(f"\nreport: {out / 'report.html'}")
 
 
-def _problem(options: argparse.Namespace, checkpoint: Checkpoint | None, progress: Progress) -> Problem:
-    if options.problem is not None:
-        for name in (*DATA_OPTIONS, *MODEL_OPTIONS, "split", "device", "parameters", "randomness"):
-            if getattr(options, name) is not None:
-                raise InputError(f"--{name.replace('_', '-')} does not go with --problem: the function decides it")
-        problem = import_problem(options.problem)
-        if checkpoint is not None:
-            checkpoint.restore(problem.model)
-        return problem
-    model_name(options)  # refuse an unknown one before the data are read
-    data = with_label_noise(options, load_named_data(options, options.split or "train", progress))
-    settings = model_settings(options, data)
-    model = build(settings, checkpoint)
-    name = settings.name if checkpoint is None else f"{settings.name} ({checkpoint.path.name})"
-    return Problem(model, MODELS[settings.name].loss, data, options.parameters, options.device,
-                   randomness=options.randomness or RANDOMNESS[0], name=name)  # fmt: skip
+def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """The same at each of several weights, in one table; runs that are there already are read."""
+    if options.checkpoint is not None:
+        raise InputError("--checkpoint does not go with --checkpoints: name all weights by the latter")
+    for name in ("force", "store"):
+        if getattr(options, name):
+            raise InputError(f"--{name} does not go with --checkpoints, which resumes and has one run for each weights")
+    files = matching(options.checkpoints)
+    options.checkpoint = files[0]  # says which model and data, if gradlaw trained it
+    first = take_from_checkpoint(options)
+    with Progress(shown=not options.quiet) as progress:
+        problem = problem_of(options, None, progress)
+        out = Path(options.out or f"runs/checkpoints-{files[0].parent.name}-" + _default_directory(options, None)[5:])
+        found = analyze_checkpoints(problem, files, out, progress=progress, **settings)
+    print(found)
+    if first is not None and first.settings:
+        print(f"model and data as {first.path} records them, unless they were given")
+    print(f"\ntable: {out / TABLE}\nreports: {out}/*/report.html")
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What ``analyze`` takes beside the problem."""
+    names = ("iterations", "batch_size", "k", "gaussian_k", "alpha", "seed", "engine", "store", "replacement",
+             "extended", "controls", "dtype")  # fmt: skip
+    transforms = [parse_transform(text) for text in options.transform]
+    return {name: getattr(options, name) for name in names} | {"transforms": transforms}
 
 
 def _default_directory(options: argparse.Namespace, checkpoint: Checkpoint | None) -> str:

@@ -6,7 +6,8 @@ from torch import nn
 
 from gradlaw.choices import InitialisationName
 from gradlaw.data import NORMALISATIONS, LabelledTensors, corrupt_labels, load_data, parse_label_noise
-from gradlaw.errors import InputError
+from gradlaw.data.hub import stay_offline
+from gradlaw.errors import InputError, unknown
 from gradlaw.progress import Progress
 from gradlaw.training import Checkpoint, load_checkpoint
 from gradlaw.zoo import MODELS, ModelSettings
@@ -36,6 +37,8 @@ def take_from_checkpoint(options: argparse.Namespace) -> Checkpoint | None:
     if options.data is None and checkpoint.settings:
         data = checkpoint.settings["data"]
         options.data, options.label = data["name"], options.label or data["label_column"]
+        columns = data["input_columns"]
+        options.inputs = options.inputs or (tuple(columns) if len(columns) > 1 else None)
         per = data["normalisation"]["per"]
         options.normalise = options.normalise or (per if per in NORMALISATIONS else NORMALISATIONS[0])
         noise = data.get("label_noise")
@@ -52,7 +55,11 @@ def load_named_data(options: argparse.Namespace, split: str, progress: Progress)
         InputError: as ``load_data``.
     """
     normalise = options.normalise or NORMALISATIONS[0]
-    return load_data(options.data or "digits", split, options.label, normalise=normalise, progress=progress)
+    if options.offline:
+        stay_offline()
+    return load_data(
+        options.data or "digits", split, options.label, inputs=options.inputs, normalise=normalise, progress=progress
+    )
 
 
 def with_label_noise(options: argparse.Namespace, data: LabelledTensors) -> LabelledTensors:
@@ -93,7 +100,7 @@ def model_name(options: argparse.Namespace) -> str:
     """
     name: str = options.model or "fcn"
     if name not in MODELS:
-        raise InputError(f"unknown model {name!r}; there are {', '.join(MODELS)}")
+        raise unknown("model", name, MODELS)
     return name
 
 

@@ -1,22 +1,28 @@
 """The command line: parses, and hands over to the command. What a command needs is imported when it is chosen."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pkgutil import resolve_name
+from typing import NoReturn
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, printable, unknown
 from gradlaw.extras import require
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
 # name: (what adds its options, the extra that it needs, its line in the help)
 _COMMANDS = {
     "analyze": ("gradlaw.cli.options.analyze:add_options", "report",
                 "collect gradients, test them in both directions, compute their spectra, write a report"),
+    "batch-size": ("gradlaw.cli.options.batch_size:add_options", "data",
+                   "estimate the critical batch size by layer and in all, and say when not to trust it"),
     "report": ("gradlaw.cli.options.report:add_options", "report",
-               "print a finished run and write its report again"),
+               "print a finished run and write its report again; one page of several runs"),
+    "figures": ("gradlaw.cli.options.figures:add_options", "report",
+                "write the figures of a finished run, for a paper"),
     "train": ("gradlaw.cli.options.train:add_options", "data",
               "train a model by the paper's recipe, with a checkpoint after every epoch"),
     "reproduce": ("gradlaw.cli.reproduce:add_options", "all",
@@ -39,26 +45,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = _parser(given).parse_args(given)
+        _refuse_empty(options)
         require(*options.needs)
         command: Callable[[argparse.Namespace], None] = resolve_name(options.command)
         command(options)
+        sys.stdout.flush()
     except InputError as error:
-        print(f"gradlaw: error: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return _complain(str(error))
+    except BrokenPipeError:  # what reads the output has seen enough: gradlaw report RUN | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush would fail
+        return PIPE_CLOSED
+    except OSError as error:  # of a file or a device, which the user knows more about than a traceback does
+        if error.filename is None or error.strerror is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         print("gradlaw: interrupted; the run can be repeated with the same seed", file=sys.stderr)
         return INTERRUPTED
     return 0
 
 
+def _complain(message: str) -> int:
+    print(printable(f"gradlaw: error: {message}"), file=sys.stderr)
+    return BAD_INPUT
+
+
+def _refuse_empty(options: argparse.Namespace) -> None:
+    for name, value in vars(options).items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise InputError(f"--{name.replace('_', '-')} is empty; leave it out for its default")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong and where the help is."""
+
+    def error(self, message: str) -> NoReturn:
+        print(printable(f"{self.prog}: error: {message}; see {self.prog} --help"), file=sys.stderr)
+        self.exit(BAD_INPUT)
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the options of the command that the arguments name; of the others only the names."""
-    parser = argparse.ArgumentParser(
-        prog="gradlaw", description="A statistical X-ray of the stochastic gradients of a PyTorch model."
-    )
+    parser = _Parser(prog="gradlaw", description="A statistical X-ray of the stochastic gradients of a PyTorch model.")
     parser.add_argument("--version", action="version", version=f"gradlaw {version('gradlaw')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if chosen is not None and chosen not in _COMMANDS:
+        raise unknown("command", chosen, _COMMANDS)
     for name, (options, extra, meaning) in _COMMANDS.items():
         command = commands.add_parser(name, help=meaning, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == chosen:

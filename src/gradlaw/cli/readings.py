@@ -7,8 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from gradlaw.atomic import write_whole
+from gradlaw.cli.options.values import whole
 from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes, profile_of
-from gradlaw.errors import InputError
+from gradlaw.errors import unknown
 from gradlaw.progress import Progress
 from gradlaw.reproduction.choice import Choice, choose, experiments
 from gradlaw.reproduction.evidence import Evidence, Results
@@ -40,7 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"{', '.join(_FAMILIES)} (default: all)")
     add_common_options(parser)
-    parser.add_argument("--jobs", type=int, default=1, help="measurements in parallel processes (default: 1)")
+    parser.add_argument(
+        "--jobs", type=whole(), metavar="N", default=1, help="measurements in parallel processes (default: 1)"
+    )
     parser.add_argument("--check", action="store_true", help="measure the rows to check by as well")
     parser.add_argument("--from-store", action="store_true", help="measure nothing; compare what the store holds")
     parser.add_argument("--from-results", metavar="DIR", type=Path, nargs="?", const=RESULTS,
@@ -72,13 +75,11 @@ def run(options: argparse.Namespace) -> None:
 
 def _family(name: str) -> Family:
     if name not in _FAMILIES:
-        raise InputError(f"no family of rows is called {name!r}; there are {', '.join(_FAMILIES)}")
+        raise unknown("family of rows", name, _FAMILIES)
     return _FAMILIES[name]
 
 
 def _measured(options: argparse.Namespace, families: Sequence[Family]) -> tuple[Evidence, Resolver]:
-    if options.jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {options.jobs}")
     context, store = context_of(options)
     resolver = Resolver(profile_of(options), context.trained_models)
     seeds = options.seeds or _SEEDS

@@ -1,21 +1,46 @@
 """gradlaw report: calls, prints."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analyze import Analysis
+from gradlaw.errors import InputError
 from gradlaw.report.summary import WIDTH, summary
+from gradlaw.report.write import PAGE, write_comparison
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print a finished run and write its page again."""
-    analysis = Analysis.load(options.run)
-    output = Path(options.output or Path(options.run) / "report.html")
-    analysis.report(output)
-    print_summary(analysis)
-    print(f"\nreport: {output}")
+    """Print a finished run and write its page again; of several runs write one page."""
+    if len(options.runs) > 1:
+        output = options.output or Path(PAGE)
+        write_comparison(named_runs(options.runs), output)
+    else:
+        analysis = Analysis.load(options.runs[0])
+        output = options.output or options.runs[0] / PAGE
+        analysis.report(output)
+        print_summary(analysis)
+        print()
+    print(f"report: {output}")
+
+
+def named_runs(folders: Sequence[Path]) -> dict[str, AnalysisResult]:
+    """The runs of these folders, each by the shortest end of its path that no other has.
+
+    Raises:
+        InputError: a folder that holds no run, or one that is given twice.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    for folder in resolved:
+        if resolved.count(folder) > 1:
+            raise InputError(f"{folder} is given twice; a run is compared with others")
+    depth = 1
+    while len({folder.parts[-depth:] for folder in resolved}) < len(resolved):
+        depth += 1
+    return {"/".join(folder.parts[-depth:]): Analysis.load(folder) for folder in resolved}
 
 
 def print_summary(analysis: Analysis) -> None:

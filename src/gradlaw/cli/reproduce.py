@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from gradlaw.cli.options.values import seeds, whole
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.evidence import Evidence
@@ -61,7 +62,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_names(parser)
     add_common_options(parser)
     _add_reading(parser)
-    parser.add_argument("--jobs", type=int, default=1, help="rows to measure in parallel processes (default: 1)")
+    parser.add_argument(
+        "--jobs", type=whole(), metavar="N", default=1, help="rows to measure in parallel processes (default: 1)"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for tables and figures (default: "
                         "runs/reproduce/PROFILE)")  # fmt: skip
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page of the whole reproduction")
@@ -106,15 +109,15 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
                      help="; ".join(f"{name}: {PAPER.profiles[name].meaning}" for name in _PUBLIC_PROFILES)
                      + f" (default: {_PROFILE})")  # fmt: skip
     add_seeds_and_device(how, "0; of --from-results: all")
-    how.add_argument("--hessian-samples", type=int, metavar="N", help="samples in the mean loss of a Hessian (default: "
-                     "as the profile says)")  # fmt: skip
+    how.add_argument("--hessian-samples", type=whole(), metavar="N", help="samples in the mean loss of a Hessian "
+                     "(default: as the profile says)")  # fmt: skip
     add_data_and_store(parser)
 
 
-def add_seeds_and_device(how: argparse._ArgumentGroup, seeds: str) -> None:
-    """Add what every measurement depends on; ``seeds`` says what their default is."""
-    how.add_argument("--seeds", type=parse_seeds, metavar="S,S,...", help="seeds of everything; several give mean and "
-                     f"spread (default: {seeds})")  # fmt: skip
+def add_seeds_and_device(how: argparse._ArgumentGroup, default: str) -> None:
+    """Add what every measurement depends on; ``default`` says which seeds are taken without any."""
+    how.add_argument("--seeds", type=seeds, metavar="S,S,...", help="seeds of everything; several give mean and "
+                     f"spread (default: {default})")  # fmt: skip
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu)")
 
 
@@ -131,11 +134,6 @@ def add_data_and_store(parser: argparse.ArgumentParser) -> None:
                        "results (default: runs/reproduce/store)")  # fmt: skip
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from a list with commas."""
-    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-
-
 def _paper(options: argparse.Namespace) -> Paper:
     """The paper under the reading that was asked for."""
     return PAPER.under(Reading.parse(options.reading, PAPER.axes)) if options.reading else PAPER
@@ -148,8 +146,8 @@ def context_of(options: argparse.Namespace) -> tuple[Context, Store]:
         InputError: a folder that is not there.
     """
     given = {name: getattr(options, name) for name in DATA_SETS if getattr(options, name) is not None}
-    for name, folder in given.items():
-        if not folder.is_dir():
+    for name, folder in {**given, "data-root": options.data_root}.items():
+        if folder is not None and not folder.is_dir():
             raise InputError(f"--{name} {folder}: no such folder")
     if not options.checkpoints.is_dir():
         raise InputError(
@@ -172,8 +170,6 @@ def run(options: argparse.Namespace) -> None:
     if options.from_results is not None:
         return _draw_results(options)
     _check_names(options)
-    if options.jobs < 1:
-        raise InputError(f"--jobs must be at least 1, got {options.jobs}")
     seeds = options.seeds or _SEEDS
     context, store = context_of(options)
     resolver = Resolver(profile_of(options), context.trained_models)
@@ -250,7 +246,7 @@ def announce(work: WorkList, context: Context, progress: Progress) -> dict[Task,
     """Say what is to be done and for how long; returns the memory that each task takes."""
     progress.say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do, {len(work.missing)} "
                  "without data; calibrating")  # fmt: skip
-    costs = Planner(context).costs(work.todo)
+    costs = Planner(context).costs(work.todo, progress)
     total = sum(cost.seconds for cost in costs.values())
     progress.say(f"about {duration(total)} on this device, one after another")
     return {task: cost.memory for task, cost in costs.items()}
@@ -281,13 +277,17 @@ def run_plan(options: argparse.Namespace) -> None:
     resolver = Resolver(profile_of(options), context.trained_models)
     selection = select(_paper(options), options.names)
     work = list_work(selection.experiments, options.seeds or _SEEDS, resolver, store, context)
-    costs = Planner(context).costs(work.todo)
+    planner = Planner(context)
+    with Progress() as progress:
+        costs = planner.costs(work.todo, progress)
+    total = sum(cost.seconds for cost in costs.values())
+    print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
+    for line in planner.longest(costs) if total else ():
+        print(line)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(terminal(f"Plan of {', '.join(options.names)}, profile {resolver.profile.name}", _PLAN_HEADER,
                            _plan_rows(selection.paper, work, costs), ("task", "for")), highlight=False)  # fmt: skip
-    total = sum(cost.seconds for cost in costs.values())
-    print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for measurement, reason in work.missing.items():
         print(f"not to be run: {describe(measurement)}: {reason}")
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gradlaw.data.locate_error import text_in_numbers
 from gradlaw.data.source import Rows
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, listed, unknown
 from gradlaw.progress import Advance
 
 LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "y")
@@ -28,7 +28,7 @@ def label_column(rows: Rows, asked: str | None) -> str:
     if not named and len(typed) != 1:
         raise InputError(
             f"the data set {spec!r} has no label column (looked for {', '.join(LABEL_NAMES)}); "
-            f"it has {', '.join(features)}: name one of them as the label"
+            f"it has {listed(features)}: name one of them as the label"
         )
     return (named or typed)[0]
 
@@ -50,6 +50,8 @@ def input_columns(rows: Rows, asked: Sequence[str] | None, label: str) -> list[s
         return images[:1]
     for name in names:
         _check_numeric(rows, name)
+        if asked is None:
+            _refuse_row_numbers(rows, name)
     return names
 
 
@@ -112,8 +114,20 @@ def column_values(rows: Rows, column: str) -> Iterator[Any]:
 def _present(rows: Rows, name: str) -> str:
     names = rows.table.column_names
     if name not in names:
-        raise InputError(f"the data set {rows.location.spec!r} has no column {name!r}; it has {', '.join(names)}")
+        raise unknown(f"column of the data set {rows.location.spec!r}:", name, names)
     return name
+
+
+def _refuse_row_numbers(rows: Rows, name: str) -> None:
+    """Integers that grow by one from row to row say where a row stands, not what it holds."""
+    if not str(getattr(rows.table.features[name], "dtype", "")).startswith(("int", "uint")) or len(rows.table) < 3:
+        return
+    numbers = rows.table.select_columns([name]).with_format("arrow")[:][name].to_numpy()
+    if (np.diff(numbers) == 1).all():
+        raise InputError(
+            f"column {name!r} of {rows.location.spec!r} numbers the rows ({numbers[0]}, {numbers[1]}, ...), which is "
+            "no feature: name the columns to use as inputs, or remove it"
+        )
 
 
 def _check_numeric(rows: Rows, name: str) -> None:
@@ -140,7 +154,10 @@ def _check_labels(rows: Rows, column: str, values: list[Any]) -> None:
     for i, value in enumerate(values):
         if not isinstance(value, int | str):
             held = f"{rows.where(i)} holds {value!r}"
-            raise InputError(f"label column {column!r} must hold class numbers or names; {held}")
+            raise InputError(
+                f"label column {column!r} must hold class numbers or names; {held}. For a regression give gl.Problem "
+                "the tensors and a loss such as mse_loss"
+            )
 
 
 def _check_known(rows: Rows, column: str, values: list[Any], known: np.ndarray) -> None:

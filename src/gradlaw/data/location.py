@@ -1,13 +1,13 @@
 """Where a data set lies and which of its files belong to which split, found without opening any."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, listed, unknown
 
 HUB_NAMES = {"mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -25,6 +25,11 @@ _SPLITS = {
 }
 _SHARD = re.compile(r"([a-z_]\w*)-\d{5}-of-\d{5}")
 
+_OTHERS = (
+    "no such folder or file is here; give a folder of Parquet files, CSV files or images by class, a Parquet, CSV or "
+    "text file, a hub id such as ylecun/mnist, or one of"
+)
+
 Files = dict[str, tuple[Path, ...]]
 
 
@@ -33,7 +38,7 @@ class Location:
     """A data set: ``kind`` is digits, parquet, csv, imagefolder, text or hub.
 
     ``place`` is an absolute path or a hub id, ``files`` the local files of each split, ``columns`` the names of the
-    columns of CSV files that have no header.
+    columns of CSV files that have no header, ``separator`` what stands between their values.
     """
 
     spec: str
@@ -41,11 +46,13 @@ class Location:
     place: str
     files: Files
     columns: tuple[str, ...] = ()
+    separator: str = ","
 
     @property
     def csv_options(self) -> dict[str, Any]:
         """How pandas has to read the CSV files."""
-        return {"header": None, "names": list(self.columns)} if self.columns else {}
+        header = {"header": None, "names": list(self.columns)} if self.columns else {}
+        return header if self.separator == "," else header | {"sep": self.separator}
 
     def check_split(self, split: str) -> None:
         """Refuse a split that local files do not have."""
@@ -83,18 +90,18 @@ def locate(spec: str) -> Location:
             "https://archive.ics.uci.edu/dataset/459/avila (avila-tr.txt, avila-ts.txt)"
         )
     if not _HUB_ID.fullmatch(place) or place.startswith("."):
-        raise InputError(
-            f"unknown data set {spec!r}: it is neither a folder nor a file here; give one of "
-            f"{', '.join(['digits', *HUB_NAMES])}, a folder of Parquet files, CSV files or images by class, "
-            "a Parquet, CSV or text file, or a hub id such as ylecun/mnist"
-        )
+        raise unknown("data set", spec, ["digits", *HUB_NAMES], _OTHERS)
+    first, _, rest = place.partition("/")
+    if Path(first).is_dir():  # a mistyped path is no business of the hub's
+        inside = sorted(path.name for path in Path(first).iterdir() if not path.name.startswith("."))
+        raise InputError(f"{spec!r}: the folder {first!r} is here and holds no {rest!r}; it holds {listed(inside)}")
     return Location(spec, "hub", place, {})
 
 
 def _file(spec: str, path: Path) -> Location:
     for kind in ("parquet", "csv"):
         if path.suffix.lower() in _KINDS[kind]:
-            return Location(spec, kind, str(path), {"train": (path,)})
+            return Location(spec, kind, str(path), {"train": (path,)}, separator=_separator([path], kind))
     if path.suffix.lower() == ".txt":
         return Location(spec, "text", str(path), {})
     raise InputError(f"the file {spec!r} is neither Parquet (.parquet) nor CSV (.csv) nor text (.txt)")
@@ -109,7 +116,7 @@ def _folder(spec: str, folder: Path) -> Location:
         found = [p for p in files if p.suffix.lower() in suffixes]
         if found:
             by_split = _by_directory(folder, found) if kind == "imagefolder" else _by_name(folder, found)
-            return Location(spec, kind, str(folder), by_split)
+            return Location(spec, kind, str(folder), by_split, separator=_separator(found, kind))
     texts = [p for p in files if p.suffix.lower() == ".txt"]
     if len(texts) == 1:
         return Location(spec, "text", str(texts[0]), {})
@@ -118,6 +125,15 @@ def _folder(spec: str, folder: Path) -> Location:
         f"the folder {spec!r} holds no Parquet file (*.parquet), no CSV file, no images and no single text; it holds "
         f"{inside}"
     )
+
+
+def _separator(files: Sequence[Path], kind: str) -> str:
+    """What separates the names in the first line of CSV files: a comma, or else semicolons or tabs."""
+    if kind != "csv":
+        return ","
+    with files[0].open(encoding="utf-8", errors="replace") as file:
+        header = file.readline()
+    return next((mark for mark in ",;\t" if mark in header), ",")
 
 
 def _by_name(folder: Path, files: Iterable[Path]) -> Files:

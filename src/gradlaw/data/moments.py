@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.data.labelled import NORMALISATIONS, Normalisation
-from gradlaw.errors import InputError
+from gradlaw.errors import unknown
 
 _BLOCK = 2**22  # values at a time in float64
 
@@ -57,7 +57,7 @@ class Moments(ByValue):
 def check_normalise(normalise: str) -> None:
     """Refuse an unknown kind of normalisation."""
     if normalise not in NORMALISATIONS:
-        raise InputError(f"unknown normalisation {normalise!r}; there are {', '.join(NORMALISATIONS)}")
+        raise unknown("normalisation", normalise, NORMALISATIONS)
 
 
 def normalised(values: np.ndarray, normalisation: Normalisation) -> Tensor:

@@ -1,5 +1,6 @@
 """The rows of one split, opened with ``datasets``."""
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from gradlaw.data.hub import check_reachable
 from gradlaw.data.locate_error import csv_rows, find_broken
 from gradlaw.data.location import Location
 from gradlaw.errors import InputError
@@ -52,6 +54,7 @@ def open_rows(location: Location, split: str) -> Iterator[Rows]:
         InputError: no such split, an empty one, files that cannot be read, a hub that cannot be reached.
     """
     datasets.disable_progress_bars()
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # which would tell the hub of local files, too
     if location.kind == "hub":
         yield _from_hub(location, split)
         return
@@ -77,6 +80,9 @@ def _arguments(location: Location, split: str) -> dict[str, Any]:
 
 
 def _from_hub(location: Location, split: str) -> Rows:
+    check_reachable(location.spec)
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")  # set by --offline after the library was loaded?
+    datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or offline
     try:
         opened = datasets.load_dataset(location.place)
     except ConnectionError as error:

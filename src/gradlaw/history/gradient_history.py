@@ -12,7 +12,9 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
 from gradlaw.history.settings import HistorySettings
+from gradlaw.history.stores.precision import dtype_name
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
+from gradlaw.html_repr import html_table
 from gradlaw.problem import ParameterSlice
 from gradlaw.stats.arrays import as_float
 from gradlaw.stats.series import series_blocks
@@ -54,6 +56,27 @@ class GradientHistory(ByValue):
     def dtype(self) -> torch.dtype:
         """Of the stored gradients; float16 and bfloat16 are read as float32."""
         return self.gradients.dtype
+
+    def __repr__(self) -> str:
+        iterations, dimensions = self.shape
+        s = self.settings
+        return (
+            f"GradientHistory(T={iterations:,}, n={dimensions:,}, B={s.batch_size:,}, seed={s.seed}, {s.engine}, "
+            f"{dtype_name(self.dtype)})"
+        )
+
+    def _repr_html_(self) -> str:
+        (iterations, dimensions), s = self.shape, self.settings
+        rows: dict[str, object] = {
+            "iterations, T": f"{iterations:,}",
+            "parameters, n": f"{dimensions:,} in {len(self.layout)} tensors",
+            "batch size, B": f"{s.batch_size:,} of {s.samples:,} samples",
+            "seed": s.seed,
+            "engine": s.engine,
+            "stored as": dtype_name(self.dtype),
+            "mean loss": f"{float(self.losses.double().mean()):.4g}",
+        }
+        return html_table("Gradient history", rows | {f"note {i}": note for i, note in enumerate(self.notices, 1)})
 
     def __len__(self) -> int:
         return self.gradients.shape[0]

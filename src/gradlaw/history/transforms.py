@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, unknown
 from gradlaw.history.engines.loop import flatten
 from gradlaw.problem import Problem
 
@@ -283,7 +283,7 @@ def parse_transform(text: str) -> Transform:
     """
     name, _, rest = text.partition("=")
     if name not in _BY_NAME:
-        raise InputError(f"unknown transform {text!r}; there are {', '.join(map(_usage, TRANSFORMS))}")
+        raise unknown("transform", text, map(_usage, TRANSFORMS))
     settings: dict[str, Any] = {}
     for position, item in enumerate(rest.split(",") if rest else []):
         key, value = _setting(text, name, position, item)

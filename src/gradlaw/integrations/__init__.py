@@ -1,4 +1,4 @@
-"""Problems from the objects of other libraries, none of which is imported before it is used."""
+"""Problems and watches from the objects of other libraries, none of which is imported before it is used."""
 
 from importlib import import_module
 from types import ModuleType

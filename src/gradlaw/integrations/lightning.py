@@ -1,4 +1,4 @@
-"""Problems of Lightning modules, through their own ``training_step``."""
+"""Problems of Lightning modules, through their own ``training_step``, and ``WatchCallback`` for its Trainer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -75,3 +75,11 @@ def _loader(data: Any) -> Iterable[Any]:
     if isinstance(loader, dict | list | tuple):
         raise InputError("the data module has several train loaders; give batches of the one to be analysed")
     return loader
+
+
+def __getattr__(name: str) -> Any:
+    if name != "WatchCallback":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gradlaw.integrations.lightning_watch import WatchCallback  # a subclass of Lightning's own, which loads it
+
+    return WatchCallback

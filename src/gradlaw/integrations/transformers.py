@@ -1,4 +1,4 @@
-"""Problems of Hugging Face transformers: a model that computes its own loss, a data set and a collator."""
+"""Problems of Hugging Face transformers, whose models compute their own loss, and ``WatchCallback`` for its Trainer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -77,3 +77,11 @@ def loss_of_outputs(model: nn.Module, batch: Any) -> Tensor:
             f"{type(model).__name__} returned no loss for a batch of {', '.join(batch)}: a collator has to make labels"
         )
     return loss
+
+
+def __getattr__(name: str) -> Any:
+    if name != "WatchCallback":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gradlaw.integrations.transformers_watch import WatchCallback  # a subclass of transformers' own, which loads it
+
+    return WatchCallback

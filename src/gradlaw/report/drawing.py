@@ -1,4 +1,4 @@
-"""The style of all figures, and what several of them draw.
+"""The style of the figures of a reproduction, and what several of them draw; those of analyses are in ``figure.py``.
 
 Matplotlib is loaded inside the functions, for those who draw: a terminal's table needs none.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RED, BLUE, GREEN, GREY, PALE = "#c8442d", "#2b6cb0", "#2f855a", "#6b7280", "#cbd5e1"
+RED, BLUE, GREEN, GREY = "#c8442d", "#2b6cb0", "#2f855a", "#6b7280"
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -40,17 +39,6 @@ STYLE = {
 }
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PNG_DPI = 200
-_POINTS = 700  # drawn of a series at most, evenly spaced in log rank
-
-
-@contextmanager
-def new_figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure of this size in inches, to be drawn in the style of all."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def fix_layout(figure: Figure) -> None:
@@ -79,16 +67,6 @@ def encode(figure: Figure, kind: str, metadata: str) -> bytes:
             figure.set_dpi(_PNG_DPI)
             FigureCanvasAgg(figure).print_png(buffer, metadata={"Description": metadata, "Software": "gradlaw"})
     return buffer.getvalue()
-
-
-def scatter(axes: Axes, descending: np.ndarray, colour: str, label: str, marker: str = "o") -> bool:
-    """Draw the positive values by rank; False if there is none."""
-    values = descending[descending > 0]
-    if not len(values):
-        return False
-    ranks = np.unique(np.geomspace(1, len(values), _POINTS).round().astype(int))
-    axes.plot(ranks, values[ranks - 1], marker, ms=3.5, mew=0.7, mfc="none", color=colour, label=label)
-    return True
 
 
 def fitted_line(axes: Axes, fit: PowerLawFit, colour: str) -> None:

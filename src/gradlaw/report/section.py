@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.errors import InputError
+from gradlaw.report.chart import ChartMaker
+from gradlaw.report.finding import Finding
 
 if TYPE_CHECKING:  # heavy: loaded for those who draw
     from matplotlib.figure import Figure
@@ -23,7 +25,9 @@ class Table(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A figure of a section.
+    """A figure of a section that no :class:`~gradlaw.report.chart.Chart` can express, drawn by its own code.
+
+    The page shows it as it is, and does not lay it over those of other runs.
 
     Attributes:
         name: of its files.
@@ -44,31 +48,47 @@ class ShownSection:
     """How the section of the same name is shown; a subclass overrides what it has.
 
     It is asked only where the section has a result, in ``analysis.sections[name]``, and stands in the place that the
-    measuring section has. The page shows, section by section: sentences; ``summary``; ``tables`` and ``drawings``;
-    ``details``. The terminal shows sentences, ``terminal`` and ``remarks``.
+    measuring section has. One that shows something else of another section names it in ``measured``. The page shows the
+    findings on its first screen; then, section by section, the sentences of sections without findings, ``summary``,
+    ``charts``, ``drawings``, and ``tables`` and ``details`` folded. The terminal shows sentences, ``terminal`` and
+    ``remarks``.
 
     Attributes:
         name: of the section.
-        drawings: its figures.
+        measured: of the section that measures what it shows, if that has another name.
+        heading: of its part of the page.
+        place: on the page: the smaller the further up; the terminal has the order of measuring.
+        folded: whether its part of the page is closed until it is asked for.
+        charts: what makes its figures, each of a name of its own.
+        drawings: its figures that are drawn by code of their own.
     """
 
     name: ClassVar[str]
+    measured: ClassVar[str | None] = None
+    heading: ClassVar[str] = ""
+    place: ClassVar[int] = 50
+    folded: ClassVar[bool] = False
+    charts: ClassVar[tuple[ChartMaker, ...]] = ()
     drawings: ClassVar[tuple[Drawing, ...]] = ()
 
+    def findings(self, analysis: AnalysisResult) -> list[Finding]:
+        """What was found, in plain words, by rules that are written down beside them."""
+        return []
+
     def sentences(self, analysis: AnalysisResult) -> list[str]:
-        """What was found, at the top of page and terminal."""
+        """What was found, at the top of the terminal."""
         return []
 
     def summary(self, analysis: AnalysisResult) -> list[Table]:
-        """Tables right under the sentences."""
+        """Tables that are always seen."""
         return []
 
     def tables(self, analysis: AnalysisResult) -> list[Table]:
-        """Tables beside the figures."""
+        """Tables behind the figures, folded on the page."""
         return []
 
     def details(self, analysis: AnalysisResult) -> list[Table]:
-        """Tables after all figures."""
+        """More of them."""
         return []
 
     def terminal(self, analysis: AnalysisResult) -> list[Table]:

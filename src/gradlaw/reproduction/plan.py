@@ -1,20 +1,23 @@
 """The plan of a reproduction: time, memory and disk of each task on this device, estimated before any is done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from gradlaw.progress import Progress
 from gradlaw.reproduction.calibration import Machine, NetworkCosts, network_costs
 from gradlaw.reproduction.experiment import ANGLES, HESSIAN, NetworkSpec
+from gradlaw.reproduction.formatting import duration
 from gradlaw.reproduction.measure import Context, TrainingTask, model_settings
 from gradlaw.reproduction.measurement import Measurement
-from gradlaw.reproduction.tasks import Task
+from gradlaw.reproduction.tasks import Task, describe
 from gradlaw.resources import free_memory
 
 _BASE_MEMORY = 5e8  # of a process that holds torch and a data set
 _EXTRA_SPECTRA = 1.3  # the second moment beside the covariance, and spectra of fewer iterations
 _PRODUCTS_PER_EIGENVALUE = 3.0
 _RESULT_BYTES = 2e5
+_MOST_NAMED, _FEWER_SAMPLES = 3, 1000
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,36 @@ class Planner:
         self._costs = cache(lambda network: network_costs(context, network))
         self._epoch = cache(lambda network, recipe: self._costs(network).epoch_seconds(recipe, self._samples(network)))
 
-    def costs(self, tasks: Sequence[Task]) -> dict[Task, Cost]:
-        """Of each task."""
-        return {task: self.cost(task) for task in tasks}
+    def costs(self, tasks: Sequence[Task], progress: Progress) -> dict[Task, Cost]:
+        """Of each task, as they are estimated; what takes time is the timing of each network that is new."""
+        costs = {}
+        with progress.stage("estimate", len(tasks)) as advance:
+            for task in tasks:
+                known = self._costs.cache_info().misses
+                costs[task] = self.cost(task)
+                if self._costs.cache_info().misses > known:
+                    progress.say(f"{describe(task)}: {duration(costs[task].seconds)}")
+                advance(1)
+        return costs
+
+    def longest(self, costs: Mapping[Task, Cost]) -> list[str]:
+        """In words: the tasks that take longest, and the setting that makes Hessians over many samples affordable."""
+        total = sum(cost.seconds for cost in costs.values())
+        tasks = sorted(costs, key=lambda task: costs[task].seconds, reverse=True)[:_MOST_NAMED]
+        lines = [f"{describe(t)}: {duration(costs[t].seconds)}, {costs[t].seconds / total:.0%} of all" for t in tasks]
+        many = {}
+        for task in costs:
+            if isinstance(task, Measurement) and task.experiment.kind == HESSIAN:
+                samples = task.loss_samples or self._samples(task.experiment.network)
+                if samples > _FEWER_SAMPLES:
+                    many[task] = self._hessian(replace(task, loss_samples=_FEWER_SAMPLES)).seconds
+        if many:
+            before = sum(costs[task].seconds for task in many)
+            lines.append(
+                f"--hessian-samples {_FEWER_SAMPLES}: the {len(many)} Hessians over more samples take about "
+                f"{duration(sum(many.values()))} instead of {duration(before)}"
+            )
+        return lines
 
     def cost(self, task: Task) -> Cost:
         """Of one task."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from gradlaw.errors import InputError
 from gradlaw.reproduction.evidence import Evidence, Results
@@ -74,8 +75,11 @@ def _parse(paper: Paper, name: str) -> Sequence[Row | FigureSpec]:
         return chosen
     if match and match[1] != "table" and f"fig{match[2]}" in paper.figures and match[3] is None:
         return [paper.figures[f"fig{match[2]}"]]
+    every = [f"table{number}" for number in paper.tables] + [*paper.figures, ALL]
+    near = get_close_matches(text, every, n=1)
+    meant = f"; did you mean {near[0]}? There" if near else "; there"
     raise InputError(
-        f"nothing in the paper is called {name!r}; there are {paper.contents}, single rows such as 'table8 row 3', "
+        f"nothing in the paper is called {name!r}{meant} are {paper.contents}, single rows such as 'table8 row 3', "
         "and all"
     )
 

@@ -36,7 +36,7 @@ def layer_signals(history: Any, gram: Tensor) -> "pd.DataFrame":
     model = noise_of_gram(gram, batch_size, samples, rounding).scalars()
     layout, alone = layout_of(history), tensors_of_rounding_alone(history)
     rows = {("model", "all"): {"dimensions": layout[-1].stop, **model}}
-    for part, (squares, row_sums) in zip(layout, _sums(history), strict=True):
+    for part, (squares, row_sums) in zip(layout, sums_by_tensor(history), strict=True):
         of_tensor = math.inf if part.name in alone else rounding
         estimates, degenerate = noise_of_sums(squares, row_sums, batch_size, samples, of_tensor)
         row: dict[str, Any] = {"dimensions": part.stop - part.start}
@@ -48,7 +48,7 @@ def layer_signals(history: Any, gram: Tensor) -> "pd.DataFrame":
     return pd.DataFrame(list(rows.values()), index=index)
 
 
-def _sums(history: Any) -> Iterator[tuple[Tensor, Tensor]]:
+def sums_by_tensor(history: Any) -> Iterator[tuple[Tensor, Tensor]]:
     """Of each parameter tensor |g(t)|^2 and g(t) . sum_s g(s), float64, of shape (T,)."""
     gradients = gradients_of(history)
     for _, blocks in layer_blocks(gradients, layout_of(history)):

@@ -169,7 +169,7 @@ def noise_of_gram(gram: Tensor, batch_size: int, samples: int | None = None, rou
     """
     estimates, degenerate = noise_of_sums(gram.diagonal(), gram.sum(dim=1), batch_size, samples, rounding)
     ranks = _no_ranks(len(gram)) if degenerate else _ranks(centre(gram))
-    estimates |= {name: _jackknife(series) for name, series in ranks.items()}
+    estimates |= {name: jackknife(series) for name, series in ranks.items()}
     return GradientNoise(**estimates, batch_size=batch_size, iterations=len(gram), degenerate=degenerate)
 
 
@@ -195,7 +195,7 @@ def noise_of_sums(
         first = first._replace(trace=np.zeros_like(first.trace))
     if math.isinf(rounding):
         first = first._replace(mean_square=np.zeros_like(first.mean_square))
-    return {name: _jackknife(series) for name, series in _derived(first, whole, without).items()}, degenerate
+    return {name: jackknife(series) for name, series in _derived(first, whole, without).items()}, degenerate
 
 
 class _FirstOrder(NamedTuple):
@@ -242,9 +242,9 @@ def _derived(first: _FirstOrder, whole: _Factors, without: _Factors) -> dict[str
         "sample_trace": sample_trace,
         "mean_square": first.mean_square,
         "mean_square_unbiased": unbiased,
-        "noise_scale": _ratio(sample_trace, first.mean_square),
-        "noise_scale_unbiased": _ratio(sample_trace, unbiased),
-        "signal_to_noise": _ratio(unbiased, first.trace),
+        "noise_scale": quotient(sample_trace, first.mean_square),
+        "noise_scale_unbiased": quotient(sample_trace, unbiased),
+        "signal_to_noise": quotient(unbiased, first.trace),
     }
 
 
@@ -257,9 +257,9 @@ def _ranks(centred: Tensor) -> dict[str, np.ndarray]:
     counts = np.concatenate([[left + 1], np.full(left + 1, left)])
     unbiased = _trace_of_square(centred)
     return {
-        "stable_rank": _ratio(scatter, _largest(centred)),
-        "participation_ratio": _ratio(scatter**2, _frobenius_squared(centred)),
-        "participation_ratio_corrected": _ratio((scatter / (counts - 1)) ** 2, unbiased),
+        "stable_rank": quotient(scatter, _largest(centred)),
+        "participation_ratio": quotient(scatter**2, _frobenius_squared(centred)),
+        "participation_ratio_corrected": quotient((scatter / (counts - 1)) ** 2, unbiased),
     }
 
 
@@ -310,13 +310,13 @@ def _row_squares(matrix: Tensor) -> np.ndarray:
     return torch.linalg.vector_norm(matrix, dim=1).square().cpu().numpy()
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """The quotient: 0 where nothing is above, infinite where only below is not positive."""
+def quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """``above / below``: 0 where nothing is above, infinite where only below is not positive."""
     quotient = above / np.where(below > 0, below, 1)
     return np.where(below > 0, quotient, np.where(above > 0, np.inf, 0.0))
 
 
-def _jackknife(series: np.ndarray) -> Estimate:
+def jackknife(series: np.ndarray) -> Estimate:
     """From the value of all T iterations and the T values with one left out."""
     value, without = float(series[0]), series[1:]
     if not np.isfinite(series).all():

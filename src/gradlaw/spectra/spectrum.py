@@ -1,16 +1,20 @@
 """A spectrum of the gradient second moment or covariance: all eigenvalues, and what they were computed from."""
 
 from dataclasses import InitVar, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
+from gradlaw.html_repr import html_table, rank_picture
 from gradlaw.spectra.access import Origin
 from gradlaw.spectra.eigenvectors import Eigenvectors, eigenvectors_of
 from gradlaw.spectra.matrices import MATRICES
 from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _AGREEMENT = 1e-8  # of eigenvalues computed twice, relative to the largest
 
@@ -58,6 +62,31 @@ class Spectrum(ByValue):
     def rank(self) -> int:
         """Numerical rank: how many eigenvalues are above the floor."""
         return int((self.eigenvalues > self.floor).sum())
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of one row an eigenvalue: ``rank``, from 1, ``eigenvalue``, and whether it is ``above_rounding``."""
+        import pandas as pd  # loaded for those who ask for a table
+
+        ranks = np.arange(1, len(self.eigenvalues) + 1)
+        return pd.DataFrame({"rank": ranks, "eigenvalue": self.eigenvalues, "above_rounding": ranks <= self.rank})
+
+    def __repr__(self) -> str:
+        largest = f"{self.eigenvalues[0]:.4g}" if len(self.eigenvalues) else "none"
+        return (
+            f"Spectrum({self.matrix}, T={self.iterations:,}, n={self.dimensions:,}, rank={self.rank:,}, "
+            f"lambda_1={largest}, trace={self.trace:.4g})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {
+            "iterations, T": f"{self.iterations:,}",
+            "parameters, n": f"{self.dimensions:,}",
+            "eigenvalues above rounding": f"{self.rank:,} of {len(self.eigenvalues):,}",
+            "largest": f"{self.eigenvalues[0]:.4g}" if len(self.eigenvalues) else "none",
+            "trace": f"{self.trace:.4g}",
+        }
+        picture = rank_picture(self.eigenvalues[: self.rank], f"Eigenvalues of the {self.matrix} by rank, log-log")
+        return html_table(f"Spectrum of the {self.matrix}", rows, picture)
 
     def power_law(self, k: int = 1000, alpha: float = 0.05) -> PowerLawFit:
         """The power-law fit of the k largest eigenvalues.

@@ -1,7 +1,7 @@
 """Power-law fits of the tails of samples: maximum likelihood and the Kolmogorov-Smirnov distance."""
 
 import math
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, significance
+from gradlaw.html_repr import html_table
 from gradlaw.stats.arrays import Array, as_matrix, as_type_of, refuse_non_finite
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, ks_null
 from gradlaw.stats.exponent import corrected_exponent, exponent_interval
@@ -23,6 +24,7 @@ from gradlaw.stats.ties import Ties, find_ties, fit_notices
 from gradlaw.stats.truncated import bootstrapped_fit, log_width, truncated_cdf
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 _TRUNCATED_SAMPLES = 1000
@@ -136,6 +138,37 @@ class PowerLawFit:
             line = line[0][kept], line[1][kept]
         return draw_survival(ax, points, line, label, self.lambda_min)
 
+    def to_frame(self) -> "pd.DataFrame":
+        """A table of one row: every field, and ``beta_low`` and ``beta_high``, the 95% interval, where there is one."""
+        import pandas as pd  # loaded for those who ask for a table
+
+        row = asdict(self)
+        if not self.degenerate and self.x_max is None:
+            row["beta_low"], row["beta_high"] = self.beta_interval()
+        return pd.DataFrame([row])
+
+    def __repr__(self) -> str:
+        if self.degenerate:
+            return f"PowerLawFit(k={self.k:,}, degenerate)"
+        verdict = f"published={self.is_power_law}, calibrated={self.is_power_law_calibrated}"
+        return f"PowerLawFit(k={self.k:,}, beta={self.beta:.4g}, s={self.s:.4g}, d_ks={self.d_ks:.3g}, {verdict})"
+
+    def _repr_html_(self) -> str:
+        if self.degenerate:
+            notes = {f"note {i}": note for i, note in enumerate(self.notices, 1)}
+            return html_table("No power law can be fitted", {"K": f"{self.k:,}", **notes})
+        rows: dict[str, object] = {
+            "largest values, K": f"{self.k:,}, from {self.lambda_min:.4g}",
+            "beta": f"{self.beta:.4g}",
+            "s, by rank": f"{self.s:.4g}",
+            "d_KS": f"{self.d_ks:.3g}",
+            "published": f"{_passes(self.is_power_law)}, critical {self.d_critical:.3g}",
+            "calibrated": f"{_passes(self.is_power_law_calibrated)}, critical {self.d_critical_calibrated:.3g}",
+            "p": f"{self.p_value:.2g}",
+        }
+        rows |= {f"note {i}": note for i, note in enumerate(self.notices, 1)}
+        return html_table("Power-law fit", rows)
+
     def __str__(self) -> str:
         if self.degenerate:
             head = f"no power law can be fitted to k = {self.k} values: fewer are nonzero, or all are equal"
@@ -154,6 +187,10 @@ class PowerLawFit:
             raise InputError("a degenerate sample has no exponent")
         if self.x_max is not None:
             raise InputError("a law that ends at x_max has no exact interval; see fit_truncated_power_law")
+
+
+def _passes(passed: bool) -> str:
+    return "passes" if passed else "rejected"
 
 
 @dataclass(frozen=True, eq=False)

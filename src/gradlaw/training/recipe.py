@@ -10,7 +10,9 @@ from torch import nn
 
 from gradlaw.choices import OPTIMISERS as OPTIMISERS
 from gradlaw.choices import OptimiserName
-from gradlaw.errors import InputError, count
+from gradlaw.errors import InputError, count, unknown
+
+_LARGEST_RATE = torch.finfo(torch.float32).max  # what an optimiser can multiply a gradient by
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
-            raise InputError(f"unknown optimiser {self.optimiser!r}; there are {', '.join(OPTIMISERS)}")
+            raise unknown("optimiser", self.optimiser, OPTIMISERS)
         for name in ("epochs", "batch_size"):
             object.__setattr__(self, name, count(getattr(self, name), name))
         for name in ("learning_rate", "decay", "weight_decay", "momentum", "clip_norm"):
@@ -55,8 +57,8 @@ class Recipe:
             object.__setattr__(self, name, value if value is None else float(value))
         for name in ("learning_rate", "decay", "clip_norm"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"{name} must be positive and finite, got {value}")
+            if value is not None and not 0 < value <= _LARGEST_RATE:
+                raise InputError(f"{name} must be positive and at most {_LARGEST_RATE:.3g}, got {value}")
         if not 0 <= self.weight_decay < float("inf"):
             raise InputError(f"weight_decay must not be negative, got {self.weight_decay}")
         if not 0 <= self.momentum < 1:
@@ -114,7 +116,7 @@ def default_recipe(
     if optimiser is None:
         optimiser = "adam" if model_name == "gpt" else "momentum" if published.augment else "sgd"
     elif optimiser not in OPTIMISERS:
-        raise InputError(f"unknown optimiser {optimiser!r}; there are {', '.join(OPTIMISERS)}")
+        raise unknown("optimiser", optimiser, OPTIMISERS)
     epochs = published.epochs if epochs is None else epochs
     settings: dict[str, Any] = {
         "optimiser": optimiser,

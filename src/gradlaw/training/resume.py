@@ -42,11 +42,21 @@ def open_folder(folder: Path, record: Mapping[str, Any], resume: bool, overwrite
             f"{folder} already holds a training, {done} of {epochs} epochs done; "
             "resume it (--resume), overwrite it (--force) or choose another folder"
         )
-    different = [key for key in _AGREED if last.settings[key] != record[key]]
+    before = last.settings | {"recipe": _extended(last.settings["recipe"], record["recipe"], last.settings["epoch"])}
+    different = [key for key in _AGREED if before[key] != record[key]]
     if different:
         what = "; ".join(_difference(key, last.settings[key], record[key]) for key in different)
         raise InputError(f"{last.path} is of another training, which cannot be resumed with these settings: {what}")
     return last
+
+
+def _extended(before: Mapping[str, Any], now: Mapping[str, Any], done: int) -> Mapping[str, Any]:
+    """``now``, if it is the recipe before with other epochs to come: the epochs that are done had the same rates."""
+    to_come = ("epochs", "milestones")
+    rest = {key: value for key, value in before.items() if key not in to_come}
+    past = [[milestone for milestone in recipe["milestones"] if milestone < done] for recipe in (before, now)]
+    same = rest == {key: value for key, value in now.items() if key not in to_come}
+    return now if same and past[0] == past[1] and now["epochs"] >= done else before
 
 
 def restore_optimiser(optimizer: torch.optim.Optimizer, last: Checkpoint) -> None:

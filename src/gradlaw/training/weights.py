@@ -105,7 +105,7 @@ def _unpickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise InputError(
             f"{path} cannot be read as weights alone ({reason}); save model.state_dict(), not the model"
         ) from error

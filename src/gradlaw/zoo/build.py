@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 
 from gradlaw import random_streams
 from gradlaw.choices import InitialisationName
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, unknown
+from gradlaw.resources import free_memory
 from gradlaw.zoo.fcn import FCN
 from gradlaw.zoo.gpt import GPT, next_token_loss
 from gradlaw.zoo.initialise import initialise
@@ -59,6 +60,8 @@ def _gpt(shape: Shape, classes: int, *, width: int = 64, depth: int = 4, heads: 
 def _fully_connected(depth: int, *steps: str) -> Architecture:
     return Architecture(partial(_fcn, depth=depth, steps=steps), {"width": 1, "depth": 0})
 
+
+_MOST_LAYERS = 10_000
 
 MODELS: dict[str, Architecture] = {
     "lenet": Architecture(_lenet, {"padding": 0}),
@@ -131,6 +134,7 @@ def build_model(
     for key, value in chosen.items():
         _check_size(name, architecture, key, value)
     word = int(np.random.SeedSequence([random_streams.MODEL, seed]).generate_state(1, np.uint64)[0])
+    _check_memory(name, architecture, tuple(sample_shape), classes, chosen)
     with torch.random.fork_rng([]):
         torch.manual_seed(word)
         model = architecture.make(tuple(sample_shape), classes, **chosen)
@@ -140,8 +144,23 @@ def build_model(
 
 def _architecture(name: str) -> Architecture:
     if name not in MODELS:
-        raise InputError(f"unknown model {name!r}; there are {', '.join(MODELS)}")
+        raise unknown("model", name, MODELS)
     return MODELS[name]
+
+
+def _check_memory(name: str, architecture: Architecture, shape: Shape, classes: int, sizes: dict[str, Any]) -> None:
+    """Refuse a model whose parameters alone would not fit, before any of them is allocated."""
+    if sizes.get("depth", 0) > _MOST_LAYERS:
+        raise InputError(f"the depth of {name} must be at most {_MOST_LAYERS:,}, got {sizes['depth']:,}")
+    with torch.device("meta"):
+        tensors = list(architecture.make(shape, classes, **sizes).parameters())
+    needed, free = sum(t.nbytes for t in tensors), free_memory(torch.device("cpu"))
+    if needed > free:
+        chosen = ", ".join(f"{key}={value:,}" for key, value in sizes.items())
+        raise InputError(
+            f"the parameters of {name} ({chosen}) take {needed / 1e9:,.1f} GB and {free / 1e9:,.1f} GB are free; "
+            "choose smaller sizes"
+        )
 
 
 def _check_size(name: str, architecture: Architecture, key: str, value: int) -> None:

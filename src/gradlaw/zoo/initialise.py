@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from gradlaw.choices import INITIALISATIONS, InitialisationName
-from gradlaw.errors import InputError
+from gradlaw.errors import unknown
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -42,7 +42,7 @@ def initialise(model: nn.Module, name: InitialisationName) -> None:
         InputError: an unknown name.
     """
     if name not in INITIALISATIONS:
-        raise InputError(f"unknown initialisation {name!r}; there are {', '.join(INITIALISATIONS)}")
+        raise unknown("initialisation", name, INITIALISATIONS)
     if name == "pytorch":
         return
     for layer in model.modules():

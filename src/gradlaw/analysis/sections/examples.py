@@ -31,16 +31,18 @@ class Examples(Section[dict[str, RankedSeries]]):
     def frames(self, result: dict[str, RankedSeries], analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
         import pandas as pd  # loaded for those who keep a table
 
-        parts = [
-            pd.DataFrame({"axis": axis, "rank": np.arange(1, len(e.magnitudes) + 1), "magnitude": e.magnitudes})
-            for axis, e in result.items()
-        ]
+        parts = []
+        for axis, e in result.items():
+            columns = {"axis": axis, "rank": np.arange(1, len(e.magnitudes) + 1), "magnitude": e.magnitudes}
+            parts.append(pd.DataFrame(columns if e.places is None else columns | {"place": e.places}))
         return {self.name: pd.concat(parts, ignore_index=True).astype({"axis": "category"})}
 
     def read(self, record: dict[str, Any], table: ReadTable) -> dict[str, RankedSeries]:
         frame = table(self.name)
-        magnitudes = {axis: frame.loc[frame["axis"] == axis, "magnitude"].to_numpy() for axis in AXES}
-        return {axis: RankedSeries(axis, record[self.name][axis], magnitudes[axis]) for axis in AXES}
+        series = {axis: frame[frame["axis"] == axis] for axis in AXES}
+        places = {axis: series[axis]["place"].to_numpy() if "place" in frame else None for axis in AXES}
+        return {axis: RankedSeries(axis, record[self.name][axis], series[axis]["magnitude"].to_numpy(), places[axis])
+                for axis in AXES}  # fmt: skip
 
 
 def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:
@@ -49,5 +51,5 @@ def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeri
     candidates = tested if len(tested) else np.arange(tests.series)
     index = int(candidates[np.argsort(tests.d_ks[candidates], kind="stable")[len(candidates) // 2]])
     series = history[index] if tests.axis == AXES[0] else history.dimension(index)
-    magnitudes = series.abs().sort(descending=True).values.cpu().numpy()
-    return RankedSeries(tests.axis, index, magnitudes)
+    magnitudes, places = series.abs().sort(descending=True, stable=True)
+    return RankedSeries(tests.axis, index, magnitudes.cpu().numpy(), places.cpu().numpy())

@@ -2,8 +2,9 @@
 
 import argparse
 
-from gradlaw.choices import DTYPES, ENGINES, RANDOMNESS
-from gradlaw.cli.options.inputs import add_data_options, add_model_options
+from gradlaw.choices import DTYPES, ENGINES
+from gradlaw.cli.options.inputs import add_problem_options
+from gradlaw.cli.options.values import seed, whole
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,30 +20,30 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "  gradlaw analyze\n"
         "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
         "  gradlaw analyze --checkpoint checkpoints/lenet-mnist.safetensors --data ylecun/mnist --batch-size 1\n"
-        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000"
+        "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000\n"
+        "  gradlaw analyze --checkpoints 'runs/mine/step-*.pt' --problem mypackage.mymodule:make_problem"
     )
     parser.set_defaults(command="gradlaw.cli.analyze:run")
     what = parser.add_argument_group("what to analyse")
-    add_data_options(what)
-    what.add_argument("--split", help="split of the data (default: train)")
-    add_model_options(what, "randomly initialised without --checkpoint")
-    what.add_argument("--checkpoint", metavar="FILE", help="weights: a checkpoint of gradlaw train, which also gives "
-                      "data and model, or a state_dict (.safetensors, .pt) of the --model or --problem")  # fmt: skip
-    what.add_argument("--problem", metavar="MODULE:FUNCTION",
-                      help="your own function that returns a gradlaw.Problem, instead of --data, --model")  # fmt: skip
-    what.add_argument("--parameters", action="append", metavar="PATTERN",
-                      help="analyse only the parameters whose name matches, such as 'fc*' (repeatable)")  # fmt: skip
-    what.add_argument("--randomness", choices=RANDOMNESS, help="what to do with a model that is random at fixed "
-                      "parameters, dropout for instance (default: refuse)")  # fmt: skip
+    add_problem_options(what)
+    what.add_argument("--checkpoints", metavar="PATTERN", nargs="+", help="the same analysis at each of several "
+                      "weights, such as 'runs/x/step-*.safetensors', by the numbers in their names; one that was "
+                      "interrupted goes on")  # fmt: skip
     how = parser.add_argument_group("how")
-    how.add_argument("--batch-size", "-B", type=int, default=10, help="samples in a minibatch (default: 10)")
-    how.add_argument("--iterations", "-T", type=int, default=5000, help="number of minibatches (default: 5000)")
+    how.add_argument(
+        "--batch-size", "-B", type=whole(), metavar="B", default=10, help="samples in a minibatch (default: 10)"
+    )
+    how.add_argument(
+        "--iterations", "-T", type=whole(2), metavar="T", default=5000, help="number of minibatches (default: 5000)"
+    )
     how.add_argument("--replacement", action="store_true", help="draw minibatches with replacement")
-    how.add_argument("--k", "-K", type=int, help="largest values in a power-law test (default: 1000, and at most a "
-                     "third of a series)")  # fmt: skip
-    how.add_argument("--gaussian-k", type=int, default=100, help="values in a Gaussian test (default: 100)")
-    how.add_argument("--alpha", type=float, default=0.05, help="significance level (default: 0.05)")
-    how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    how.add_argument("--k", "-K", type=whole(2), metavar="K", help="largest values in a power-law test (default: 1000, "
+                     "and at most a third of a series)")  # fmt: skip
+    how.add_argument(
+        "--gaussian-k", type=whole(), metavar="K", default=100, help="values in a Gaussian test (default: 100)"
+    )
+    how.add_argument("--alpha", type=float, metavar="ALPHA", default=0.05, help="significance level (default: 0.05)")
+    how.add_argument("--seed", type=seed, metavar="SEED", default=0, help="seed of everything (default: 0)")
     how.add_argument("--transform", action="append", default=[], metavar="NAME[=VALUE]", help="what an optimiser would "
                      "make of the gradients, in its order: clip-norm=1.0, clip-value=0.1, weight-decay=5e-4, "
                      "momentum=0.9, adam (repeatable)")  # fmt: skip

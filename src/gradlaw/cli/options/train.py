@@ -4,6 +4,7 @@ import argparse
 
 from gradlaw.choices import OPTIMISERS
 from gradlaw.cli.options.inputs import add_data_options, add_model_options
+from gradlaw.cli.options.values import numbers, positive, seed, whole, whole_numbers
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,33 +33,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="folder for the checkpoints (default: runs/train- and a name made "
                         "of the settings)")  # fmt: skip
-    output.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder, if any")
-    output.add_argument("--force", action="store_true", help="overwrite the training that the folder holds")
+    start = output.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder, if any; "
+                       "--epochs may be more than it was to be")  # fmt: skip
+    start.add_argument("--force", action="store_true", help="overwrite the training that the folder holds")
     output.add_argument("--keep-all", action="store_true", help="keep the weights of every epoch, not only of the last")
-    output.add_argument("--points", type=_points, metavar="E,E,...", default=(), help="also keep the weights after so "
+    output.add_argument("--points", type=numbers, metavar="E,E,...", default=(), help="also keep the weights after so "
                         "many epochs, whole or not, as point-E.safetensors: 0,0.1,0.5,1")  # fmt: skip
     output.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def _add_recipe(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--optimiser", choices=OPTIMISERS, help="default: sgd; momentum on CIFAR, adam for gpt")
-    how.add_argument("--learning-rate", type=float, help="default: 0.1, adam 0.001, sgd on CIFAR 1")
-    how.add_argument("--epochs", type=int, help="default: 50; 200 on CIFAR")
-    how.add_argument("--milestones", type=_epochs, metavar="E,E,...", help="epochs after which the learning rate is "
+    how.add_argument("--learning-rate", type=positive, metavar="RATE", help="default: 0.1, adam 0.001, sgd on CIFAR 1")
+    how.add_argument("--epochs", type=whole(), metavar="N", help="default: 50; 200 on CIFAR")
+    how.add_argument("--milestones", type=whole_numbers(1), metavar="E,E,...", help="epochs after which the rate is "
                      "divided by 10 (default: at 40%% and 80%% of them; CIFAR-100 at 50%% and 75%%)")  # fmt: skip
-    how.add_argument("--batch-size", "-B", type=int, help="samples in a minibatch (default: 128)")
-    how.add_argument("--weight-decay", type=float, help="default: 0.0005")
-    how.add_argument("--momentum", type=float, help="of --optimiser momentum (default: 0.9)")
-    how.add_argument("--clip-norm", type=float, help="longest gradient (default: no limit)")
+    how.add_argument("--batch-size", "-B", type=whole(), metavar="B", help="samples in a minibatch (default: 128)")
+    how.add_argument("--weight-decay", type=float, metavar="W", help="default: 0.0005")
+    how.add_argument("--momentum", type=float, metavar="BETA", help="of --optimiser momentum (default: 0.9)")
+    how.add_argument("--clip-norm", type=positive, metavar="NORM", help="longest gradient (default: no limit)")
     how.add_argument("--augment", action=argparse.BooleanOptionalAction,
                      help="flip and crop images at random (default: on CIFAR)")  # fmt: skip
-    how.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    how.add_argument("--seed", type=seed, metavar="SEED", default=0, help="seed of everything (default: 0)")
     how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu)")
-
-
-def _points(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(",") if part)
-
-
-def _epochs(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part)

@@ -14,7 +14,7 @@ from gradlaw.curvature.operators.checks import agrees, check_problem, check_prod
 from gradlaw.curvature.operators.composites import Composites
 from gradlaw.curvature.operators.mean_loss import MeanLoss, Theta
 from gradlaw.curvature.operators.plain_loss import PlainLoss
-from gradlaw.curvature.operators.products import GAUSS_NEWTON, HESSIAN, Product
+from gradlaw.curvature.operators.products import GAUSS_NEWTON, HESSIAN, Multiply, Product
 from gradlaw.curvature.operators.reference import Reference, flat, mean_gradient, measure_reference
 from gradlaw.curvature.operators.samples import Samples, choose_samples
 from gradlaw.curvature.operators.split_trace import SplitTrace
@@ -25,6 +25,10 @@ from gradlaw.progress import SILENT, Progress
 from gradlaw.resources import memory_budget
 
 _CHUNK_SAMPLES = {"cpu": 256, "cuda": 4096}  # at once
+_CHUNK_BYTES = 4e6  # of a forward pass, up to which a chunk on a CPU may have more samples: about what caches hold
+# Up to so many bytes and n x samples, double backward over a graph that is kept takes less than the tracing of a
+# linearisation (over a second in a process that has not traced yet) for some thousand products.
+_SMALL_BYTES, _SMALL_PRODUCT = 2e6, 1e7
 _HALVED_SAMPLES = 64  # whose product is compared with that of their halves
 
 
@@ -45,11 +49,12 @@ def hessian(
     the Hessian of ``loss(model(inputs), targets)`` of all S samples at once.
 
     The gradient of each chunk of samples is linearised once; a product applies the stored linear maps and costs about
-    a gradient. Chunks that do not fit the memory are linearised anew for each product (each block of vectors). The
-    gradient that the operator derives is compared with plain autograd over all samples, and a product with plain
-    double backward. Where they differ (parameters that are reached by a closure, control flow that depends on the data,
-    a loss that is no mean), products are taken by double backward in the model's own tensors, over all samples at once
-    if need be, and a notice says so.
+    a gradient. Of small problems (a forward pass of all samples saves up to 2 MB, n x S up to 10^7) the graph of the
+    gradient is kept and differentiated, without any tracing. Chunks that do not fit the memory are linearised anew for
+    each product (each block of vectors). The gradient that the operator derives is compared with plain autograd over
+    all samples, and a product with plain double backward. Where they differ (parameters that are reached by a closure,
+    control flow that depends on the data, a loss that is no mean), products are taken by double backward in the model's
+    own tensors, over all samples at once if need be, and a notice says so.
 
     Args:
         problem: model, loss and data; the model is left as it is, and theta is copied.
@@ -59,8 +64,8 @@ def hessian(
         seed: of the samples and minibatches.
         dtype: float32 or float64, in which to compute. Default: that of the problem.
         memory: bytes that the stored linearisations may take. Default: half of what is free.
-        chunk_samples: how many samples are worked on at once: memory against speed. Default: 256 on a CPU, 4096 on a
-            GPU. Products agree to rounding.
+        chunk_samples: how many samples are worked on at once: memory against speed. Default: 256 on a CPU, or as many
+            as save 4 MB in a forward pass, 4096 on a GPU. Products agree to rounding.
         progress: where to show it, and to announce what had to be decided.
 
     Raises:
@@ -135,8 +140,15 @@ def _build(
     usual = _CHUNK_SAMPLES.get(problem.device.type, _CHUNK_SAMPLES["cuda"])
     chunk = usual if chunk_samples is None else count(chunk_samples, "chunk_samples")
     reference = measure_reference(problem, chosen, dtype, asked, budget, findings.rounding, chunk)
+    if chunk_samples is None and problem.device.type == "cpu":
+        chunk = max(chunk, int(_CHUNK_BYTES // max(reference.sample_bytes, 1)))
+    small = (
+        chunk_samples is None
+        and problem.dimensions * chosen.indices.size <= _SMALL_PRODUCT
+        and reference.sample_bytes * chosen.indices.size <= min(_SMALL_BYTES, budget / 4)
+    )
     operator = LossCurvature(
-        product, problem, chosen, dtype, reference, chunk, budget if memory is None else memory, progress
+        product, problem, chosen, dtype, reference, chunk, budget if memory is None else memory, progress, small
     )
     parts = [part for part in problem.layout if part.name in findings.unused]
     unused = [part.name for part in parts if not reference.gradient[part.start : part.stop].any()]
@@ -164,13 +176,15 @@ class LossCurvature(CurvatureOperator):
 
     def __init__(
         self, product: Product, problem: Problem, samples: Samples, dtype: torch.dtype, reference: Reference,
-        chunk: int, memory: int, progress: Progress,
+        chunk: int, memory: int, progress: Progress, small: bool,
     ):  # fmt: skip
         self.name, self.dimensions, self.dtype, self.device = product.name, problem.dimensions, dtype, problem.device
         self._product_of, self._problem, self._samples = product, problem, samples
         self._reference, self._memory, self._progress = reference, memory, progress
         self._kept: dict[int, tuple[Tensor, ...]] = {}
         self._traces: dict[tuple[int, ...], SplitTrace] = {}
+        self._graph: tuple[tuple[object, ...], Multiply] | None = None
+        self._small = small and not samples.grouped and len(samples.indices) <= chunk
         self.kept_bytes = 0
         with reference.plain.in_place():
             if product is GAUSS_NEWTON:
@@ -220,8 +234,7 @@ class LossCurvature(CurvatureOperator):
         size = sum(len(piece) for piece in pieces)
         for piece in pieces:
             try:
-                with Composites():
-                    _, multiply = self._product_of.reverse(plain, *plain.fetch(piece))
+                multiply = self._reverse(plain, piece)
                 for row, tangent in zip(total, tangents, strict=True):
                     row.add_(flat(multiply(tangent)), alpha=len(piece) / size)
             except torch.OutOfMemoryError:
@@ -231,6 +244,17 @@ class LossCurvature(CurvatureOperator):
                 raise InputError(
                     f"the {self.name} needs second derivatives, and plain double backward fails: {reason}"
                 ) from error
+
+    def _reverse(self, plain: PlainLoss, piece: np.ndarray) -> Multiply:
+        """The product over one piece by double backward. A small operator keeps the graph while it is valid."""
+        keeps = self._small and plain is self._reference.plain and piece is self.chunks[0]
+        if keeps and self._graph is not None and self._graph[0] == plain.graph_state():
+            return self._graph[1]
+        with Composites():
+            _, multiply = self._product_of.reverse(plain, *plain.fetch(piece))
+        if keeps:
+            self._graph = plain.graph_state(), multiply
+        return multiply
 
     def _pieces(self) -> list[np.ndarray]:
         """What double backward takes at once: a chunk, or a single minibatch."""
@@ -247,6 +271,7 @@ class LossCurvature(CurvatureOperator):
         """
         chunks = self._samples.chunks(chunk)
         cuts = [chunks] if self._samples.grouped or len(chunks) == 1 else [chunks, [self._samples.indices]]
+        modes = ("double backward",) if self._small else ("linearised", "double backward")
         reasons: list[str] = []
         for self.chunks in cuts:
             if len(cuts) == 2 and self.chunks is chunks and not self._halves_add_up():
@@ -257,7 +282,7 @@ class LossCurvature(CurvatureOperator):
                     "the loss is not the mean over chunks of the samples (weights, ignored labels, or samples that see "
                     f"each other?): all {self._samples.indices.size:,} are taken at once"
                 ]
-            for self.mode in ("linearised", "double backward"):
+            for self.mode in modes:
                 reason = self._linearise() if self.mode == "linearised" else self._derive_plainly()
                 if reason is None:
                     self.notices += tuple(reasons)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradlaw._torch import pytree
@@ -65,6 +66,15 @@ class PlainLoss:
             finally:
                 for tensor, data, gradient in zip(tensors, own, gradients, strict=True):
                     tensor.data, tensor.grad = data, gradient
+
+    def graph_state(self) -> tuple[object, ...]:
+        """What a graph over the user's tensors is valid for: it is void once one is written to or changes its type.
+
+        A tensor that held another type in the meantime has a new node where gradients arrive, and the old graph would
+        give zeros.
+        """
+        leaves = [get_gradient_edge(p).node for p in self.parameters]
+        return (*(tensor._version for tensor, _ in self._theta), *leaves)
 
     def gradient(self, indices: np.ndarray) -> tuple[Tensor, ...]:
         """By plain autograd, inside :meth:`in_place`."""

@@ -31,6 +31,7 @@ class Reference:
         tolerance: relative to the norm.
         pieces: in how many pieces the samples were taken; 1 is all at once.
         whole_bytes: about the memory that all of them take at once; 0 where that was not asked.
+        sample_bytes: about what the forward pass of one of them saves; inf where that is not known.
         notices: what a reader of results has to know.
     """
 
@@ -39,6 +40,7 @@ class Reference:
     tolerance: float
     pieces: int
     whole_bytes: float
+    sample_bytes: float
     notices: tuple[str, ...] = ()
 
     def met_by(self, gradient: Tensor, scale: float) -> bool:
@@ -71,7 +73,8 @@ def measure_reference(
     with plain.in_place():
         some = _part(samples, _REPEATED_SAMPLES)
         _check_repeatable(plain, some, dtype)
-        coarsest = max(torch.finfo(t).eps for t in {dtype} | _saved(plain, some)[1])
+        saved_bytes, types = _saved(plain, some)
+        coarsest = max(torch.finfo(t).eps for t in {dtype} | types)
         tolerance = max(_RELATIVE_EPS * coarsest, _ROUNDING * rounding if plain.dtype is None else 0.0)
         pieces, needed = list(samples.indices) if samples.grouped else [samples.indices], 0.0
         if not samples.grouped and len(samples.indices) > chunk:
@@ -87,7 +90,8 @@ def measure_reference(
             "data hold NaN or huge values?"
         )
     count = 1 if samples.grouped else len(pieces)
-    return Reference(plain, gradient, min(tolerance, _MOST_TOLERANCE), count, needed, notices)
+    each = saved_bytes / len(some)
+    return Reference(plain, gradient, min(tolerance, _MOST_TOLERANCE), count, needed, each, notices)
 
 
 def mean_gradient(plain: PlainLoss, pieces: Sequence[np.ndarray]) -> tuple[Tensor, float]:

@@ -60,8 +60,7 @@ def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype, band_bytes:
     """
     import zarr  # a sixth of a second to load
 
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"the store {folder} is not empty; give a new folder, or open the history that it holds")
+    check_empty(folder)
     group = zarr.create_group(folder)
     size_read = torch.promote_types(dtype, torch.float32).itemsize
     chunks = tuple(
@@ -73,6 +72,20 @@ def create(folder: Path, shape: tuple[int, int], dtype: torch.dtype, band_bytes:
         GRADIENTS, shape=shape, chunks=chunks, dtype=bits, compressors=None, attributes={_TYPE: name}
     )
     return DiskGradients(array)
+
+
+def check_empty(folder: Path) -> None:
+    """Make the folder, and refuse one that holds something or that cannot be made.
+
+    Raises:
+        InputError: it is not empty, no folder, or not to be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise InputError(f"the store {folder} is not empty; give a new folder, or open the history that it holds")
+    except OSError as error:
+        raise InputError(f"the store {folder} cannot be made: {error.strerror}") from error
 
 
 def finish(folder: Path, losses: Tensor, record: dict[str, Any]) -> None:

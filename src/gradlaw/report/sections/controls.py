@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gradlaw.analysis.result import AnalysisResult
-from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, finish, fitted_line, new_figure, scatter
+from gradlaw.report.chart import Chart, ChartMaker, Layer, Line, Panel, Points, by_rank, fitted_line, k_marks
 from gradlaw.report.formatting import number
-from gradlaw.report.section import Drawing, ShownSection, Table, register
+from gradlaw.report.section import ShownSection, Table, register
 from gradlaw.report.sections.spectra import HEADER, spectra_rows
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+_WIDTHS = {"permuted": 3.5}  # broad: permuted and diagonal noise lie on one another
 
 
-def _draw(analysis: AnalysisResult) -> Figure:
+def _make(analysis: AnalysisResult) -> Chart:
     """The measured covariance spectrum over those of its controls, log-log by rank."""
-    with new_figure(5.6, 4.0) as figure:
-        axes = figure.add_subplot()
-        measured, *controls = analysis.control_verdicts()
-        # As lines, and the first ones broad: permuted and diagonal noise lie on one another.
-        for verdict, colour, width in zip(controls, (GREY, BLUE, GREEN), (1.6, 4.0, 1.2), strict=True):
-            spectrum = analysis.controls[verdict.matrix]
-            values = spectrum.eigenvalues[: spectrum.rank]
-            axes.plot(range(1, len(values) + 1), values, color=colour, lw=width, alpha=0.7, label=verdict.matrix)
-        spectrum = analysis.spectra["covariance"]
-        scatter(axes, spectrum.eigenvalues[: spectrum.rank], RED, "measured")
-        if measured.fit:
-            fitted_line(axes, measured.fit, RED)
-        finish(axes, measured.k, "eigenvalue of the covariance")
-        axes.set_title("The covariance spectrum over its controls", loc="left")
-    return figure
+    measured, *controls = analysis.control_verdicts()
+    layers: list[Layer] = []
+    for verdict in controls:
+        spectrum = analysis.controls[verdict.matrix]
+        for points in by_rank(spectrum.eigenvalues[: spectrum.rank], verdict.matrix, verdict.matrix):
+            assert isinstance(points, Points)
+            width = _WIDTHS.get(verdict.matrix, 1.4)
+            layers.append(Line(points.label, points.colour, points.x, points.y, width=width))
+    spectrum = analysis.spectra["covariance"]
+    layers += by_rank(spectrum.eigenvalues[: spectrum.rank], "measured", "covariance", "times")
+    layers += fitted_line(measured.fit, float(spectrum.eigenvalues[0]), "covariance")
+    title = "The covariance spectrum over its controls"
+    return Chart(
+        "controls",
+        (Panel("controls", title, "rank", "eigenvalue", tuple(layers), k_marks(measured.k), "log", "log"),),
+        "Measured covariance spectrum over spectra of noise",
+        "The same statistics where there is nothing to find. Isotropic: Gaussian noise of the same total variance. "
+        "Permuted: the measured gradients with each dimension permuted over the iterations, which keeps every variance "
+        "and destroys every correlation. Diagonal: Gaussian noise with the measured variances. Outliers of these two "
+        "are dimensions of large variance (often one tensor's), not correlations.",
+    )
 
 
 @register
 class ShownControls(ShownSection):
-    name = "controls"
-    drawings = (
-        Drawing(
-            "controls",
-            _draw,
-            "Measured covariance spectrum over spectra of noise",
-            """The same statistics where there is nothing to find. Isotropic: Gaussian noise of the same total variance.
-Permuted: the measured gradients with each dimension permuted over the iterations, which keeps every variance and
-destroys every correlation. Diagonal: Gaussian noise with the measured variances. Outliers of these two are dimensions
-of large variance (often one tensor's), not correlations.""",
-            single=True,
-        ),
-    )
+    name, heading = "controls", "Controls: the same where there is nothing to find"
+    place, folded = 6, True
+    charts = (ChartMaker("controls", _make),)
 
     def sentences(self, analysis: AnalysisResult) -> list[str]:
         return _outliers_of_controls(analysis)

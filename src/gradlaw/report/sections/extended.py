@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gradlaw.analysis.extended import ExtendedStatistics
 from gradlaw.analysis.result import AnalysisResult
-from gradlaw.report.drawing import BLUE, GREY, PALE, RED, mark_k, new_figure
+from gradlaw.report.chart import Band, Chart, ChartMaker, Layer, Line, Mark, Panel, histogram, k_marks
 from gradlaw.report.formatting import by_chance, number, percent, rate
-from gradlaw.report.section import Drawing, Rows, ShownSection, Table, register
+from gradlaw.report.section import Rows, ShownSection, Table, register
 from gradlaw.stats.tail_index import hill_curve
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LAYERS_HEADER = (
     "direction",
@@ -36,96 +32,71 @@ the power law with another family on the same K values: positive favours the
 power law. All but the exponential contain the power law as a limit, so theirs are never positive and the nested p-value
 is the one to read. Dimension-wise layers are tested by themselves, with K lowered to a third of their size; fewer than
 30 values are too few for a tail, and have no power-law rate."""
-SHARES = ("Gaussian", "not Gaussian", "degenerate")
+_FEWEST_IN_HILL_PLOT = 12
 
 
-def _draw_tail_indices(analysis: AnalysisResult) -> Figure:
+def _make(analysis: AnalysisResult) -> Chart:
     """Both sides of the literature on one history: the alpha-stable index by direction, and Hill plots."""
     extended: ExtendedStatistics = analysis.sections["extended"]
-    with new_figure(9.2, 3.7) as figure:
-        left, right = figure.subplots(1, 2)
-        bins = np.linspace(0.4, 3, 66)
-        indices = extended.tail_indices
-        for axis, colour in zip(analysis.examples, (RED, BLUE), strict=True):
-            chosen = indices.loc[indices["axis"] == axis, "alpha_stable_permuted"]
-            chosen = chosen[np.isfinite(chosen)]
-            median = extended.median_stable_index(axis)
-            if median is None:
-                continue
+    indices, layers = extended.tail_indices, []
+    for axis in analysis.examples:
+        chosen = indices.loc[indices["axis"] == axis, "alpha_stable_permuted"].to_numpy()
+        median = extended.median_stable_index(axis)
+        if median is not None:
             label = f"{axis}-wise, median {median:.2f}"
-            weights = np.full(len(chosen), 1 / len(chosen))
-            left.hist(np.clip(chosen, bins[0], bins[-1]), bins, weights=weights, color=colour, alpha=0.6, label=label)
-        left.axvline(2, color=GREY, lw=0.8, ls=":", label="Gaussian, $\\alpha$ = 2")
-        left.set(xlabel="alpha-stable tail index", ylabel="share of series")
-        left.set_title("Alpha-stable index of the noise, every series", loc="left")
-        left.legend()
-        for (axis, example), colour in zip(analysis.examples.items(), (RED, BLUE), strict=True):
-            _hill_plot(right, example.magnitudes, colour, f"{axis}-wise, example")
-        mark_k(right, [tests.k for tests in analysis.tests.values()])
-        right.set(xscale="log", xlabel="values in the tail, K", ylabel="Hill estimate of $\\alpha$ = 1/s")
-        right.set_title("Hill plots of the example series", loc="left")
-        right.legend()
-    return figure
+            layers += histogram(chosen[np.isfinite(chosen)], np.linspace(0.4, 3, 66), label, axis)
+    hill = [layer for axis, e in analysis.examples.items() for layer in _hill(e.magnitudes, axis)]
+    ks = k_marks(*(tests.k for tests in analysis.tests.values()))
+    return Chart(
+        "tail_indices",
+        (
+            Panel("tail_indices", "Alpha-stable index of the noise", "alpha-stable index", "share of series",
+                  tuple(layers), (Mark("Gaussian, alpha = 2", x=2.0),)),
+            Panel("hill", "Hill plots of the example series", "values in the tail, K", "Hill estimate, alpha = 1/s",
+                  tuple(hill), ks, x_scale="log"),
+        ),
+        "Alpha-stable indices and Hill plots of both directions",
+        "Left: the alpha-stable index of the noise (gradients less their mean) of every series, entries permuted; the "
+        "estimator answers whatever it is given and is no test of stability. Right: Hill's estimate against the number "
+        "of values taken as the tail, with two standard errors; a power law is flat.",
+    )  # fmt: skip
 
 
-def _draw_gaussianity(analysis: AnalysisResult) -> Figure:
-    """Where the non-Gaussian dimensions are: shares by parameter tensor."""
-    extended: ExtendedStatistics = analysis.sections["extended"]
-    layers = extended.layers
-    rows = layers[(layers["axis"] == "iteration") & (layers["group"] != "layer type")][::-1]
-    dead = rows["degenerate"].to_numpy(float)
-    gaussian = rows["gaussian_rate"].to_numpy(float)
-    names = [f"{row['name']} ({row.dimensions:,})" for _, row in rows.iterrows()]
-    with new_figure(7.2, 1.3 + 0.24 * len(rows)) as figure:
-        axes = figure.add_subplot()
-        left = np.zeros(len(rows))
-        shares = (gaussian, 1 - gaussian - dead, dead)
-        for label, share, colour in zip(SHARES, shares, (BLUE, RED, PALE), strict=True):
-            axes.barh(names, share, left=left, color=colour, label=label, height=0.72)
-            left += share
-        ceiling = analysis.tests["iteration"].gaussian_ceiling
-        if ceiling is not None:
-            axes.axvline(ceiling, color="black", lw=0.8, ls=":", label="a true Gaussian")
-        axes.set(xlim=(0, 1), xlabel="share of dimensions, iteration-wise")
-        axes.grid(False)
-        figure.legend(loc="outside upper left", ncols=4)
-    return figure
+def _kurtosis(analysis: AnalysisResult) -> Chart | None:
+    """Excess kurtosis of all parameters over the iterations, the last bar with all that lie beyond it."""
+    values = analysis.sections["extended"].gaussianity["excess_kurtosis"].to_numpy(dtype=float)
+    layers = histogram(values[np.isfinite(values)], np.linspace(-2, 20, 45), "iteration-wise", "iteration")
+    if not layers:
+        return None
+    title, mark = "Excess kurtosis of the parameters", Mark("Gaussian", x=0.0)
+    return Chart(
+        "kurtosis",
+        (Panel("kurtosis", title, "excess kurtosis", "share of the parameters", tuple(layers), (mark,)),),
+        "Histogram of the excess kurtosis of every parameter over the iterations",
+        "How heavy the tails of each parameter's gradients over the iterations are: 0 for a Gaussian, larger for "
+        "heavier tails. The last bar has all that lie beyond it.",
+    )
 
 
-def _hill_plot(axes: Axes, descending: np.ndarray, colour: str, label: str) -> None:
+def _hill(descending: np.ndarray, axis: str) -> list[Layer]:
     """Hill's alpha against the number of values in the tail, with a band of two standard errors."""
     positive = int((descending > 0).sum())
-    if positive < 12:
-        return
+    if positive < _FEWEST_IN_HILL_PLOT:
+        return []
     ks = np.unique(np.geomspace(10, positive - 1, 200).astype(int))
     curve = hill_curve(descending.astype(float), ks)
-    usable = np.isfinite(curve.index)
-    k, alpha, error = ks[usable], curve.index[usable], curve.standard_error[usable]
-    axes.plot(k, alpha, color=colour, lw=1.3, label=label)
-    axes.fill_between(k, alpha - 2 * error, alpha + 2 * error, color=colour, alpha=0.2, lw=0)
+    index, errors = np.asarray(curve.index), np.asarray(curve.standard_error)
+    usable = np.isfinite(index)
+    k, alpha, error = ks[usable], index[usable], errors[usable]
+    label = f"{axis}-wise"
+    return [Band(label, axis, k, alpha - 2 * error, alpha + 2 * error), Line(label, axis, k, alpha)]
 
 
 @register
 class ShownExtended(ShownSection):
-    name = "extended"
-    drawings = (
-        Drawing(
-            "tail_indices",
-            _draw_tail_indices,
-            "Alpha-stable indices and Hill plots of both directions",
-            """\
-Left: the alpha-stable tail index of the noise (gradients less their mean) of every series, entries permuted;
-the estimator answers whatever it is given and is no test of stability. Right: Hill's estimate against the number of
-values taken as the tail, with two standard errors; a power law is flat.""",
-        ),
-        Drawing(
-            "gaussianity",
-            _draw_gaussianity,
-            "Shares of Gaussian dimensions by parameter tensor",
-            """Where the non-Gaussian dimensions are. Dotted: the share of true Gaussian series that pass.""",
-            single=True,
-        ),
-    )
+    name, heading = "extended", "Extended statistics"
+    place, folded = 8, True
+    charts = (ChartMaker("tail_indices", _make), ChartMaker("kurtosis", _kurtosis))
 
     def sentences(self, analysis: AnalysisResult) -> list[str]:
         return [_stable_indices(analysis.sections[self.name])]

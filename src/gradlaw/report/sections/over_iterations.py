@@ -5,54 +5,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradlaw.analysis.result import AnalysisResult
-from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, new_figure
+from gradlaw.report.chart import Chart, ChartMaker, Panel, Points
 from gradlaw.report.formatting import number
-from gradlaw.report.section import Drawing, Rows, ShownSection, Table, register
+from gradlaw.report.section import Rows, ShownSection, Table, register
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 HEADER = ("T", "K", "s", "d_KS", "trace", "lambda_1", "lambda_2", "lambda_5", "lambda_10")
-_DRAWN_EIGENVALUES = (1, 2, 5, 10)
+_DRAWN = {1: "circle", 2: "square", 5: "triangle", 10: "diamond"}
 
 
-def _draw(analysis: AnalysisResult) -> Figure:
+def _make(analysis: AnalysisResult) -> Chart:
     """Leading eigenvalues of the covariance, and the exponent, against the number of iterations."""
-    from matplotlib.ticker import NullLocator, StrMethodFormatter  # heavy: loaded for those who draw
-
     frame: pd.DataFrame = analysis.sections["over_iterations"]
-    with new_figure(7.2, 2.7) as figure:
-        left, right = figure.subplots(1, 2)
-        for rank, colour in zip(_DRAWN_EIGENVALUES, (RED, BLUE, GREEN, GREY), strict=True):
-            values = frame[f"lambda_{rank}"]
-            left.plot(frame["iterations"], values.where(values > 0), "o-", ms=4, color=colour, label=f"rank {rank}")
-        left.set(yscale="log", ylabel="eigenvalue")
-        left.legend(ncols=2)
-        left.set_title("Leading eigenvalues", loc="left")
-        right.plot(frame["iterations"], frame["s"], "o-", ms=4, color=RED)
-        right.set(ylabel=f"s of the top {int(frame['k'].iloc[0]):,}")
-        right.set_title("Exponent", loc="left")
-        for axes in (left, right):
-            axes.set(xscale="log", xlabel="iterations, T", xticks=frame["iterations"])
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            axes.xaxis.set_minor_locator(NullLocator())
-    return figure
+    sizes, leading = frame["iterations"].to_numpy(), []
+    for rank, symbol in _DRAWN.items():
+        values = frame[f"lambda_{rank}"].to_numpy(dtype=float)
+        above = values > 0
+        leading.append(Points(f"rank {rank}", f"rank {rank}", sizes[above], values[above], int(above.sum()), symbol,
+                              joined=True))  # fmt: skip
+    exponent = Points("s", "covariance", sizes, frame["s"].to_numpy(dtype=float), len(sizes), joined=True)
+    s_label = f"s of the top {int(frame['k'].iloc[0]):,}"
+    return Chart(
+        "over_iterations",
+        (
+            Panel("over_iterations", "Leading eigenvalues over T", "iterations, T", "eigenvalue", tuple(leading),
+                  x_scale="log", y_scale="log"),
+            Panel("exponent", "Exponent over T", "iterations, T", s_label, (exponent,), x_scale="log"),
+        ),
+        "Leading eigenvalues and exponent against the number of iterations",
+        "The covariance spectrum of fewer iterations, drawn at random from the same history; s is fitted to the same "
+        "number of eigenvalues each time. What still moves with T is of the sample as well as of the network.",
+    )  # fmt: skip
 
 
 @register
 class ShownOverIterations(ShownSection):
-    name = "over_iterations"
-    drawings = (
-        Drawing(
-            "over_iterations",
-            _draw,
-            "Leading eigenvalues and exponent against the number of iterations",
-            """\
-The covariance spectrum of fewer iterations, drawn at random from the same history; s is fitted to the same
-number of eigenvalues each time.""",
-        ),
-    )
+    name, heading = "over_iterations", "The spectrum at fewer iterations"
+    place, folded = 7, True
+    charts = (ChartMaker("over_iterations", _make),)
 
     def tables(self, analysis: AnalysisResult) -> list[Table]:
         return [Table("Over iterations", HEADER, _rows(analysis.sections[self.name]))]

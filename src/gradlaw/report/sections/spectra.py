@@ -3,61 +3,60 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.verdicts import SpectralVerdict
-from gradlaw.report.drawing import BLUE, GREEN, RED, finish, fitted_line, new_figure, scatter
-from gradlaw.report.formatting import number, yes
-from gradlaw.report.section import Drawing, Rows, ShownSection, Table, register
-from gradlaw.report.sections.tests import thresholds
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from gradlaw.report.chart import Chart, ChartMaker, Layer, Panel, by_rank, fitted_line, k_marks, put_aside
+from gradlaw.report.finding import Advice, Certainty, Finding
+from gradlaw.report.formatting import number, percent, yes
+from gradlaw.report.section import Rows, ShownSection, Table, register
+from gradlaw.spectra.matrices import COVARIANCE
 
 HEADER = ("spectrum", "K", "rank", "s", "d_KS", "published", "calibrated", "outliers")
 NOTE = """Outliers: leading eigenvalues above the largest drop, if that is more than a power law
 would show once in a hundred times."""
+FEWEST_EIGENVALUES = 50  # in a fit of which anything is said with confidence
+DIFFERENT = 0.2  # relative, of the exponent of a control
+LEADING, FEW = 0.5, 0.1  # share of the trace that makes a leading subspace; its dimensions, of those there are
 
 
-def _draw(analysis: AnalysisResult) -> Figure:
+def _make(analysis: AnalysisResult) -> Chart:
     """Eigenvalues against rank, log-log, of the second moment and the covariance, and the covariance's eigengaps."""
-    with new_figure(9.2, 3.7) as figure:
-        left, right = figure.subplots(1, 2)
-        second, covariance, gaps = analysis.spectral_verdicts()
-        for name, verdict, colour, marker in (
-            ("second moment", second, RED, "o"),
-            ("covariance", covariance, BLUE, "x"),
-        ):
-            spectrum = analysis.spectra[name]
-            scatter(left, spectrum.eigenvalues[: spectrum.rank], colour, name, marker)
-            if verdict.fit:
-                fitted_line(left, verdict.fit, colour)
-        finish(left, covariance.k, "eigenvalue")
-        left.set_title("Gradient spectra", loc="left")
-        found = analysis.eigengaps
-        scatter(right, found.sorted[: found.rank], GREEN, "eigengaps of the covariance, sorted")
-        if gaps.fit:
-            fitted_line(right, gaps.fit, GREEN)
-        finish(right, gaps.k, "eigengap")
-        right.set_title("Eigengaps", loc="left")
-    return figure
+    verdicts = {verdict.matrix: verdict for verdict in analysis.spectral_verdicts()}
+    layers: list[Layer] = []
+    for name, symbol in (("second moment", "circle"), ("covariance", "times")):
+        spectrum = analysis.spectra[name]
+        drawn = by_rank(spectrum.eigenvalues[: spectrum.rank], name, name, symbol)
+        drawn += fitted_line(verdicts[name].fit, float(spectrum.eigenvalues[0]), name)
+        layers += drawn if name == COVARIANCE else put_aside(drawn)
+    found, gaps = analysis.eigengaps, verdicts["eigengaps"]
+    sorted_gaps = by_rank(found.sorted[: found.rank], "eigengaps, sorted", "eigengaps")
+    sorted_gaps += fitted_line(gaps.fit, float(found.sorted[0]) if len(found.sorted) else 0.0, "eigengaps")
+    spectrum_marks, gap_marks = k_marks(verdicts["covariance"].k), k_marks(gaps.k)
+    return Chart(
+        "spectra",
+        (
+            Panel("spectrum", "Gradient spectra", "rank", "eigenvalue", tuple(layers), spectrum_marks, "log", "log"),
+            Panel("eigengaps", "Eigengaps of the covariance", "rank", "eigengap", tuple(sorted_gaps), gap_marks,
+                  "log", "log"),
+        ),
+        "Eigenvalues and eigengaps against rank on logarithmic axes",
+        "Left: eigenvalues of the second moment and of the covariance of the gradients, down to the numerical rank. "
+        "Right: gaps between neighbouring eigenvalues of the covariance, sorted. Dashed: the power law fitted to the K "
+        "largest, over the ranks that it was fitted to.",
+    )  # fmt: skip
 
 
 @register
 class ShownSpectra(ShownSection):
-    name = "spectra"
-    drawings = (
-        Drawing(
-            "spectra",
-            _draw,
-            "Eigenvalues and eigengaps against rank on logarithmic axes",
-            """\
-Left: eigenvalues of the second moment and of the covariance of the gradients, down to the numerical rank.
-Right: gaps between neighbouring eigenvalues of the covariance, sorted. Dashed: the power law fitted to the K
-largest.""",
-        ),
-    )
+    name, heading = "spectra", "Spectra of the gradients"
+    place = 2
+    charts = (ChartMaker("spectra", _make),)
+
+    def findings(self, analysis: AnalysisResult) -> list[Finding]:
+        covariance = analysis.spectral_verdicts()[1]
+        outliers = [] if not covariance.outliers else [_leading(analysis, covariance.outliers)]
+        return [*outliers, _straight(analysis, covariance)]
 
     def sentences(self, analysis: AnalysisResult) -> list[str]:
         verdicts = analysis.spectral_verdicts()
@@ -66,7 +65,7 @@ largest.""",
         return [_spectrum(verdict) for verdict in verdicts] + outliers
 
     def summary(self, analysis: AnalysisResult) -> list[Table]:
-        return [self._table(analysis)._replace(note=f"{escape(thresholds(analysis))} {NOTE}")]
+        return [self._table(analysis)._replace(note=escape(NOTE))]
 
     def terminal(self, analysis: AnalysisResult) -> list[Table]:
         return [self._table(analysis)]
@@ -74,6 +73,72 @@ largest.""",
     @staticmethod
     def _table(analysis: AnalysisResult) -> Table:
         return Table("Power-law fits of the spectra", HEADER, spectra_rows(analysis.spectral_verdicts()))
+
+
+def _leading(analysis: AnalysisResult, outliers: int) -> Finding:
+    """Of the outliers of the covariance, and of the share of the trace that they hold."""
+    spectrum = analysis.spectra["covariance"]
+    share = float(spectrum.eigenvalues[:outliers].sum() / spectrum.trace)
+    noun = "direction stands" if outliers == 1 else "directions stand"
+    headline = f"A few directions stand out of the noise and hold {'most' if share > LEADING else 'a part'} of it"
+    text = f"{outliers} {noun} above the line of the others and hold {percent(share)} of the variance"
+    text += f"; the data have {analysis.classes} classes." if analysis.classes else "."
+    certainty, why = _certainty_of_outliers(analysis, outliers)
+    most = FEW * min(spectrum.iterations, spectrum.dimensions)
+    advice = None
+    if share >= LEADING and outliers <= most and certainty != "low":
+        advice = Advice(
+            f"A leading subspace: {outliers} directions hold {percent(share)} of the gradient noise. Low-rank methods "
+            "(projected gradients, low-rank preconditioners) have a subspace to work with.",
+            f"The subspace is that of {spectrum.iterations:,} gradients at these parameters, whose leading eigenvalues "
+            "come out too large where T is below n, and it turns while training.",
+        )
+    return Finding("Leading directions", headline, text, certainty, why, "spectrum", advice)
+
+
+def _certainty_of_outliers(analysis: AnalysisResult, outliers: int) -> tuple[Certainty, str]:
+    """High if noise without correlations has fewer, low if it has as many, medium without controls."""
+    controls = {v.matrix: v.outliers or 0 for v in analysis.control_verdicts()[1:]}
+    if not controls:
+        return "medium", "not compared with noise of the same variances (controls were not asked for)"
+    name, most = max(controls.items(), key=lambda item: item[1])
+    if most >= outliers:
+        return "low", f"noise without correlations has {most} ({name}): they may be of variance alone"
+    return "high", f"noise without correlations has at most {most} ({name})"
+
+
+def _straight(analysis: AnalysisResult, v: SpectralVerdict) -> Finding:
+    """Of the verdicts on the spectrum of the covariance."""
+    topic = "Spectrum of the noise"
+    if v.fit is None:
+        return Finding(topic, "No verdict on the shape of the spectrum", f"{v.refused}.", "no verdict",
+                       "a fit needs K eigenvalues above rounding", "spectrum")  # fmt: skip
+    if v.fit.is_power_law_calibrated:
+        headline = "The spectrum of the noise falls as straight as a power law"
+    elif v.fit.is_power_law:
+        headline = "The spectrum of the noise is nearly a power law: it passes the published level only"
+    else:
+        headline = "The spectrum of the noise is not a power law"
+    text = f"Over the top {v.k:,} eigenvalues of the covariance, s = {number(v.fit.s)}, d_KS = {number(v.fit.d_ks)}."
+    certainty, why = _certainty_of_line(analysis, v)
+    return Finding(topic, headline, text, certainty, why, "spectrum")
+
+
+def _certainty_of_line(analysis: AnalysisResult, v: SpectralVerdict) -> tuple[Certainty, str]:
+    """Never high without controls: a spectrum is not a sample, and its verdict describes."""
+    if v.k < FEWEST_EIGENVALUES:
+        return "low", f"only {v.k} eigenvalues"
+    measured = 0.0 if v.fit is None else v.fit.s
+    exponents = {c.matrix: c.fit.s for c in analysis.control_verdicts()[1:] if c.fit is not None}
+    if not exponents:
+        return "medium", "a spectrum is not a sample, and it was not compared with noise of the same shape"
+    nearest = min(exponents, key=lambda name: abs(exponents[name] - measured))
+    if abs(exponents[nearest] - measured) <= DIFFERENT * measured:
+        return "medium", f"{nearest} noise has nearly the same exponent, s = {number(exponents[nearest])}"
+    return (
+        "high",
+        f"noise of the same shape has other exponents, the nearest s = {number(exponents[nearest])} ({nearest})",
+    )
 
 
 def spectra_rows(verdicts: list[SpectralVerdict]) -> Rows:
