@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
+from gradlaw._torch import BatchNorm
 from gradlaw.batch_size.by_layer import MODEL, NORMALISATION, scale_of
 from gradlaw.batch_size.forms import SignalAndNoise, signal_and_noise, two_batch_sizes
 from gradlaw.batch_size.groups import GroupMeans
@@ -99,8 +99,7 @@ def from_hessian(
 
 def couples_samples(problem: Problem) -> bool:
     """Whether a batch norm takes the statistics of the minibatch."""
-    norms = nn.modules.batchnorm._BatchNorm
-    return any(isinstance(m, norms) and (m.training or m.running_mean is None) for m in problem.model.modules())
+    return any(isinstance(m, BatchNorm) and (m.training or m.running_mean is None) for m in problem.model.modules())
 
 
 def _products(groups: GroupMeans) -> np.ndarray:
