@@ -27,6 +27,7 @@ ORDER = (
     ("zoo",),
     ("training",),
     ("analyze_checkpoints",),
+    ("compare",),
     ("reproduction",),
     ("cli",),
     ("gradlaw", "__main__"),

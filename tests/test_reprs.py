@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -51,6 +52,17 @@ def test_tables_of_notebooks_hold_text_alone(shown, name):
     assert "\x1b" not in page
     assert ("&lt;script&gt;" in page) == (name in ("problem", "analysis"))
     assert ("<svg" in page) == (name in ("spectrum", "analysis"))
+
+
+def test_a_spectrum_is_drawn_on_axes_that_are_given(shown):
+    spectrum, axes = shown["spectrum"], Figure().add_subplot()
+    assert spectrum.plot(axes, k=20) is axes
+    values, law = axes.lines
+    np.testing.assert_array_equal(values.get_ydata(), spectrum.eigenvalues[: spectrum.rank])
+    assert law.get_xdata()[-1] == 20
+    assert law.get_ydata().max() <= spectrum.eigenvalues[0] * (1 + 1e-9)
+    with pytest.raises(gl.InputError, match="numerical rank"):
+        spectrum.plot(axes, k=1000)
 
 
 def test_frames(shown):

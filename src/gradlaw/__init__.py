@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gradlaw.analyze_checkpoints import CheckpointAnalyses, analyze_checkpoints
     from gradlaw.batch_size.critical_batch_size import critical_batch_size
     from gradlaw.batch_size.result import CriticalBatchSize
+    from gradlaw.compare.compare import compare
+    from gradlaw.compare.comparison import Comparison
     from gradlaw.curvature import (
         HessianSpectrum,
         compare_curvature,
@@ -44,6 +46,7 @@ __all__ = [
     "CheckpointAnalyses",
     "ClipByNorm",
     "ClipByValue",
+    "Comparison",
     "CriticalBatchSize",
     "GradientHistory",
     "HessianSpectrum",
@@ -62,6 +65,7 @@ __all__ = [
     "analyze_checkpoints",
     "build_model",
     "collect",
+    "compare",
     "compare_curvature",
     "corrupt_labels",
     "count_outliers",
@@ -102,6 +106,8 @@ _HOMES = {
     "gradlaw.analyze_checkpoints": ("CheckpointAnalyses", "analyze_checkpoints"),
     "gradlaw.batch_size.critical_batch_size": ("critical_batch_size",),
     "gradlaw.batch_size.result": ("CriticalBatchSize",),
+    "gradlaw.compare.compare": ("compare",),
+    "gradlaw.compare.comparison": ("Comparison",),
     "gradlaw.curvature": ("HessianSpectrum", "compare_curvature", "eigenpairs", "gauss_newton", "hessian",
                           "hessian_spectrum", "spectral_density"),
     "gradlaw.data": ("corrupt_labels", "from_arrays", "load_data", "load_text"),

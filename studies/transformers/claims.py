@@ -1,4 +1,4 @@
-"""The paper's statements, asked of the GPT, and the rules that decide them: written before anything was measured.
+"""The paper's statements, asked of the GPT, and the rules that decide them: written before any result was looked at.
 
 Every rule goes through all rows that were measured, one check a network and seed, by the published and by the
 calibrated verdict. Where the sizes give no verdict (too many Gaussian series would pass) there is no check but a

@@ -12,6 +12,7 @@ from gradlaw.training import Recipe
 
 CONTEXT = 64  # characters in a window of the study's own networks
 VOCABULARY = 65  # characters that occur in tiny Shakespeare
+CLASSES = 10  # of the control
 FOLDED = (5, 10, 20, 40)  # vocabularies that the text is folded into; the tests have all 65
 EPOCHS = 2
 POINTS = (0, 1, EPOCHS)  # epochs after which a network is looked at
@@ -23,7 +24,7 @@ RECIPES = {
 ADAM = "adam"
 
 TESTS, SPECTRUM, BATCHES, CURVATURE = "tests", "spectrum", "batches", "curvature"
-SMALL, LARGE = "small", "large"
+SMALL, LARGE, LENET = "small", "large", "lenet"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Size:
 SIZES = {
     SMALL: Size(1000, 1000, 333, 100),
     LARGE: Size(150, 1000, 50, 20, 20_000),
+    LENET: Size(1000, 1000, 333, 100),
 }
+WIDE_K, WIDE_MOST = 900, 700  # of a second look for outliers, of spectra of folded vocabularies
 BATCH_SIZES, BATCH_ITERATIONS = (1, 10), 300  # of the iteration-wise tests by batch size
 HESSIAN_SAMPLES, COMPARED = 64, 20  # windows of a Hessian; eigenvalues and eigenvectors compared with the covariance
 
@@ -60,11 +63,12 @@ class Measurement:
     Attributes:
         kind: ``"tests"`` (tails, spectrum, noise), ``"spectrum"`` (that alone), ``"batches"`` (iteration-wise tests by
             batch size) or ``"curvature"`` (Hessian beside covariance).
-        network: ``"small"``, the zoo's default GPT, or ``"large"``, nanoGPT's network for characters (10.7 million).
+        network: ``"small"``, the zoo's default GPT, ``"large"``, nanoGPT's network for characters (10.7 million), or
+            ``"lenet"``, the paper's on MNIST: a control of the sizes.
         seed: of initialisation, training and minibatches.
         optimiser: by which it is trained.
         point: epochs of training, of the small network; steps of nanoGPT, of the large one.
-        vocabulary: different characters; the rarest are one where it is below that of the text.
+        vocabulary: different characters, or classes; the rarest are one where it is below that of the text.
         updates: ``"momentum"`` or ``"adam"``, the updates that it would make at this theta in place of gradients.
         single: the loss is that of a window's last prediction alone: one label a sample, as in classification.
     """
@@ -87,7 +91,7 @@ class Measurement:
     def name(self) -> str:
         """Of its file, and of its rows in the tables."""
         at = f"{self.optimiser}{self.point}" if self.point else "random"
-        folded = "" if self.vocabulary == VOCABULARY else f"-v{self.vocabulary}"
+        folded = "" if self.vocabulary == VOCABULARY or self.network == LENET else f"-v{self.vocabulary}"
         as_updates = f"-updates-{self.updates}" if self.updates else ""
         return f"{self.kind}-{self.network}{folded}{'-single' * self.single}-{at}{as_updates}-seed{self.seed}"
 
@@ -113,6 +117,7 @@ def measurements() -> list[Measurement]:
 
 def _in_order() -> Iterator[Measurement]:
     yield from _of_seed(0)
+    yield from (Measurement(SPECTRUM, LENET, seed=seed, vocabulary=CLASSES) for seed in (0, 1))
     yield Measurement(TESTS, LARGE)
     yield from (Measurement(TESTS, LARGE, optimiser="adamw", point=point) for point in (60, 120, 240))
     yield from _optimisers(0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, encode, fix_layout, new_figure
+from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, STYLE, encode, fix_layout
 from studies.transformers.design import (
     ADAM,
     CONTEXT,
@@ -30,6 +32,16 @@ if TYPE_CHECKING:
 _COLOURS = dict(zip(POINTS, (GREY, BLUE, RED), strict=True))
 _WORDS = {0: "random", 1: "1 epoch", EPOCHS: f"{EPOCHS} epochs"}
 _VOCABULARY_COLOURS = ("#1d4ed8", "#0e7490", "#2f855a", "#b7791f", "#c8442d")
+
+
+@contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure of this size in inches, to be drawn in the style of all."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def figures(results: Results) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from torch import Tensor
 import gradlaw as gl
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory, Transform
+from gradlaw.minibatches import Minibatches
 from gradlaw.spectra import Spectrum, gradient_noise
 from gradlaw.spectra.access import gradients_of, rounding_of
 from gradlaw.spectra.gradient import spectrum_of_gram
@@ -26,10 +27,13 @@ from studies.transformers.design import (
     CURVATURE,
     HESSIAN_SAMPLES,
     LARGE,
+    SPECTRUM,
     TESTS,
+    WIDE_K,
+    WIDE_MOST,
     Measurement,
 )
-from studies.transformers.networks import KINDS, problem_of
+from studies.transformers.networks import KINDS, Folders, problem_of
 
 Tables = dict[str, list[dict[str, Any]]]
 _UPDATES: dict[str, tuple[Transform, ...]] = {"": (), "momentum": (gl.Momentum(),), ADAM: (gl.Adam(),)}
@@ -43,22 +47,24 @@ _DRAWN = 160  # eigenvalues that are kept of a spectrum below the leading ones, 
 _LEADING = 120
 
 
-def measure(measurement: Measurement, text: str, runs: Path) -> Tables:
+def measure(measurement: Measurement, folders: Folders) -> Tables:
     """Measure one thing of the design.
 
     Returns:
         Rows by the name of their table: ``networks``, ``rates``, ``spectra``, ``curvature``.
     """
-    problem, losses = problem_of(measurement, text, runs)
+    problem, losses = problem_of(measurement, folders)
     network: dict[str, Any] = {"dimensions": problem.dimensions, "samples": problem.samples, **losses}
     if measurement.kind == BATCHES:
         return {"networks": [network], "rates": _by_batch_size(measurement, problem)}
-    folder = runs / f"gradients-{measurement.name}" if measurement.network == LARGE else None
+    folder = folders.runs / f"gradients-{measurement.name}" if measurement.network == LARGE else None
     history = gl.collect(
         problem, measurement.size.iterations, 1, measurement.seed, transforms=_UPDATES[measurement.updates],
         store="memory" if folder is None else folder,
     )  # fmt: skip
     network |= {"engine": history.settings.engine, "mean_loss": float(history.losses.mean())}
+    if measurement.single:
+        network["labels_seen"] = labels_seen(history.settings.minibatches(), problem.data[1])
     tables: Tables = {"networks": [network]}
     if measurement.kind == TESTS:
         tables["rates"] = _rates(measurement, problem, history)
@@ -74,6 +80,12 @@ def measure(measurement: Measurement, text: str, runs: Path) -> Tables:
     if folder is not None:
         _remove(folder)
     return tables
+
+
+def labels_seen(minibatches: Minibatches, targets: Tensor) -> int:
+    """How many different characters the last predictions of the minibatches' windows are of."""
+    chosen = np.concatenate([minibatches[t] for t in range(len(minibatches))])
+    return len(targets[torch.from_numpy(chosen), -1].unique())
 
 
 def _rates(measurement: Measurement, problem: gl.Problem, history: GradientHistory) -> list[dict[str, Any]]:
@@ -137,6 +149,9 @@ def _spectral(measurement: Measurement, spectrum: Spectrum) -> dict[str, Any]:
         "critical_drop": found.critical_drop,
         "drop_at_vocabulary": float(found.drops[expected - 1]) if expected <= size.most else None,
     }
+    if measurement.kind == SPECTRUM and not measurement.updates and spectrum.rank >= WIDE_K:
+        wide = gl.count_outliers(spectrum, WIDE_K, WIDE_MOST)
+        row |= {"wide_outliers": wide.count, "wide_largest_drop_after": int(wide.drops.argmax()) + 1}
     return row
 
 

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ class NanoGPT:
 
 CHARACTERS = NanoGPT("nanogpt", 6, 6, 384, 256, 64, 8, 0.2, 5000, True, 240, (0, 60, 120, 240))
 SMALL = NanoGPT("nanogpt-cpu", 4, 4, 128, 64, 12, 1, 0.0, 2000, False, 240, (0, 60, 120, 240))
+# The same with the minibatch that the examples of nanoGNS have (Gray et al. 2023), which track this noise scale.
+GNS = replace(SMALL, name="nanogpt-cpu-32", batch_size=32)
 
 
 def initialise_as_gpt2(model: GPT) -> None:

@@ -1,5 +1,6 @@
 """The networks at every point of the design: built, trained, or read from what was trained before."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,15 +9,30 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.zoo.gpt import MLP, CausalSelfAttention, next_token_loss
-from studies.transformers.design import CONTEXT, EPOCHS, RECIPES, SMALL, VOCABULARY, Measurement
+from studies.transformers.design import CONTEXT, EPOCHS, LENET, RECIPES, SMALL, VOCABULARY, Measurement
 from studies.transformers.nanogpt import CHARACTERS
 from studies.transformers.text import windows
 
 KINDS = {"attention": CausalSelfAttention, "MLP": MLP, "embedding": nn.Embedding, "LayerNorm": nn.LayerNorm}
 
 
-class NotTrained(Exception):
-    """The weights that a measurement needs are not there yet."""
+class NotThere(Exception):
+    """The weights or the data that a measurement needs are not there."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things lie.
+
+    Attributes:
+        text: the folder of tiny Shakespeare.
+        mnist: that of MNIST, for the control; None if there is none.
+        runs: where trainings and results are kept.
+    """
+
+    text: str
+    mnist: str | None
+    runs: Path
 
 
 def last_prediction_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -24,16 +40,26 @@ def last_prediction_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(logits[:, -1], targets[:, -1])
 
 
-def problem_of(measurement: Measurement, text: str, runs: Path) -> tuple[gl.Problem, dict[str, float]]:
+def problem_of(measurement: Measurement, folders: Folders) -> tuple[gl.Problem, dict[str, float]]:
     """The problem of a measurement, and the losses of its network on training and test windows where it is trained."""
-    data = windows(text, measurement.vocabulary)
+    if measurement.network == LENET:
+        return _lenet(measurement, folders), {}
+    data = windows(folders.text, measurement.vocabulary)
     pair = data.inputs, data.targets
     if measurement.network == SMALL:
-        model, losses = _small(measurement, text, runs)
+        model, losses = _small(measurement, folders.text, folders.runs)
     else:
-        model, losses = _large(measurement, runs), {}
+        model, losses = _large(measurement, folders.runs), {}
     loss = last_prediction_loss if measurement.single else next_token_loss
     return gl.Problem(model, loss, pair, name=f"GPT ({measurement.network})"), losses
+
+
+def _lenet(measurement: Measurement, folders: Folders) -> gl.Problem:
+    if folders.mnist is None:
+        raise NotThere("no folder of MNIST was given")
+    data = gl.load_data(folders.mnist)
+    model = gl.build_model("lenet", tuple(data.inputs.shape[1:]), measurement.vocabulary, seed=measurement.seed)
+    return gl.Problem(model, cross_entropy, (data.inputs, data.targets))
 
 
 def _small(measurement: Measurement, text: str, runs: Path) -> tuple[nn.Module, dict[str, float]]:
@@ -68,7 +94,7 @@ def _large(measurement: Measurement, runs: Path) -> nn.Module:
         return model
     file = runs / settings.folder / f"weights-{measurement.point:05d}.pt"
     if not file.is_file():
-        raise NotTrained(f"{file} is not there yet")
+        raise NotThere(f"{file} is not there yet")
     weights = torch.load(file, weights_only=True)
     weights["positions.weight"] = weights["positions.weight"][:CONTEXT]
     model.load_state_dict(weights)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from studies.transformers.nanogpt import CHARACTERS, SMALL, signal_and_noise
+from studies.transformers.nanogpt import CHARACTERS, GNS, SMALL, signal_and_noise
 
-NOISE = (CHARACTERS, SMALL, replace(SMALL, seed=1), replace(SMALL, seed=2))
+NOISE = (CHARACTERS, SMALL, replace(SMALL, seed=1), replace(SMALL, seed=2), GNS)
 # Of nanoGPT on characters of Shakespeare; its unit is not stated with it. 20.5 / 0.93 = 22.0.
 PUBLISHED = {"step": 240, "noise scale": 22.0, "mean square": 0.93, "trace": 20.5}
 AVERAGED = 20  # steps: a single minibatch tells neither part well

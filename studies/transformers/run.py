@@ -9,7 +9,7 @@ import torch
 
 from studies.transformers.design import measurements
 from studies.transformers.measure import measure
-from studies.transformers.networks import NotTrained
+from studies.transformers.networks import Folders, NotThere
 from studies.transformers.results import gather, path_of, save
 
 
@@ -17,11 +17,13 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", default="data/tinyshakespeare", help="the folder of the text")
+    parser.add_argument("--mnist", help="the folder of MNIST, for the control")
     parser.add_argument("--runs", type=Path, default=Path("runs/transformers"), help="where runs are kept")
     parser.add_argument("--only", default="", help="names that hold this text")
     parser.add_argument("--until", default="23:59", help="HH:MM, after which no measurement is begun")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    folders = Folders(given.text, given.mnist, given.runs)
     hours, minutes = map(int, given.until.split(":"))
     deadline = datetime.now().replace(hour=hours, minute=minutes, second=0).timestamp()
     for measurement in measurements():
@@ -31,8 +33,8 @@ def main() -> None:
         if started > deadline:
             break
         try:
-            tables = measure(measurement, given.text, given.runs)
-        except NotTrained as reason:
+            tables = measure(measurement, folders)
+        except NotThere as reason:
             print(f"{measurement.name}: {reason}", flush=True)
             continue
         save(measurement, given.runs, tables, time.time() - started)

@@ -71,6 +71,12 @@ def hostile_run() -> gl.Analysis:
 
 
 @pytest.fixture(scope="session")
+def empty_run() -> gl.Analysis:
+    """Whole batches, whose gradients are all the same: there is no noise, and a spectrum of one value or none."""
+    return gl.analyze(problem(), iterations=40, batch_size=64)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
     """A headless Chromium of the system, driven by Playwright."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -86,12 +92,13 @@ def browser() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def pages(tmp_path_factory, random_run, trained_run, seeds, hostile_run) -> dict[str, Path]:
+def pages(tmp_path_factory, random_run, trained_run, seeds, hostile_run, empty_run) -> dict[str, Path]:
     """Pages by name, written as the command line writes them."""
     from gradlaw.report.write import write_comparison
 
     folder = tmp_path_factory.mktemp("pages")
-    for name, run in {"random": random_run, "trained": trained_run, "hostile": hostile_run}.items():
+    written = {"random": random_run, "trained": trained_run, "hostile": hostile_run, "empty": empty_run}
+    for name, run in written.items():
         run.report(folder / f"{name}.html")
     three = {"random": random_run, "trained": trained_run, HOSTILE: hostile_run}
     write_comparison(three, folder / "three.html")

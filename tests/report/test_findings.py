@@ -200,6 +200,7 @@ def test_the_shape_of_the_spectrum(random_run):
     cut = _spectrum(random_run, np.concatenate([pareto[:20], np.full(280, 1e-13)]))
     finding = _finding(cut, "Spectrum of the noise")
     assert finding.certainty == "no verdict"
+    assert finding.text.startswith("20 eigenvalues are above rounding; the fit was to take the top")
 
 
 def test_random_or_trained_by_the_loss_of_guessing(random_run, trained_run):

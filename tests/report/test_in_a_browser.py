@@ -66,7 +66,7 @@ def test_it_is_light_and_opens_at_once(visit, pages, name):
     assert measured["TaskDuration"] < SECONDS
 
 
-@pytest.mark.parametrize("name", ["random", "trained", "three", "seeds"])
+@pytest.mark.parametrize("name", ["random", "trained", "three", "seeds", "empty"])
 def test_every_panel_is_drawn_with_all_of_its_points(visit, name):
     page = visit(name)
     _open_all(page)
@@ -77,6 +77,9 @@ def test_every_panel_is_drawn_with_all_of_its_points(visit, name):
         assert len(panel.query_selector_all(f".plot {DOTS}")) == points
         assert len(panel.query_selector_all(".plot g[data-mark=rect] rect")) == bars
         assert panel.query_selector(".plot svg").get_attribute("aria-label")
+    if name == "empty":
+        assert "no verdict" in page.inner_text(".cards")
+        return
     for mini in page.query_selector_all(".mini"):
         assert len(mini.query_selector_all("svg *")) > 3
 
@@ -221,6 +224,19 @@ def test_a_figure_is_saved_as_svg_and_as_numbers(visit):
     assert len(rows) == 1 + sum(len(layer["x"]) for layer in _data(page)["spectrum"]["layers"])
 
 
+def test_settings_and_record_are_copied(visit):
+    page = visit("random")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the settings").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert re.search(r"^Seed\t0$", copied, re.MULTILINE)
+    page.locator(".record > summary").click()
+    page.get_by_role("button", name="Copy the record").click()
+    page.wait_for_function("document.querySelectorAll('.copy')[1].textContent === 'Copied'")
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))["settings"]["seed"] == 0
+
+
 def test_terms_explain_themselves_to_mouse_and_keyboard(visit):
     page = visit("random")
     term = page.locator("a.term[data-term=term-calibrated]").first
@@ -261,8 +277,9 @@ def _axe_script() -> Path:
 
 @pytest.mark.parametrize("name", ["random", "three"])
 def test_print_has_whole_tables_and_every_section_open(visit, name):
-    page = visit(name, 794)  # A4
+    page = visit(name, 794, "dark")  # A4
     page.emulate_media(media="print")
+    assert _ground(page) > 0.95  # paper
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.wait_for_function("[...document.querySelectorAll('.panel')].every((p) => p.querySelector('.plot svg'))")
     assert page.locator("details:not([open]):not(.record)").count() == 0

@@ -133,6 +133,8 @@ def test_epochs_of_a_network_have_keys_of_their_own_and_zero_is_random() -> None
     models = TrainedModels(Path("nowhere"), ())
     keys = {Resolver(ALONG.profile, models).resolve(history(n, 1), 0).key for n in (LENET, LENET_TRAINED, *at)}
     assert len(keys) == 4
+    one = replace(LENET_TRAINED, epoch=1.0)
+    assert Resolver(ALONG.profile, models).resolve(history(one, 1), 0).key in keys
     assert "for 0.1 epochs" in str(at[0])
 
 
@@ -151,3 +153,18 @@ def test_the_page_says_what_was_measured(rows: pd.DataFrame) -> None:
     accuracy = " / ".join(f"{100 * one.loc[name, 'accuracy']:.1f}%" for name in STUDY.optimisers)
     assert f"| training accuracy | - | {accuracy} | - |" in text
     assert f"| covariance, s | {number(rows['s'].iloc[0])} | {number(one.loc['sgd', 's'])} / " in text
+
+
+def test_what_was_refused_has_a_row_with_the_reason(
+    rows: pd.DataFrame, place: tuple[Context, Store, Resolver], tmp_path: Path
+) -> None:
+    _, store, resolver = place
+    subject = next(s for s in STUDY.subjects(epochs=[2]))
+    reasons = {resolver.resolve(subject.history, 5): "the training diverged"}
+    found = gather_rows(STUDY, store, (0, 5), resolver, reasons)
+    assert found["reason"].notna().sum() == 1
+    assert "- FCN, sgd, seed 5: the training diverged\n" in page(found, replace(STUDY, seeds=(0, 5)))
+    assert "| FCN | sgd | 2 | - |" in page(found, replace(STUDY, seeds=(0, 5)))
+    write_rows(found, tmp_path / "rows.csv")
+    assert page(read_rows(tmp_path / "rows.csv"), STUDY).count("the training diverged") == 1
+    assert len(draw_along(found, list(STUDY.networks)).axes) == len(STATISTICS)

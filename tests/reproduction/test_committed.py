@@ -17,15 +17,19 @@ from PIL import Image
 import gradlaw
 from gradlaw.cli.main import main
 from gradlaw.reproduction.draw import draw, image
-from gradlaw.reproduction.forensics import FIGURE, write_forensics
+from gradlaw.reproduction.experiment import history
+from gradlaw.reproduction.forensics import FIGURE, Inquiry, write_forensics
 from gradlaw.reproduction.formats import comma_separated
+from gradlaw.reproduction.likelihood import total
 from gradlaw.reproduction.measurement import Resolver
 from gradlaw.reproduction.output import Report, claims_json, report
 from gradlaw.reproduction.page import page
 from gradlaw.reproduction.results import TABLE, ResultTable
 from gradlaw.reproduction.selection import ALL, gather, select
+from gradlaw.reproduction.standing import AGREES, AS_RANDOM, NOT_RUN, TOO_FEW, best
 from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
 from gradlaw.reproduction.xie2023.forensics import FORENSICS
+from gradlaw.reproduction.xie2023.networks import LENET, LENET_CIFAR
 from gradlaw.reproduction.xie2023.paper import PAPER
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +63,7 @@ def test_the_page_says_what_the_results_say(found: Report, monkeypatch: pytest.M
     monkeypatch.chdir(ROOT)
     committed = (ROOT / PAGE).read_text()
     assert page(found) == committed
-    assert "seeds 0, 1, 2" in committed
+    assert f"seeds {', '.join(map(str, found.seeds))}\n" in committed
 
 
 def test_the_tables_say_what_the_results_say(found: Report) -> None:
@@ -106,13 +110,43 @@ def test_the_page_of_places_says_what_the_results_say(
     assert _difference(Image.open(figure), Path("docs") / FIGURE) < 1
 
 
+def _findings() -> str:
+    return " ".join((ROOT / "docs/findings.md").read_text().split())
+
+
 def test_the_findings_say_the_number_of_seeds(found: Report) -> None:
     seeds = Counter(len(found.evidence.results(experiment)) for experiment in found.selection.experiments)
-    measured = seeds[1] + seeds[3]
-    assert set(seeds) <= {0, 1, 3}
-    text = " ".join((ROOT / "docs/findings.md").read_text().split())
-    assert f"One seed of most rows, three of the central ones ({seeds[3]} of {measured} studies)" in text
-    assert not re.search(r"\bone seed,", text)
+    measured = seeds.total() - seeds[0]
+    assert set(seeds) <= {0, 1, 2, 3, 10}
+    assert (
+        f"One seed of most rows ({seeds[1]} of {measured} studies), three of the central ones ({seeds[3]}), ten of "
+        f"random LeNet at B = 1 ({seeds[10]})"
+    ) in _findings()
+    assert not re.search(r"\bone seed,", _findings())
+
+
+def test_the_findings_count_as_the_page_of_places_does(found: Report) -> None:
+    inquiry = Inquiry.of(found)
+    rows = [s for s in best(inquiry.standings) if s.pretrained]
+    placed = [s for s in rows if s.outcome not in (NOT_RUN, TOO_FEW)]
+    outcomes = Counter(s.outcome for s in placed)
+    ratio, counted = total(inquiry.likelihoods)
+    assert (
+        f"of {len(placed)} pretrained rows that were measured, {outcomes[AGREES]} agrees with the trained network and "
+        f"{outcomes[AS_RANDOM]} agree with the same network at random; in sum over {counted} different rows the "
+        f"published numbers are {ratio:.0f} nats likelier as random than as trained"
+    ) in _findings()
+
+
+def test_the_findings_say_what_ten_seeds_say(found: Report) -> None:
+    for network, name in ((LENET, "MNIST"), (LENET_CIFAR, "CIFAR-10")):
+        spectra = [r.record["spectra"] for r in found.evidence.results(history(network, 1))]
+        d_ks = [spectrum["covariance"]["fit"]["d_ks"] for spectrum in spectra]
+        assert len(d_ks) == 10
+        assert max(d_ks) < 0.0214  # published: 0.0220 to 0.0226 and 0.0214
+        assert f"on {name} ({min(d_ks):.4f} to {max(d_ks):.4f})" in _findings()
+        assert {spectrum["covariance"]["outliers"] for spectrum in spectra} == {9}
+        assert all(spectrum["covariance"]["fit"]["is_power_law_calibrated"] for spectrum in spectra)
 
 
 def test_the_trained_networks_are_part_of_the_package() -> None:

@@ -13,7 +13,7 @@ from gradlaw.progress import Progress
 from gradlaw.reproduction.along.page import write_page
 from gradlaw.reproduction.along.rows import gather_rows, read_rows, write_rows
 from gradlaw.reproduction.along.study import ALONG
-from gradlaw.reproduction.measurement import Resolver
+from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.runner import Runner
 from gradlaw.reproduction.tasks import list_work
 
@@ -77,15 +77,17 @@ def _measured(options: argparse.Namespace) -> pd.DataFrame:
     networks = [_network(name) for name in options.networks] or None
     subjects = list(ALONG.subjects(networks, options.epochs))
     wanted = {_HISTORY: [s.history for s in subjects], _HESSIAN: [s.hessian for s in subjects]}
+    reasons: dict[Measurement, str] = {}
     for kind in (options.what,) if options.what else tuple(wanted):
         for seed in () if options.from_store else seeds:
             work = list_work(dict.fromkeys(wanted[kind]), (seed,), resolver, store, context)
             told = Progress(not options.quiet)
             told.say(f"{kind}, seed {seed}: {work.finished} in the store, {len(work.todo)} to do")
             refused = Runner(context, store, 1, not options.quiet).run(work, {}, math.inf)
-            for measurement, reason in {**work.missing, **refused}.items():
-                print(f"not measured: {measurement.experiment}, seed {seed}: {reason}")
-    return gather_rows(ALONG, store, seeds, resolver)
+            reasons |= work.missing | refused
+    for measurement, reason in reasons.items():
+        print(f"not measured: {measurement.experiment}, seed {measurement.seed}: {reason}")
+    return gather_rows(ALONG, store, seeds, resolver, reasons)
 
 
 def _network(name: str) -> str:

@@ -19,6 +19,8 @@ _COMMANDS = {
                 "collect gradients, test them in both directions, compute their spectra, write a report"),
     "batch-size": ("gradlaw.cli.options.batch_size:add_options", "data",
                    "estimate the critical batch size by layer and in all, and say when not to trust it"),
+    "compare": ("gradlaw.cli.options.compare:add_options", "report",
+                "set finished runs side by side, and say which differences are more than chance"),
     "report": ("gradlaw.cli.options.report:add_options", "report",
                "print a finished run and write its report again; one page of several runs"),
     "figures": ("gradlaw.cli.options.figures:add_options", "report",

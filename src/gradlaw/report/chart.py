@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from gradlaw.analysis.result import AnalysisResult
+from gradlaw.by_value import ByValue
 from gradlaw.stats import PowerLawFit
 
 POINTS = 400  # drawn of a series at most, evenly spaced in log rank
@@ -22,7 +23,7 @@ Scale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class Points(ByValue):
     """Marks at (x, y).
 
     Attributes:
@@ -49,7 +50,7 @@ class Points:
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class Line(ByValue):
     """A line through (x, y); ``aside`` as of :class:`Points`."""
 
     kind: ClassVar[str] = "line"
@@ -63,7 +64,7 @@ class Line:
 
 
 @dataclass(frozen=True, eq=False)
-class Band:
+class Band(ByValue):
     """What lies between two lines: an interval along x."""
 
     kind: ClassVar[str] = "band"
@@ -75,7 +76,7 @@ class Band:
 
 
 @dataclass(frozen=True, eq=False)
-class Bars:
+class Bars(ByValue):
     """A histogram: bars of height y from left to right."""
 
     kind: ClassVar[str] = "bars"
@@ -87,7 +88,7 @@ class Bars:
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class Stack(ByValue):
     """A part of lying bars, one a name, from start to stop."""
 
     kind: ClassVar[str] = "stack"
@@ -111,7 +112,7 @@ class Mark:
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
+class Panel(ByValue):
     """One pair of axes.
 
     Attributes:
@@ -148,7 +149,7 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
-class Chart:
+class Chart(ByValue):
     """A figure of one or more panels side by side.
 
     Attributes:

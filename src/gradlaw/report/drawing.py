@@ -1,4 +1,4 @@
-"""The style of the figures of a reproduction, and what several of them draw; those of analyses are in ``figure.py``.
+"""The style of figures of reproductions and studies, and what several draw; those of analyses are in ``figure.py``.
 
 Matplotlib is loaded inside the functions, for those who draw: a terminal's table needs none.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,16 @@ STYLE = {
 }
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PNG_DPI = 200
+
+
+@contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure of this size in inches, to be drawn in the style of all."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def fix_layout(figure: Figure) -> None:

@@ -10,11 +10,11 @@ from itertools import chain
 import numpy as np
 
 from gradlaw.analysis.result import AnalysisResult
+from gradlaw.analysis.setting import setting_of
 from gradlaw.report.chart import Band, Bars, Chart, Layer, Line, Mark, Panel, Points, Stack
 from gradlaw.report.palette import RUNS
 
 Runs = Mapping[str, AnalysisResult]
-_SEEDED = ("seed",)  # settings that runs of one group may differ in
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,4 @@ def _on_common_x(points: Sequence[Points], panel: Panel) -> tuple[np.ndarray, np
 
 def _setting(run: AnalysisResult) -> str:
     """Everything but the seed and what it draws."""
-    settings = {name: value for name, value in run.settings.items() if name not in (*_SEEDED, "rounding")}
-    problem = {name: value for name, value in run.provenance["problem"].items() if name != "parameters_sha256"}
-    return json.dumps([settings, problem], sort_keys=True)
+    return json.dumps(setting_of(run), sort_keys=True)

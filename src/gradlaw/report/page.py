@@ -30,7 +30,8 @@ from gradlaw.report.state import state_of
 from gradlaw.report.title import title
 
 _SHOWN_CLASSES = 12
-_VENDOR = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "templates/page.js")
+_SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "templates/page.js")
+_LICENCES = ("vendor/d3.LICENSE", "vendor/plot.LICENSE")  # which ask to stand in every copy
 
 
 def render_page(analysis: AnalysisResult, figures: Mapping[str, bytes]) -> str:
@@ -92,13 +93,14 @@ def _render(charts: Mapping[str, Chart], **context: Any) -> str:
                               lstrip_blocks=True)  # fmt: skip
     environment.filters |= {"marked": marked, "visible": visible}
     environment.globals["term_of"] = term_of
-    scripts = [files("gradlaw.report").joinpath(name).read_text(encoding="utf-8") for name in _VENDOR]
+    scripts = [_file(name) for name in _SCRIPTS]
     panels = {panel.name: all_visible(as_data(panel)) for chart in charts.values() for panel in chart.panels}
     data = {"panels": panels, "terms": {term.key: term.text for term in TERMS}}
     return environment.get_template("report.html").render(
         scripts=scripts,
         policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
-        style=files("gradlaw.report").joinpath("templates/page.css").read_text(encoding="utf-8"),
+        style=_file("templates/page.css"),
+        licences=[_file(name) for name in _LICENCES],
         light=LIGHT,
         dark=DARK,
         # Inside a script element nothing is escaped, and "</script>" would end it.
@@ -106,6 +108,10 @@ def _render(charts: Mapping[str, Chart], **context: Any) -> str:
         terms=TERMS,
         **context,
     )
+
+
+def _file(name: str) -> str:
+    return files("gradlaw.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(script: str) -> str:

@@ -58,6 +58,8 @@ class NetworkSpec:
             object.__setattr__(self, "training", None)
         if self.training is None:
             object.__setattr__(self, "epoch", None)
+        elif self.epoch is not None:
+            object.__setattr__(self, "epoch", float(self.epoch))  # 1 and 1.0 are one key
         for name in ("normalisation", "initialisation"):
             if getattr(self, name) == FIRST_READING[name]:
                 object.__setattr__(self, name, None)

@@ -7,6 +7,7 @@ import numpy as np
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
+from gradlaw.extras import extra
 from gradlaw.html_repr import html_table, rank_picture
 from gradlaw.spectra.access import Origin
 from gradlaw.spectra.eigenvectors import Eigenvectors, eigenvectors_of
@@ -15,7 +16,9 @@ from gradlaw.stats.powerlaw import PowerLawFit, fit_power_law
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
+_COLOUR = "#009E73"  # of the covariance in every figure
 _AGREEMENT = 1e-8  # of eigenvalues computed twice, relative to the largest
 
 
@@ -69,6 +72,37 @@ class Spectrum(ByValue):
 
         ranks = np.arange(1, len(self.eigenvalues) + 1)
         return pd.DataFrame({"rank": ranks, "eigenvalue": self.eigenvalues, "above_rounding": ranks <= self.rank})
+
+    def plot(self, ax: "Axes | None" = None, k: int | None = None) -> "Axes":
+        """Draw the eigenvalues above rounding against their rank, on logarithmic axes.
+
+        Args:
+            ax: matplotlib axes to draw on; None makes a new figure.
+            k: also fit a power law to so many of the largest and draw it over the ranks and values of the fit. Default:
+                no fit.
+
+        Returns:
+            The axes.
+
+        Raises:
+            InputError: k above the numerical rank, or below 2.
+        """
+        fit = None if k is None else self.power_law(k)
+        with extra("report", "drawing"):
+            if ax is None:
+                from matplotlib import pyplot  # heavy: loaded only for those who draw
+
+                _, ax = pyplot.subplots()
+        values = self.eigenvalues[: self.rank]
+        ax.plot(np.arange(1, len(values) + 1), values, "o", ms=3, mew=0.7, mfc="none", color=_COLOUR, label=self.matrix)
+        if fit is not None and not fit.degenerate:
+            first = max(1.0, fit.k * (fit.lambda_min / values[0]) ** (1 / fit.s))
+            ranks = np.array([first, fit.k])
+            label = f"s = {fit.s:.2f}, d_KS = {fit.d_ks:.3g}"
+            ax.plot(ranks, fit.lambda_min * (fit.k / ranks) ** fit.s, "--", lw=1.3, color=_COLOUR, label=label)
+        ax.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue")
+        ax.legend()
+        return ax
 
     def __repr__(self) -> str:
         largest = f"{self.eigenvalues[0]:.4g}" if len(self.eigenvalues) else "none"

@@ -26,8 +26,8 @@ def _make(analysis: AnalysisResult) -> Chart:
         "gradients",
         panels,
         "Magnitude of gradients against rank on logarithmic axes, in both directions",
-        "Magnitude against rank. Left: the n gradients of one iteration (dimension-wise). Right: the T gradients of "
-        "one parameter (iteration-wise). Each is the series of median d_KS among those that can be tested. Dashed: the "
+        "Magnitude against rank: of the n gradients of one iteration (dimension-wise), and of the T gradients of one "
+        "parameter (iteration-wise). Each is the series of median d_KS among those that can be tested. Dashed: the "
         "power law fitted to the K largest, over the ranks that it was fitted to; a tail that follows it is a straight "
         "line.",
     )

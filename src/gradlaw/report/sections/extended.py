@@ -56,9 +56,9 @@ def _make(analysis: AnalysisResult) -> Chart:
                   tuple(hill), ks, x_scale="log"),
         ),
         "Alpha-stable indices and Hill plots of both directions",
-        "Left: the alpha-stable index of the noise (gradients less their mean) of every series, entries permuted; the "
-        "estimator answers whatever it is given and is no test of stability. Right: Hill's estimate against the number "
-        "of values taken as the tail, with two standard errors; a power law is flat.",
+        "The alpha-stable index of the noise (gradients less their mean) of every series, entries permuted; the "
+        "estimator answers whatever it is given and is no test of stability. In Hill plots, the estimate against the "
+        "number of values taken as the tail, with two standard errors; a power law is flat.",
     )  # fmt: skip
 
 

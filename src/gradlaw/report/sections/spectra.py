@@ -41,8 +41,8 @@ def _make(analysis: AnalysisResult) -> Chart:
                   "log", "log"),
         ),
         "Eigenvalues and eigengaps against rank on logarithmic axes",
-        "Left: eigenvalues of the second moment and of the covariance of the gradients, down to the numerical rank. "
-        "Right: gaps between neighbouring eigenvalues of the covariance, sorted. Dashed: the power law fitted to the K "
+        "Eigenvalues of the second moment and of the covariance of the gradients, down to the numerical rank, and the "
+        "gaps between neighbouring eigenvalues of the covariance, sorted. Dashed: the power law fitted to the K "
         "largest, over the ranks that it was fitted to.",
     )  # fmt: skip
 
@@ -111,7 +111,9 @@ def _straight(analysis: AnalysisResult, v: SpectralVerdict) -> Finding:
     """Of the verdicts on the spectrum of the covariance."""
     topic = "Spectrum of the noise"
     if v.fit is None:
-        return Finding(topic, "No verdict on the shape of the spectrum", f"{v.refused}.", "no verdict",
+        above = f"{v.rank:,} {'eigenvalue is' if v.rank == 1 else 'eigenvalues are'} above rounding"
+        text = f"{above}; the fit was to take the top {v.k:,}." if v.rank < v.k else f"{v.refused}."
+        return Finding(topic, "No verdict on the shape of the spectrum", text, "no verdict",
                        "a fit needs K eigenvalues above rounding", "spectrum")  # fmt: skip
     if v.fit.is_power_law_calibrated:
         headline = "The spectrum of the noise falls as straight as a power law"

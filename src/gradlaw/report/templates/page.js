@@ -373,6 +373,11 @@
     button.addEventListener("click", async () => {
       const from = button.dataset.copy === "record" ? button.nextElementSibling : button.previousElementSibling;
       const text = button.dataset.copy === "record" ? from.textContent : [...from.querySelectorAll("tr")].map((row) => [...row.cells].map((c) => c.textContent).join("\t")).join("\n");
+      if (!navigator.clipboard) { // not everywhere for files: selected, it can be copied by hand
+        getSelection().selectAllChildren(from);
+        button.textContent = "Selected: copy it with the keyboard";
+        return;
+      }
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     });

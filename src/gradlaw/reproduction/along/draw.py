@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from gradlaw.report.drawing import GREY, STYLE, fix_layout
 from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, SEED
@@ -91,7 +92,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, statistic: Shown) -> None:
     if statistic.limits:
         axes.set_ylim(*statistic.limits)
     axes.set_xticks(list(_TICKS), list(_TICKS.values()))
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _line(axes: Axes, rows: pd.DataFrame, column: str, colour: str, mark: str, dashes: str) -> None:

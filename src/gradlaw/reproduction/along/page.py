@@ -7,7 +7,7 @@ import pandas as pd
 
 from gradlaw.atomic import write_whole
 from gradlaw.report.formatting import number, percent
-from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, SEED
+from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, REASON, SEED
 from gradlaw.reproduction.along.study import Study
 from gradlaw.reproduction.along.words import findings
 from gradlaw.reproduction.formats import markdown
@@ -111,17 +111,21 @@ def _extent(rows: pd.DataFrame, study: Study) -> str:
     lines = []
     for name in study.networks:
         for optimiser in study.optimisers:
-            found = rows[(rows[NETWORK] == name) & (rows[OPTIMISER] == optimiser)]
+            found = rows[(rows[NETWORK] == name) & (rows[OPTIMISER] == optimiser) & rows[REASON].isna()]
             last = {int(seed): f"{of_seed[EPOCH].max():g}" for seed, of_seed in found.groupby(SEED)}
             hessians = found.loc[found["hessian_1"].notna(), EPOCH]
             lines.append(
                 (name, optimiser, *(last.get(seed, DASH) for seed in study.seeds),
                  _list(hessians) if len(hessians) else DASH)
             )  # fmt: skip
+    refused = rows[rows[REASON].notna()].drop_duplicates([NETWORK, OPTIMISER, SEED])
+    notes = "".join(
+        f"- {row[NETWORK]}, {row[OPTIMISER]}, seed {row[SEED]}: {row[REASON]}\n" for _, row in refused.iterrows()
+    )
     header = ("network", "optimiser", *(f"last epoch, seed {seed}" for seed in study.seeds), "Hessian at epochs")
     return (
-        f"{markdown(header, lines)}\nThe design has the epochs {_list(pd.Series(study.epochs))} for all of them. What "
-        "is missing is measured by `gradlaw along --data-root DIR`, which goes on where its store ends."
+        f"{markdown(header, lines)}\n{notes}\nThe design has the epochs {_list(pd.Series(study.epochs))} for all of "
+        "them. What is missing is measured by `gradlaw along --data-root DIR`, which goes on where its store ends."
     )
 
 

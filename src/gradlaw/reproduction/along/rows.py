@@ -1,6 +1,6 @@
 """Results along training as one table: a row for each network, optimiser, seed and epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,14 @@ import pandas as pd
 from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.atomic import write_whole
 from gradlaw.errors import InputError
-from gradlaw.reproduction.along.study import Study, Subject
+from gradlaw.reproduction.along.study import Study
 from gradlaw.reproduction.evidence import Results
-from gradlaw.reproduction.measurement import Resolver
+from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.series import LEADING
 from gradlaw.spectra.matrices import COVARIANCE
 
 NETWORK, OPTIMISER, SEED, EPOCH = "network", "optimiser", "seed", "epoch"
+REASON = "reason"
 SETTINGS = (NETWORK, OPTIMISER, SEED, EPOCH)
 _DIGITS = 6  # significant, of the numbers in the file
 _NOISE = ("noise_scale", "noise_scale_error", "sample_trace")
@@ -27,41 +28,49 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def gather_rows(study: Study, results: Results, seeds: Sequence[int], resolver: Resolver) -> pd.DataFrame:
-    """All that was measured.
+def gather_rows(
+    study: Study,
+    results: Results,
+    seeds: Sequence[int],
+    resolver: Resolver,
+    reasons: Mapping[Measurement, str] | None = None,
+) -> pd.DataFrame:
+    """All that was measured, and what was refused.
 
     Args:
         study: the design.
         results: where results are.
         seeds: which.
         resolver: with the study's profile.
+        reasons: why gradient histories were not measured, a training that diverged for one.
 
     Returns:
-        Columns ``SETTINGS``, ``COLUMNS``, then ``T``, ``K``, ``key`` and ``commit`` of the gradient history; nothing
-        for what a row lacks: accuracy at random, a fit that was refused, a Hessian that was not measured.
+        Columns ``SETTINGS``, ``COLUMNS``, then ``T``, ``K``, ``key`` and ``commit`` of the gradient history, and
+        ``REASON``; nothing for what a row lacks: accuracy at random, a fit that was refused, a Hessian that was not
+        measured.
     """
+    reasons = reasons or {}
     rows = []
     for subject in study.subjects():
         for seed in seeds:
-            row = _row(subject, seed, results, resolver)
-            if row is not None:
-                rows.append(row)
-    return pd.DataFrame(rows, columns=[*SETTINGS, *COLUMNS, "T", "K", "key", "commit"])
+            measurement = resolver.resolve(subject.history, seed)
+            where = {NETWORK: subject.name, OPTIMISER: subject.optimiser, SEED: seed, EPOCH: subject.epoch}
+            sizes = {"T": measurement.iterations, "K": measurement.k, "key": measurement.key}
+            if measurement in results:
+                record = results.load(measurement).record
+                hessian = _hessian(resolver.resolve(subject.hessian, seed), results)
+                rows.append(where | _statistics(record) | hessian | sizes)
+            elif measurement in reasons:
+                rows.append(where | sizes | {REASON: reasons[measurement]})
+    return pd.DataFrame(rows, columns=[*SETTINGS, *COLUMNS, "T", "K", "key", "commit", REASON])
 
 
-def _row(subject: Subject, seed: int, results: Results, resolver: Resolver) -> dict[str, Any] | None:
-    measurement = resolver.resolve(subject.history, seed)
-    if measurement not in results:
-        return None
-    record = results.load(measurement).record
+def _statistics(record: dict[str, Any]) -> dict[str, Any]:
+    """Of a gradient history."""
     covariance, gaps = record["spectra"][COVARIANCE], record["spectra"][EIGENGAPS]
     dimension, iteration = record["tests"]["dimension"], record["tests"]["iteration"]
     trained, fit, gap_fit = record["provenance"]["trained"], covariance["fit"] or {}, gaps["fit"] or {}
     return {
-        NETWORK: subject.name,
-        OPTIMISER: subject.optimiser,
-        SEED: seed,
-        EPOCH: subject.epoch,
         "loss": record["loss"]["mean"],
         "accuracy": trained and trained["training"]["accuracy"],
         **{name: fit.get(name) for name in ("s", "d_ks", "is_power_law", "is_power_law_calibrated")},
@@ -74,16 +83,11 @@ def _row(subject: Subject, seed: int, results: Results, resolver: Resolver) -> d
         "outliers": covariance["outliers"],
         "rank": covariance["rank"],
         **{name: (record["noise"] or {}).get(name) for name in _NOISE},
-        **_hessian(subject, seed, results, resolver),
-        "T": measurement.iterations,
-        "K": measurement.k,
-        "key": measurement.key,
         "commit": record["provenance"]["commit"],
     }
 
 
-def _hessian(subject: Subject, seed: int, results: Results, resolver: Resolver) -> dict[str, float]:
-    measurement = resolver.resolve(subject.hessian, seed)
+def _hessian(measurement: Measurement, results: Results) -> dict[str, float]:
     if measurement not in results:
         return {}
     leading = results.load(measurement).record["leading"][:LEADING]
@@ -111,7 +115,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"no results at {path}")
     rows = pd.read_csv(path)
-    missing = [name for name in (*SETTINGS, *COLUMNS) if name not in rows]
+    missing = [name for name in (*SETTINGS, *COLUMNS, REASON) if name not in rows]
     if missing:
         raise InputError(f"{path} is no table along training: it lacks the columns {', '.join(missing)}")
     return rows

@@ -1,0 +1,33 @@
+"""gradlaw compare: calls, prints."""
+
+import argparse
+from pathlib import Path
+
+from gradlaw.compare.compare import compare
+from gradlaw.errors import InputError
+from gradlaw.progress import Progress
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare the runs that the options name, print the comparison and, if asked, write it."""
+    histories = dict(_history(text) for text in options.history)
+    with Progress(shown=not options.quiet) as progress:
+        found = compare(
+            options.runs,
+            histories=histories,
+            group_seeds=not options.separate,
+            level=options.level,
+            progress=progress,
+        )
+    print(found.to_json() if options.json else found, end="" if options.json else "\n")
+    if options.out:
+        found.save(options.out)
+        if not options.json:
+            print(f"\npage: {Path(options.out) / 'comparison.html'}")
+
+
+def _history(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not equals or not name or not folder:
+        raise InputError(f"--history takes NAME=FOLDER, the name of a run and where its gradients are, got {text!r}")
+    return name, folder
