@@ -30,7 +30,7 @@ from peers.models import GPT, ResNet18
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-STEPS = 13  # of each twin; of gl.watch at every third
+STEPS = 10  # of each twin; of gl.watch at every third
 INTERVALS = {"gl.watch": 100, "wandb.watch": 1000, "gns-pytorch": 100}
 MODELS = {"ResNet18": "resnet18", "GPT, 10.7 M": "gpt"}
 

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import gradlaw as gl
+from gradlaw.watch import GradientState
 from gradlaw.watch.statistics import STATISTICS
 
 PAGE = (Path(__file__).parents[2] / "docs/watch.md").read_text()
@@ -22,6 +23,6 @@ def test_the_page_explains_every_column():
     explained = {
         name for row in re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
-    state = set(gl.watch.__globals__["GradientState"].__dataclass_fields__)
+    state = set(GradientState.__dataclass_fields__)
     own = {name for name in STATISTICS if not name.endswith("_error")}
     assert own | state <= explained | {"k", "degenerate"}

@@ -52,6 +52,9 @@ def _scalars(record: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[
         for layer, value in zip(names, column, strict=True):
             if value is not None:
                 yield f"{_PREFIX}_{statistic}/{layer}", float(value)
+    for statistic, value in (record.get("window") or {}).items():
+        if isinstance(value, float):
+            yield f"{_PREFIX}_window/{statistic}", value
     for layer, row in (record.get("noise") or {}).get("layers", {}).items():
         for statistic, value in row.items():
             if isinstance(value, float):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from gradlaw.errors import InputError
+from gradlaw.watch.as_json import as_json
 from gradlaw.watch.gradient_state import loss_scale
 from gradlaw.watch.layout import Layer
 from gradlaw.watch.microbatches import MicrobatchNorms, StepNorms, Weights
@@ -175,7 +176,7 @@ class NoiseWatch:
         }
         if len(self._sums):
             found = self._sums.estimate()
-            record["layers"] = {name: _plain(value.scalars()) for name, value in found.items()}
+            record["layers"] = {name: as_json(value.scalars()) for name, value in found.items()}
         return record
 
     def state_dict(self) -> dict[str, Any]:
@@ -185,12 +186,3 @@ class NoiseWatch:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self._sums.load_state_dict(dict(state))
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON has it: infinities as texts, which a table turns back."""
-    return {name: _as_text(value) if isinstance(value, float) else value for name, value in row.items()}
-
-
-def _as_text(value: float) -> float | str:
-    return value if abs(value) < float("inf") else str(value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, choice
+from gradlaw.watch.as_json import from_json
 from gradlaw.watch.log import FORMAT
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 MODEL = "(model)"  # the name of the row of all layers
 _FORMS = ("wide", "long")
-_INFINITE = ("inf", "-inf", "nan")  # as text in the log, for JSON has none of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +77,18 @@ class WatchLog(ByValue):
             noise = dict(record.get("noise") or {})
             place = {"run": record["run"], "step": record["step"]}
             for layer, row in noise.pop("layers", {}).items():
-                values = {name: float(value) if value in _INFINITE else value for name, value in row.items()}
-                rows.append({**place, "layer": layer, **values, "source": noise["source"], "refused": noise["refused"]})
+                about = {"source": noise["source"], "refused": noise["refused"]}
+                rows.append({**place, "layer": layer, **from_json(row), **about})
         return pd.DataFrame(rows)
+
+    def window(self) -> "pd.DataFrame":
+        """What the rolling window said across its steps, a row a watched step at which it was full: named as in
+        :class:`~gradlaw.watch.window.WindowStatistics`; eigenvalues and overlaps are lists.
+        """
+        import pandas as pd  # loaded for those who ask for a table
+
+        full = [record for record in self.records if record.get("window")]
+        return pd.DataFrame([{"run": one["run"], "step": one["step"], **from_json(one["window"])} for one in full])
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for record in self.records:

@@ -139,16 +139,17 @@ class Window:
         """Whether as many gradients are there as the window keeps."""
         return len(self) == self.length
 
-    def add(self, step: int, gradient: Sequence[Tensor | None]) -> None:
+    def add(self, step: int, gradient: Sequence[Tensor | None], scale: float = 1.0) -> None:
         """Take up the gradient of a step, in tensors as the parameters; None for one without.
 
+        It is divided by ``scale``, the loss scale of gradients that were not yet.
         One with a value that is not finite, in the sample or anywhere if there is a sketch, is counted in ``skipped``.
 
         Raises:
             InputError: tensors of other sizes.
         """
-        values = self._places.take(gradient).float()
-        sketch = values.new_zeros(0) if self._sketch is None else self._sketch.of(gradient).cpu()
+        values = self._places.take(gradient).float() / scale
+        sketch = values.new_zeros(0) if self._sketch is None else self._sketch.of(gradient).cpu() / scale
         if not (torch.isfinite(values).all() and torch.isfinite(sketch).all()):
             self.skipped += 1
             return
