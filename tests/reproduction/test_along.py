@@ -1,5 +1,6 @@
 """The study along training: one training for all of its epochs, and a table, figure and page that say the same."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,15 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.errors import InputError
 from gradlaw.report.formatting import number
 from gradlaw.reproduction.along.draw import OPTIMISERS, STATISTICS, draw_along
-from gradlaw.reproduction.along.page import page
+from gradlaw.reproduction.along.page import FIGURE, RESULTS, page
 from gradlaw.reproduction.along.rows import COLUMNS, gather_rows, read_rows, write_rows
 from gradlaw.reproduction.along.study import ALONG, Study
+from gradlaw.reproduction.draw import image
 from gradlaw.reproduction.experiment import NetworkSpec, Training, history
 from gradlaw.reproduction.inputs import DataSets
 from gradlaw.reproduction.measure import Context, TrainingTask, model_settings
@@ -168,3 +171,48 @@ def test_what_was_refused_has_a_row_with_the_reason(
     write_rows(found, tmp_path / "rows.csv")
     assert page(read_rows(tmp_path / "rows.csv"), STUDY).count("the training diverged") == 1
     assert len(draw_along(found, list(STUDY.networks)).axes) == len(STATISTICS)
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_committed_page_and_figure_say_what_the_results_say() -> None:
+    rows = read_rows(DOCS / RESULTS)
+    assert page(rows, ALONG) == (DOCS / "along_training.md").read_text()
+    made = Image.open(io.BytesIO(image(draw_along(rows, list(ALONG.networks)), "png", "")))
+    with Image.open(DOCS / FIGURE) as committed:
+        if made.size != committed.size:
+            pytest.skip("the figure was drawn by another version of matplotlib, whose letters are of another size")
+        grey = [np.asarray(picture.convert("L"), float) for picture in (made, committed)]
+    assert np.abs(grey[0] - grey[1]).mean() < 1
+
+
+def test_the_committed_results_are_those_of_the_study() -> None:
+    rows = read_rows(DOCS / RESULTS)
+    resolver = Resolver(ALONG.profile, TrainedModels(Path("nowhere"), ()))
+    keys = {(s.name, s.optimiser, float(s.epoch), seed): resolver.resolve(s.history, seed).key
+            for s in ALONG.subjects() for seed in ALONG.seeds}  # fmt: skip
+    assert not rows.duplicated(["network", "optimiser", "seed", "epoch"]).any()
+    assert set(map(type, rows["key"])) == {str}
+    measured = rows[rows["reason"].isna()]
+    assert len(measured) == 159
+    assert not measured["commit"].str.contains("dirty").any()
+    assert {keys[row.network, row.optimiser, row.epoch, row.seed] for row in rows.itertuples()} >= set(
+        rows.loc[rows["epoch"].isin([0, 0.1, 0.5]), "key"]
+    )
+
+
+def test_the_words_about_the_committed_results_are_true() -> None:
+    rows = read_rows(DOCS / RESULTS)
+    found = rows[rows["reason"].isna()]
+    lenet = found[found["network"].str.startswith("LeNet")]
+    assert set(lenet.loc[lenet["epoch"] == 0, "outliers"]) == {9}
+    assert set(lenet.loc[lenet["epoch"] == 0.1, "outliers"]) == {0}
+    left = lenet[(lenet["epoch"] > 0) & (lenet["outliers"] > 0)]
+    assert set(left["network"] + left["optimiser"]) == {"LeNet, CIFAR-10sgd"}
+    assert (left["accuracy"] == 0.1).all()
+    assert set(found.loc[~found["network"].str.startswith("LeNet"), "outliers"]) == {0}
+    assert (found["gap_s"] > found["s"]).all()
+    for _, run in found[found["network"] != "LNN, MNIST"].groupby(["network", "optimiser", "seed"]):
+        rates = run.set_index("epoch")["iteration_gaussian_rate"]
+        assert rates[1] < rates[0]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from gradlaw.atomic import write_whole
-from gradlaw.report.formatting import number, percent
+from gradlaw.report.formatting import percent
 from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, REASON, SEED
 from gradlaw.reproduction.along.study import Study
-from gradlaw.reproduction.along.words import findings
+from gradlaw.reproduction.along.words import findings, plain_number
 from gradlaw.reproduction.formats import markdown
 from gradlaw.reproduction.formatting import DASH
 
@@ -67,7 +67,7 @@ def _introduction(rows: pd.DataFrame, study: Study) -> str:
         f"{study.profile.meaning}; seeds {_list(rows[SEED])}; results: [{RESULTS.name}]({RESULTS.as_posix()}), one row "
         "for each network, optimiser, seed and epoch. The recipes are the paper's ([training.md](training.md)): the "
         "learning rate is constant up to epoch 20 on MNIST and 80 on CIFAR-10. T is smaller than in the "
-        "[reproduction](reproduction.md), so that exponents differ a little from those there."
+        "[reproduction](reproduction.md), and K with it: exponents and distances are not those there."
     )
 
 
@@ -103,7 +103,7 @@ def _spread(rows: pd.DataFrame, column: str, share: bool) -> str:
 
 
 def _number(value: float, share: bool) -> str:
-    return percent(value) if share else number(value)
+    return percent(value) if share else plain_number(value)
 
 
 def _extent(rows: pd.DataFrame, study: Study) -> str:
