@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.curvature import CurvatureOperator
 from gradlaw.history import GradientHistory
 from gradlaw.progress import Progress
@@ -16,7 +17,7 @@ _AT_ONCE = 10  # products with the Hessian
 
 
 @dataclass(frozen=True, eq=False)
-class GroupMeans:
+class GroupMeans(ByValue):
     """Of m groups of ``size`` iterations each, in their order.
 
     Attributes:

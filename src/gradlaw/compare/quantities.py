@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gradlaw.analyze import Analysis
+from gradlaw.by_value import ByValue
 from gradlaw.spectra.noise import Estimate
 from gradlaw.stats import GradientTests
 from gradlaw.stats.blocks import block_means
@@ -32,7 +33,7 @@ ALL_DIMENSIONS_TOGETHER = (
 
 
 @dataclass(frozen=True, eq=False)
-class Value:
+class Value(ByValue):
     """A quantity in one run.
 
     Attributes:

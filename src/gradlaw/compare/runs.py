@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gradlaw.analyze import Analysis
 from gradlaw.analyze_checkpoints import CheckpointAnalyses
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.report import overlay
 
@@ -15,7 +16,7 @@ Runs = Mapping[str, Run] | Sequence[Run] | CheckpointAnalyses
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class Group(ByValue):
     """Runs that differ in their seed alone; most often one.
 
     Attributes:

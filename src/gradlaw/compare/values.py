@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradlaw.by_value import ByValue
 from gradlaw.compare.quantities import Quantity, Value, missing
 from gradlaw.compare.runs import Group
 from gradlaw.stats.intervals import Interval, MeanEstimate
 
 
 @dataclass(frozen=True, eq=False)
-class GroupValue:
+class GroupValue(ByValue):
     """A quantity of one group.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.patterns import matching
 
@@ -18,7 +19,7 @@ _COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class Layer(ByValue):
     """Parameters whose gradients are described together, as one vector in their order.
 
     Attributes:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.watch.flat import chunks, in_memory_order
 
 _THINNED = 16  # one of so many values is looked at for a guess
@@ -18,7 +19,7 @@ _SPARE = 4  # times k values are kept before all but the k largest are let go
 
 
 @dataclass(frozen=True, eq=False)
-class TailScan:
+class TailScan(ByValue):
     """One gradient in numbers.
 
     Attributes:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gradlaw import random_streams
+from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
 from gradlaw.spectra.sketch import GradientSketch, SketchedSpectrum, sketched_overlap, sketched_spectrum
@@ -32,7 +33,7 @@ _TESTS = (
 
 
 @dataclass(frozen=True, eq=False)
-class WindowStatistics:
+class WindowStatistics(ByValue):
     """What the gradients of a window of T steps say.
 
     Attributes:
