@@ -10,10 +10,11 @@ PAGE = (Path(__file__).parents[2] / "docs/watch.md").read_text()
 
 def test_the_page_runs_as_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first, second, third = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    first, second, sources, third = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict = {}
     exec(compile(first, "docs/watch.md", "exec"), names)
     exec(compile(second, "docs/watch.md", "exec"), {})
+    exec(compile(sources, "docs/watch.md", "exec"), {})
     exec(compile(third, "docs/watch.md", "exec"), names)
     log = gl.read_watch("runs/watch.jsonl")
     assert (log.steps, len(log.runs), names["watch"].step) == ([0, 10, 20], 2, 30)
