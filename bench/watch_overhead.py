@@ -4,10 +4,11 @@ ResNet18 on batches of 32 images of 3x32x32, and a GPT of 10.7 million parameter
 tokens, trained by AdamW. Each contender is a process of its own in which plain steps and steps of a watched twin take
 turns. What a contender does is timed where it does it, in its hooks or calls; the difference of the medians of whole
 steps stands beside it, with the spread of the plain ones. The share is that of all steps at the contender's own
-default interval: 100 steps for `gl.watch`, 1,000 for `wandb.watch` (`log="gradients"`, offline, without what its
-service process does). gns-pytorch has no interval and is taken at 100; it estimates a noise scale of the whole model
-from the gradients of a quarter of the samples, one by one, and ten parameters. Memory is of the tensors that
-`gl.watch` keeps from step to step; what a watched step needs beside them is a chunk of half a megabyte at a time.
+default interval: 100 steps for `gl.watch`, which takes every tenth gradient into its rolling window, and 1,000 for
+`wandb.watch` (`log="gradients"`, offline, without what its service process does). gns-pytorch has no interval and is
+taken at 100; it estimates a noise scale of the whole model from the gradients of a quarter of the samples, one by
+one, and ten parameters. Memory is of the tensors that `gl.watch` keeps from step to step; what it needs beside them
+while it describes a gradient, in chunks, is not measured.
 
 python bench/watch_overhead.py     # prints the table; about ten minutes
 """
@@ -30,7 +31,7 @@ from peers.models import GPT, ResNet18
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-STEPS = 10  # of each twin; of gl.watch at every third
+STEPS = 12  # of each twin
 INTERVALS = {"gl.watch": 100, "wandb.watch": 1000, "gns-pytorch": 100}
 MODELS = {"ResNet18": "resnet18", "GPT, 10.7 M": "gpt"}
 
@@ -85,16 +86,27 @@ Extra = Callable[[Tensor], None]
 
 @contextmanager
 def gl_watch(model: nn.Module, optimizer: Any, clock: Clock) -> Iterator[tuple[list[Kind], Extra, Callable[[], int]]]:
-    """Every third step watched: then one of which nothing is taken, and one whose update is, for the next's cosine."""
-    import gradlaw as gl
+    """Of four steps one watched, one of which nothing is taken, one for the rolling window, which is full, and one
+    whose update is taken for the next's cosine.
+    """
     from gradlaw.watch.gradient_state import Deliveries
     from gradlaw.watch.recorder import Watch
 
     for owner, names in ((Watch, ("_before_step", "_after_step")), (Deliveries, ("_arrives", "_added", "_measure"))):
         for name in names:
             setattr(owner, name, clock.around(getattr(owner, name)))
-    with tempfile.TemporaryDirectory() as folder, gl.watch(model, optimizer, log=f"{folder}/log", every=3) as watch:
-        yield ["watched", "idle", "before"], lambda _: None, lambda: kept_bytes(watch)
+    with tempfile.TemporaryDirectory() as folder, _full(model, optimizer, f"{folder}/log") as watch:
+        yield ["watched", "idle", "window", "before"], lambda _: None, lambda: kept_bytes(watch)
+
+
+def _full(model: nn.Module, optimizer: Any, log: str) -> Any:
+    """A watch whose window is full, of random gradients."""
+    import gradlaw as gl
+
+    watch = gl.watch(model, optimizer, log=log, every=4, window_every=2)
+    for step in range(watch._window.length):
+        watch._window.add(step, [torch.randn_like(p) for p in model.parameters()])
+    return watch
 
 
 def kept_bytes(watch: Any) -> int:
@@ -202,8 +214,8 @@ def table() -> str:
     """The measurement in Markdown."""
     lines = [
         "| network | contender | plain step, s | in a measured step, ms | first, ms | whole steps differ by, ms "
-        "| in other steps, ms | share at its interval | kept, of the model's memory |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| in other steps, ms | for the window, ms | share at its interval | kept, of the model's memory |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for title, name in MODELS.items():
         lines += [_row(title, contender, _measure(contender, name)) for contender in CONTENDERS]
@@ -220,16 +232,21 @@ def _measure(contender: str, name: str) -> dict[str, Any]:
 
 def _row(title: str, contender: str, found: dict[str, Any]) -> str:
     plain_step, inside = found["plain"], found["inside"]
-    cells = [title, contender, f"{plain_step:.2f}", "", "", "", "", "", ""]
+    cells = [title, contender, f"{plain_step:.2f}", "", "", "", "", "", "", ""]
     cells[5] = f"{1e3 * found['difference']:.0f} (spread {1e3 * found['spread']:.0f})"
     if "watched" in inside:
         every = INTERVALS[contender]
-        others = (every - 2) * inside.get("idle", 0.0) + inside.get("before", inside.get("idle", 0.0))
+        others = (every - 1) * inside.get("idle", 0.0)
+        if "window" in inside:  # of every tenth step, one of which is watched
+            others = (
+                inside["before"] + (every // 10 - 1) * inside["window"] + (every - every // 10 - 1) * inside["idle"]
+            )
         share = (inside["watched"] + others) / every / plain_step
         cells[3:5] = [f"{1e3 * inside['watched']:.1f}", f"{1e3 * found['first']:.0f}"]
-        cells[6:8] = [f"{1e3 * inside.get('idle', 0.0):.2f}", f"{share:.3%}"]
+        window = f"{1e3 * inside['window']:.1f}" if "window" in inside else ""
+        cells[6:9] = [f"{1e3 * inside.get('idle', 0.0):.2f}", window, f"{share:.3%}"]
     if found["kept"] is not None:
-        cells[8] = f"{found['kept'] / found['parameters']:.1%}"
+        cells[9] = f"{found['kept'] / found['parameters']:.1%}"
     return "| " + " | ".join(cells) + " |"
 
 
