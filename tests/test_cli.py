@@ -141,7 +141,7 @@ def test_a_problem_of_ones_own(capsys):
         (["--data", "mnst"], "unknown data set 'mnst'"),
         (["--data", "empty"], "no Parquet file"),
         (["--data", "unlabelled"], "no label column"),
-        (["--model", "resnet"], "unknown model 'resnet'; did you mean resnet18? There are lenet, "),
+        (["--model", "resnet"], "unknown model 'resnet'; there are lenet, "),
         (["--model", "lenet"], "lenet takes images of 28x28 or 32x32, the samples have shape 1x8x8"),
         (["--batch-size", "1798"], "batch_size=1798 is larger than the data set (N=1797)"),
         (["--iterations", "1"], "--iterations/-T: must be at least 2, got 1"),

@@ -15,7 +15,7 @@ class InputError(ValueError):
 
 
 def unknown(kind: str, value: Any, names: Iterable[str], among: str = "there are") -> InputError:
-    """The error for a name that is none of those there are: the nearest one first, long lists shortened.
+    """The error for a name that is none of those there are, long lists shortened, with the nearest one.
 
     Args:
         kind: of thing, such as ``"model"``.
@@ -24,9 +24,13 @@ def unknown(kind: str, value: Any, names: Iterable[str], among: str = "there are
         among: how the list of them begins.
     """
     every = list(names)
-    near = get_close_matches(str(value).lower(), every, n=1) if value else []
-    among = f"did you mean {near[0]}? {among[:1].upper()}{among[1:]}" if near else among
-    return InputError(f"unknown {kind} {value!r}; {among} {listed(every)}")
+    return InputError(f"unknown {kind} {value!r}; {among} {listed(every)}{did_you_mean(value, every)}")
+
+
+def did_you_mean(value: Any, names: Iterable[str]) -> str:
+    """The end of a message, which asks for the nearest of the names; empty if none is near."""
+    near = get_close_matches(str(value).lower(), list(names), n=1) if value else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def listed(names: Iterable[str], most: int = _MOST_LISTED) -> str:
@@ -77,8 +81,7 @@ def choice(value: Any, name: str, options: Iterable[str]) -> str:
     """
     allowed = list(options)
     if not isinstance(value, str) or value not in allowed:
-        near = get_close_matches(value.lower(), allowed, n=1) if isinstance(value, str) else []
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = did_you_mean(value, allowed) if isinstance(value, str) else ""
         raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{meant}")
     return value
 

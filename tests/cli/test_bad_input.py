@@ -39,8 +39,11 @@ def complaint(capsys, arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["analyse"], "unknown command 'analyse'; did you mean analyze? There are analyze, "),
-        (["reproduce", "tabel1"], "nothing in the paper is called 'tabel1'; did you mean table1?"),
+        (["analyse"], "did you mean analyze?"),
+        (["analyse"], "unknown command 'analyse'; there are analyze, "),
+        (["reproduce", "tabel1"], "nothing in the paper is called 'tabel1'; there are table1 to table"),
+        (["reproduce", "tabel1"], "and all; did you mean table1?"),
+        (["train", "--data", "digitz"], "one of digits, mnist, cifar10, cifar100; did you mean digits?"),
         (["reproduce", "table1", "--data-root", "nowhere"], "--data-root nowhere: no such folder"),
         (["reproduce", "table1", "--seeds", "1,x"], "--seeds: takes an integer, got 'x'"),
         (["reproduce", "table1", "--jobs", "0"], "--jobs: must be at least 1, got 0"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 WIDTHS = (1400, 1024, 390)
 NAMES = ("random", "trained", "hostile", "three", "seeds")
 SECONDS, MEGABYTES = 2, 3
+_PATIENCE = 60  # seconds, of a busy machine
 # Of panels: the marks of Plot by kind of layer.
 DOTS = "g[data-mark=dot] :is(path, circle)"
 
@@ -29,13 +31,21 @@ def visit(browser, pages) -> Any:
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda request: faults.append(request.url) if _leaves(request.url) else None)
         page.goto(pages[name].as_uri() + fragment)
-        page.wait_for_function("document.documentElement.dataset.ready === 'true'")
+        wait_until(page, "document.documentElement.dataset.ready === 'true'")
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert faults == []
+
+
+def wait_until(page: Any, condition: str) -> None:
+    """Wait for a condition. Playwright's own waiting evaluates it in the page, whose security policy forbids that."""
+    end = time.monotonic() + _PATIENCE
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"not so within {_PATIENCE} seconds: {condition}"
+        page.wait_for_timeout(20)
 
 
 def _leaves(url: str) -> bool:
@@ -47,7 +57,7 @@ def _open_all(page: Any) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     for panel in page.query_selector_all(".panel"):
         panel.scroll_into_view_if_needed()
-    page.wait_for_function("[...document.querySelectorAll('.panel')].every((p) => p.querySelector('.plot svg'))")
+    wait_until(page, "[...document.querySelectorAll('.panel')].every((p) => p.querySelector('.plot svg'))")
 
 
 def _data(page: Any) -> dict[str, Any]:
@@ -61,7 +71,7 @@ def test_it_is_light_and_opens_at_once(visit, pages, name):
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})  # processor time, however busy the machine is
     page.reload()
-    page.wait_for_function("document.querySelector('.plot svg') && document.documentElement.dataset.ready === 'true'")
+    wait_until(page, "document.querySelector('.plot svg') && document.documentElement.dataset.ready === 'true'")
     measured = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
     assert measured["TaskDuration"] < SECONDS
 
@@ -233,7 +243,7 @@ def test_settings_and_record_are_copied(visit):
     assert re.search(r"^Seed\t0$", copied, re.MULTILINE)
     page.locator(".record > summary").click()
     page.get_by_role("button", name="Copy the record").click()
-    page.wait_for_function("document.querySelectorAll('.copy')[1].textContent === 'Copied'")
+    wait_until(page, "document.querySelectorAll('.copy')[1].textContent === 'Copied'")
     assert json.loads(page.evaluate("navigator.clipboard.readText()"))["settings"]["seed"] == 0
 
 
@@ -281,7 +291,7 @@ def test_print_has_whole_tables_and_every_section_open(visit, name):
     page.emulate_media(media="print")
     assert _ground(page) > 0.95  # paper
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function("[...document.querySelectorAll('.panel')].every((p) => p.querySelector('.plot svg'))")
+    wait_until(page, "[...document.querySelectorAll('.panel')].every((p) => p.querySelector('.plot svg'))")
     assert page.locator("details:not([open]):not(.record)").count() == 0
     cut = "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth + 1)"
     assert page.evaluate(f"{cut}.map((e) => e.getAttribute('aria-label'))") == []

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gradlaw.data.locate_error import text_in_numbers
 from gradlaw.data.source import Rows
-from gradlaw.errors import InputError, listed, unknown
+from gradlaw.errors import InputError, did_you_mean, listed
 from gradlaw.progress import Advance
 
 LABEL_NAMES = ("label", "labels", "fine_label", "target", "class", "y")
@@ -114,7 +114,10 @@ def column_values(rows: Rows, column: str) -> Iterator[Any]:
 def _present(rows: Rows, name: str) -> str:
     names = rows.table.column_names
     if name not in names:
-        raise unknown(f"column of the data set {rows.location.spec!r}:", name, names)
+        raise InputError(
+            f"the data set {rows.location.spec!r} has no column {name!r}; it has {listed(names)}"
+            f"{did_you_mean(name, names)}"
+        )
     return name
 
 

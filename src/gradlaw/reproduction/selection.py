@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, did_you_mean
 from gradlaw.reproduction.evidence import Evidence, Results
 from gradlaw.reproduction.experiment import Experiment, at_random
 from gradlaw.reproduction.measurement import Measurement, Resolver
@@ -76,11 +75,9 @@ def _parse(paper: Paper, name: str) -> Sequence[Row | FigureSpec]:
     if match and match[1] != "table" and f"fig{match[2]}" in paper.figures and match[3] is None:
         return [paper.figures[f"fig{match[2]}"]]
     every = [f"table{number}" for number in paper.tables] + [*paper.figures, ALL]
-    near = get_close_matches(text, every, n=1)
-    meant = f"; did you mean {near[0]}? There" if near else "; there"
     raise InputError(
-        f"nothing in the paper is called {name!r}{meant} are {paper.contents}, single rows such as 'table8 row 3', "
-        "and all"
+        f"nothing in the paper is called {name!r}; there are {paper.contents}, single rows such as 'table8 row 3', "
+        f"and all{did_you_mean(text, every)}"
     )
 
 

@@ -45,9 +45,9 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
             seeded; it is not one number, not finite, or depends on no parameter; a gradient is not finite.
     """
     indices = minibatches[0]
-    _check_samples_are_fixed(problem, indices[:_REPEATED_SAMPLES])
     state = problem.state(parameters=True)
     with problem.undisturbed(state):
+        _check_samples_are_fixed(problem, indices[:_REPEATED_SAMPLES])
         with ExitStack() as hooks:
             for name, module in problem.model.named_modules():
                 _watch_batch_norm(hooks, name, module)
