@@ -6,7 +6,9 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradlaw.analysis.files import RECORD
 from gradlaw.analysis.overview import overview
+from gradlaw.analysis.setting import OPTIONAL
 from gradlaw.analysis.sizes import Sizes
 from gradlaw.analyze import Analysis, analyze
 from gradlaw.atomic import write_whole
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 
 TABLE = "checkpoints.csv"
-_OPTIONAL = ("extended", "controls")  # sections that are measured where they are asked for
 _HEADER = ("checkpoint", "loss", "tails dim.", "tails iter.", "Gauss dim.", "Gauss iter.", "s of C", "outliers",
            "noise scale")  # fmt: skip
 _NOTE = """tails: share of series that the calibrated test takes for power laws, across
@@ -150,7 +151,7 @@ def _at(problem: Problem, path: Path, directory: Path, progress: Progress, setti
     state = problem.state(parameters=True)
     with problem.undisturbed(state):
         checkpoint.restore(problem.model)
-        if (directory / "analysis.json").is_file():
+        if (directory / RECORD).is_file():
             return _reopened(problem, directory, settings)
         analysis = analyze(problem, progress=progress, **settings)
     analysis.save(directory, progress=progress)
@@ -166,7 +167,7 @@ def _reopened(problem: Problem, directory: Path, settings: dict[str, Any]) -> An
     asked = _as_recorded(problem, settings)
     pairs |= {name: (analysis.settings[name], value) for name, value in asked.items()}
     pairs["storage"] = analysis.settings["storage"]["dtype"], asked["storage"]
-    pairs |= {name: (analysis.sections[name] is not None, settings.get(name, False)) for name in _OPTIONAL}
+    pairs |= {name: (analysis.sections[name] is not None, settings.get(name, False)) for name in OPTIONAL}
     different = [f"{name} {there} instead of {here}" for name, (there, here) in pairs.items() if there != here]
     if different:
         raise InputError(f"{directory} holds a run of other settings ({'; '.join(different)}); give another directory")

@@ -19,7 +19,7 @@ from gradlaw.choices import Randomness
 from gradlaw.errors import InputError, count
 from gradlaw.html_repr import html_table
 from gradlaw.model_state import ModelState
-from gradlaw.patterns import matching
+from gradlaw.patterns import chosen
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
@@ -382,17 +382,9 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
             "the model has no trainable parameters (all are frozen, or there are none); set requires_grad on those "
             "whose gradients are to be analysed"
         )
-    chosen = [patterns] if isinstance(patterns, str) else patterns
-    if chosen is not None:
-        names = [name for name, _ in trainable]
-        matches = {pattern: matching(pattern, names) for pattern in chosen}
-        for pattern, matched in matches.items():
-            if not matched:
-                raise InputError(f"no trainable parameter matches {pattern!r}; there are: {', '.join(names)}")
-        taken = set().union(*matches.values())
-        trainable = [(name, p) for name, p in trainable if name in taken]
-        if not trainable:
-            raise InputError(f"parameters is empty; give names or patterns out of: {', '.join(names)}")
+    names = [name for name, _ in trainable]
+    taken = set(chosen(patterns, names, "no trainable parameter matches", len(names)))
+    trainable = [(name, p) for name, p in trainable if name in taken]
     complex_ones = [name for name, p in trainable if p.is_complex()]
     if complex_ones:
         raise InputError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gradlaw.reproduction.claim import Check, outcome
+from gradlaw.reproduction.claim import Check, Decided
 from studies.transformers.design import ADAM, BATCH_SIZES, BATCHES, CURVATURE, SMALL, SPECTRUM, TESTS, Measurement
 from studies.transformers.networks import KINDS
 from studies.transformers.tables import Results
@@ -44,22 +44,12 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Decided):
     """A claim and what became of it."""
 
     claim: Claim
     checks: tuple[Check, ...]
     remarks: tuple[str, ...]
-
-    @property
-    def published(self) -> str:
-        """By the published critical distance."""
-        return outcome([check.published for check in self.checks])
-
-    @property
-    def calibrated(self) -> str:
-        """By the critical distance for a fitted exponent."""
-        return outcome([check.calibrated for check in self.checks])
 
 
 def decide(claim: Claim, results: Results) -> Decision:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
+from dies_after import DiesAfter, Killed
 from gradlaw.cli.main import main
 from gradlaw.training import Recipe, load_checkpoint, train
 from gradlaw.training.epoch import evaluate
@@ -75,27 +76,11 @@ def test_the_first_and_last_points_are_start_and_end(tmp_path):
     assert files["point-3.safetensors"] == files["epoch-0003.safetensors"]
 
 
-class _Killed(Exception):
-    pass
-
-
-class _DiesAfter(gl.Progress):
-    """Stops the training when it announces an epoch: behind its points, before its checkpoint."""
-
-    def __init__(self, epoch: int):
-        super().__init__(shown=False)
-        self.last = f"epoch {epoch} "
-
-    def say(self, text: str) -> None:
-        if text.startswith(self.last):
-            raise _Killed
-
-
 def test_a_training_that_goes_on_writes_the_same_points(tmp_path):
     _train(tmp_path / "whole")
     for epoch in (1, 2, 3):
-        with pytest.raises(_Killed):
-            _train(tmp_path / "resumed", progress=_DiesAfter(epoch))
+        with pytest.raises(Killed):
+            _train(tmp_path / "resumed", progress=DiesAfter(epoch))
     _train(tmp_path / "resumed")
     assert _files(tmp_path / "resumed") == _files(tmp_path / "whole")
 
@@ -147,8 +132,8 @@ def test_points_need_a_folder_and_a_loss(tmp_path):
 
 
 def test_points_of_a_training_without_a_checkpoint_and_overwritten_ones_are_removed(tmp_path):
-    with pytest.raises(_Killed):
-        _train(tmp_path, (0.2,), progress=_DiesAfter(1))
+    with pytest.raises(Killed):
+        _train(tmp_path, (0.2,), progress=DiesAfter(1))
     assert set(_files(tmp_path)) == {"point-0.2.safetensors"}
     _train(tmp_path, (0.4,))
     assert "point-0.2.safetensors" not in _files(tmp_path)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
+from dies_after import DiesAfter, Killed
 from gradlaw.cli.main import main
 from gradlaw.training import OPTIMISERS, Recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import latest
@@ -37,28 +38,12 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-class _Killed(Exception):
-    pass
-
-
-class _DiesAfter(gl.Progress):
-    """Stops the training when it announces an epoch: before the checkpoint of that epoch is written."""
-
-    def __init__(self, epoch: int):
-        super().__init__(shown=False)
-        self.last = f"epoch {epoch} "
-
-    def say(self, text: str) -> None:
-        if text.startswith(self.last):
-            raise _Killed
-
-
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_every_optimiser_goes_on_with_the_same_bits(tmp_path, optimiser):
     whole = _train(tmp_path / "whole", optimiser)
     for epoch in (1, 5, 12):  # the first time before any checkpoint
-        with pytest.raises(_Killed):
-            _train(tmp_path / "resumed", optimiser, progress=_DiesAfter(epoch))
+        with pytest.raises(Killed):
+            _train(tmp_path / "resumed", optimiser, progress=DiesAfter(epoch))
     resumed = _train(tmp_path / "resumed", optimiser)
     assert _equal(_weights(tmp_path / "whole"), _weights(tmp_path / "resumed"))
     assert (resumed.history, resumed.training, resumed.test) == (whole.history, whole.training, whole.test)
@@ -95,8 +80,8 @@ def test_a_training_killed_with_sigkill_ends_with_the_same_bits(tmp_path):
 
 def test_a_checkpoint_that_was_being_written_is_not_taken(tmp_path):
     whole = _train(tmp_path / "whole")
-    with pytest.raises(_Killed):
-        _train(tmp_path / "torn", progress=_DiesAfter(4))
+    with pytest.raises(Killed):
+        _train(tmp_path / "torn", progress=DiesAfter(4))
     (tmp_path / "torn/epoch-0004.safetensors").write_bytes(b"torn")
     (tmp_path / "torn/epoch-0004.json.partial").write_bytes(b"{")
     assert _train(tmp_path / "torn").history == whole.history
@@ -146,8 +131,8 @@ def test_another_training_is_neither_resumed_nor_overwritten_unless_asked(tmp_pa
 
 
 def test_without_the_optimiser_it_cannot_go_on(tmp_path):
-    with pytest.raises(_Killed):
-        _train(tmp_path, progress=_DiesAfter(3))
+    with pytest.raises(Killed):
+        _train(tmp_path, progress=DiesAfter(3))
     (tmp_path / "epoch-0002.optimiser.safetensors").unlink()
     with pytest.raises(gl.InputError, match=r"epoch-0002.optimiser.safetensors is missing"):
         _train(tmp_path)

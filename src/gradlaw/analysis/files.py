@@ -18,7 +18,7 @@ or not at all.
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
@@ -44,6 +44,14 @@ _KEYS = (
 )
 Files = dict[str, Callable[[Path], object]]
 _BYTES_PER_SERIES, _BYTES_OF_FIGURES = 120, 3_000_000  # at most, seen in runs
+
+
+def short_names(directories: Sequence[Path]) -> list[str]:
+    """As many of the last folders of each path as tell all of them apart; no path may be there twice."""
+    depth = 1
+    while len({directory.parts[-depth:] for directory in directories}) < len(directories):
+        depth += 1
+    return ["/".join(directory.parts[-depth:]) for directory in directories]
 
 
 def check_free(directory: Path, force: bool) -> None:

@@ -8,13 +8,13 @@ from gradlaw.analysis.result import AnalysisResult
 # What a seed changes, or what only says how something was computed.
 _NOT_SETTINGS = {"settings.seed", "settings.rounding", "settings.engine", "settings.engine_asked",
                  "settings.rounding_alone", "settings.storage.error", "problem.parameters_sha256"}  # fmt: skip
-_OPTIONAL = ("extended", "controls")  # sections
+OPTIONAL = ("extended", "controls")  # sections that are measured where they are asked for
 
 
 def setting_of(run: AnalysisResult) -> dict[str, Any]:
     """Everything recorded that makes a setting, by dotted name; not the seed, and not the parameters that it drew."""
     flat = _flat({"settings": run.settings, "problem": run.provenance["problem"]})
-    flat |= {f"asked.{name}": run.sections.get(name) is not None for name in _OPTIONAL}
+    flat |= {f"asked.{name}": run.sections.get(name) is not None for name in OPTIONAL}
     return {name: value for name, value in flat.items() if name not in _NOT_SETTINGS}
 
 

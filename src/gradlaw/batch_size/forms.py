@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlaw.spectra.noise import Estimate
+from gradlaw.spectra.noise import Estimate, jackknife
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def two_batch_sizes(small: np.ndarray, big: np.ndarray, size: int, batch_size: i
 
 def _jackknifed(of: Callable[[np.ndarray], tuple[float, float, float]], groups: int) -> SignalAndNoise:
     everything = np.arange(groups)
-    without = np.array([of(np.delete(everything, i)) for i in everything])
-    errors = [math.sqrt((groups - 1) * column.var()) if np.isfinite(column).all() else math.inf for column in without.T]
-    signal, noise, inverse = map(Estimate, of(everything), errors)
+    values = np.array([of(everything), *(of(np.delete(everything, i)) for i in everything)])
+    signal, noise, inverse = map(jackknife, values.T)
     return SignalAndNoise(signal, noise, inverse, groups)
 
 

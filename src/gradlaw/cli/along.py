@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gradlaw.cli.options.values import numbers
 from gradlaw.cli.reproduce import add_data_and_store, add_seeds_and_device, context_of
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
@@ -53,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _epochs(text: str) -> tuple[float, ...]:
-    found = tuple(float(part) for part in text.split(","))
+    found = numbers(text)
     unknown = [epoch for epoch in found if epoch not in ALONG.epochs]
     if unknown:
         raise argparse.ArgumentTypeError(f"the study has no epoch {unknown[0]:g}")

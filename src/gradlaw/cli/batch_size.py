@@ -7,7 +7,7 @@ from gradlaw.batch_size.critical_batch_size import critical_batch_size
 from gradlaw.cli.inputs import take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
 from gradlaw.progress import Progress
-from gradlaw.training import Checkpoint
+from gradlaw.training import Checkpoint, Recipe
 
 
 def run(options: argparse.Namespace) -> None:
@@ -33,9 +33,8 @@ def _training(options: argparse.Namespace, checkpoint: Checkpoint | None) -> dic
     """Batch size, optimiser and learning rate: given, or those that a checkpoint of ours was trained with."""
     recorded: dict[str, Any] = {}
     if checkpoint is not None and "recipe" in checkpoint.settings:
-        recipe, epoch = checkpoint.settings["recipe"], checkpoint.settings["epoch"]
-        lowered = sum(milestone < epoch for milestone in recipe["milestones"])
-        recorded = {"in_use": recipe["batch_size"], "optimizer": recipe["optimiser"],
-                    "learning_rate": recipe["learning_rate"] * recipe["decay"] ** lowered}  # fmt: skip
+        recipe, epoch = Recipe(**checkpoint.settings["recipe"]), checkpoint.settings["epoch"]
+        recorded = {"in_use": recipe.batch_size, "optimizer": recipe.optimiser,
+                    "learning_rate": recipe.learning_rate_at(epoch - 1)}  # fmt: skip
     given = {"in_use": options.in_use, "optimizer": options.optimiser, "learning_rate": options.learning_rate}
     return recorded | {name: value for name, value in given.items() if value is not None}

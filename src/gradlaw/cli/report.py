@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gradlaw.analysis.files import short_names
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analyze import Analysis
 from gradlaw.errors import InputError
@@ -37,10 +38,7 @@ def named_runs(folders: Sequence[Path]) -> dict[str, AnalysisResult]:
     for folder in resolved:
         if resolved.count(folder) > 1:
             raise InputError(f"{folder} is given twice; a run is compared with others")
-    depth = 1
-    while len({folder.parts[-depth:] for folder in resolved}) < len(resolved):
-        depth += 1
-    return {"/".join(folder.parts[-depth:]): Analysis.load(folder) for folder in resolved}
+    return {name: Analysis.load(folder) for name, folder in zip(short_names(resolved), resolved, strict=True)}
 
 
 def print_summary(analysis: Analysis) -> None:

@@ -21,6 +21,7 @@ from gradlaw.spectra import eigengaps
 from gradlaw.spectra.gradient import spectra_of_gram
 from gradlaw.spectra.gram.dense import gram_matrix
 from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
+from gradlaw.spectra.noise import jackknife
 from gradlaw.stats.intervals import MeanEstimate
 
 BLOCKS = 20
@@ -50,8 +51,7 @@ def exponents_of(run: Analysis, history: GradientHistory, progress: Progress) ->
 
 def jackknifed(value: float, replicates: np.ndarray) -> MeanEstimate:
     """A value with its standard error from those with one block left out; shape (g,)."""
-    blocks = len(replicates)
-    return MeanEstimate(value, float(np.sqrt((blocks - 1) * replicates.var())), blocks - 1)
+    return MeanEstimate(*jackknife(np.array([value, *replicates])), len(replicates) - 1)
 
 
 def refuse_another(run: Analysis, history: GradientHistory) -> None:

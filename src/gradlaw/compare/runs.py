@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import count as numbers
 from pathlib import Path
 
+from gradlaw.analysis.files import short_names
 from gradlaw.analyze import Analysis
 from gradlaw.analyze_checkpoints import CheckpointAnalyses
 from gradlaw.by_value import ByValue
@@ -74,15 +75,6 @@ def _named(runs: Sequence[Run]) -> dict[str, Run]:
     twice = sorted({str(path) for path in paths if paths.count(path) > 1})
     if twice:
         raise InputError(f"the run {', '.join(twice)} is named twice")
-    short = _short_names(paths)
+    short = dict(zip(paths, short_names(paths), strict=True))
     unnamed = (f"run-{i}" for i in numbers(1))
     return {short[Path(r).resolve()] if isinstance(r, str | Path) else next(unnamed): r for r in runs}
-
-
-def _short_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """As few of the last folders of each path as tell all apart."""
-    for parts in numbers(1):
-        names = {path: "/".join(path.parts[-parts:]) for path in paths}
-        if len(set(names.values())) == len(paths):
-            return names
-    raise AssertionError("paths differ")

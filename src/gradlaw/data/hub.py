@@ -17,6 +17,11 @@ def stay_offline() -> None:
     os.environ[_OFFLINE] = "1"
 
 
+def is_offline() -> bool:
+    """Whether the environment forbids to ask, as the hub's own library reads it."""
+    return os.environ.get(_OFFLINE, "").upper() in _TRUE
+
+
 def check_reachable(spec: str) -> None:
     """Refuse a hub that cannot be reached at once, instead of after the retries of its library.
 
@@ -28,7 +33,7 @@ def check_reachable(spec: str) -> None:
     """
     from huggingface_hub.constants import ENDPOINT  # heavy, and only the hub needs it
 
-    if os.environ.get(_OFFLINE, "").upper() in _TRUE or getproxies():
+    if is_offline() or getproxies():
         return  # offline its cache answers; a proxy knows addresses that are none here
     host = urlsplit(ENDPOINT)
     port = host.port or (443 if host.scheme == "https" else 80)

@@ -1,6 +1,5 @@
 """The rows of one split, opened with ``datasets``."""
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-from gradlaw.data.hub import check_reachable
+from gradlaw.data.hub import check_reachable, is_offline
 from gradlaw.data.locate_error import csv_rows, find_broken
 from gradlaw.data.location import Location
 from gradlaw.errors import InputError
@@ -81,8 +80,8 @@ def _arguments(location: Location, split: str) -> dict[str, Any]:
 
 def _from_hub(location: Location, split: str) -> Rows:
     check_reachable(location.spec)
-    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")  # set by --offline after the library was loaded?
-    datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or offline
+    # The library looked when it was loaded, which may have been before stay_offline().
+    datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE or is_offline()
     try:
         opened = datasets.load_dataset(location.place)
     except ConnectionError as error:

@@ -44,8 +44,28 @@ class Claim:
     artefacts: tuple[str, ...]
 
 
+class Decided:
+    """What a rule checked, and the outcomes.
+
+    Attributes:
+        checks: that the rule made.
+    """
+
+    checks: tuple[Check, ...]
+
+    @property
+    def published(self) -> str:
+        """The outcome by the published critical distance."""
+        return outcome([check.published for check in self.checks])
+
+    @property
+    def calibrated(self) -> str:
+        """The outcome by the critical distance for a fitted exponent."""
+        return outcome([check.calibrated for check in self.checks])
+
+
 @dataclass(frozen=True)
-class Decision:
+class Decision(Decided):
     """A claim and what became of it.
 
     Attributes:
@@ -73,16 +93,6 @@ class Decision:
     def extent(self) -> str:
         """How much of what the claim needs was measured."""
         return f"{self.measured} of {self.needed}"
-
-    @property
-    def published(self) -> str:
-        """The outcome by the published critical distance."""
-        return outcome([check.published for check in self.checks])
-
-    @property
-    def calibrated(self) -> str:
-        """The outcome by the critical distance for a fitted exponent."""
-        return outcome([check.calibrated for check in self.checks])
 
 
 def outcome(checks: Sequence[bool]) -> str:

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, listed
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 _NESTED = ("state_dict", "model", "model_state_dict")
@@ -116,7 +116,4 @@ def _named_tensors(state: Mapping[Any, Any]) -> bool:
 
 
 def _listed(what: str, items: list[str]) -> str:
-    if not items:
-        return ""
-    more = f" and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
-    return f"{what} {', '.join(items[:_MOST_NAMED])}{more}"
+    return f"{what} {listed(items, _MOST_NAMED)}" if items else ""

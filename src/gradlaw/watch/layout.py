@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.patterns import matching
+from gradlaw.patterns import chosen
 
 LayersBy: TypeAlias = Literal["module", "parameter"] | Callable[[str], str]
 
+_MOST_LISTED = 20
 _COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module
 
 
@@ -65,7 +66,7 @@ def layers_of(
     found = [name for name, p in named.items() if id(p) in moved]
     if not found:
         raise InputError(f"the optimiser moves no parameter of {type(module).__name__}")
-    names = _chosen(found, patterns)
+    names = chosen(patterns, found, "the optimiser moves no parameter that matches", _MOST_LISTED)
     for name in names:
         _check(name, named[name])
     groups: dict[str, list[str]] = {}
@@ -83,20 +84,6 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
 def digest(layers: Sequence[Layer]) -> str:
     """Of the names and shapes of layers: two logs with the same digest have the same rows."""
     return hashlib.sha256(repr([layer.describe() for layer in layers]).encode()).hexdigest()[:16]
-
-
-def _chosen(names: Sequence[str], patterns: str | Sequence[str] | None) -> list[str]:
-    if patterns is None:
-        return list(names)
-    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
-    matches = {pattern: matching(pattern, names) for pattern in wanted}
-    for pattern, matched in matches.items():
-        if not matched:
-            raise InputError(f"the optimiser moves no parameter that matches {pattern!r}; there are: {_some(names)}")
-    taken = set().union(*matches.values()) if matches else set()
-    if not taken:
-        raise InputError(f"parameters is empty; give names or patterns out of: {_some(names)}")
-    return [name for name in names if name in taken]
 
 
 def _layer_name(name: str, by: LayersBy, root: str) -> str:
@@ -151,7 +138,3 @@ def _refuse_sparse(model: nn.Module, watched: set[int]) -> None:
                 f"{name or type(part).__name__} makes sparse gradients, which are not watched; set sparse=False, or "
                 "leave it out by the names in parameters"
             )
-
-
-def _some(names: Sequence[str], most: int = 20) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -7,10 +7,10 @@ a source cannot prove of a step it refuses, and the record says why instead of a
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradlaw.errors import InputError
 from gradlaw.watch.as_json import as_json
@@ -22,16 +22,6 @@ from gradlaw.watch.per_sample_norms import PerSampleNorms
 from gradlaw.watch.ranks import CommunicationHook, RankNorms
 
 Sizes: TypeAlias = float | Sequence[float] | Callable[[], float | Sequence[float]]
-
-
-class StepSource(Protocol):
-    """Measures the parts of one step's batch."""
-
-    layers: list[str]
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -51,8 +41,7 @@ class Microbatches:
 
     def source(self, model: nn.Module, layers: Sequence[Layer], seed: int) -> MicrobatchNorms:
         """What measures."""
-        named = {layer.name: [p for p in layer.parameters if p.requires_grad] for layer in layers}
-        return MicrobatchNorms({name: some for name, some in named.items() if some}, self.microbatches)
+        return MicrobatchNorms(_trained(layers), self.microbatches)
 
     def finish(self, source: Any, unscaled_by: float) -> StepNorms:
         """The norms of a step."""
@@ -107,8 +96,7 @@ class Ranks:
 
     def source(self, model: Any, layers: Sequence[Layer], seed: int) -> RankNorms:
         """What measures."""
-        named = {layer.name: [p for p in layer.parameters if p.requires_grad] for layer in layers}
-        return RankNorms(model, {name: some for name, some in named.items() if some}, self.hook, self.state)
+        return RankNorms(model, _trained(layers), self.hook, self.state)
 
     def finish(self, source: Any, unscaled_by: float) -> StepNorms:
         """The norms of a step, in all processes."""
@@ -116,6 +104,12 @@ class Ranks:
 
 
 Noise: TypeAlias = Microbatches | Samples | Ranks
+
+
+def _trained(layers: Sequence[Layer]) -> dict[str, list[Tensor]]:
+    """By layer its parameters that get gradients, where there are any."""
+    named = {layer.name: [p for p in layer.parameters if p.requires_grad] for layer in layers}
+    return {name: parameters for name, parameters in named.items() if parameters}
 
 
 def _now(sizes: Any) -> Any:
