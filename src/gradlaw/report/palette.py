@@ -13,6 +13,7 @@ LIGHT = {
     "second moment": PURPLE,
     "covariance": GREEN,
     "eigengaps": ORANGE,
+    "hessian": BLUE,
     "isotropic": GREY,
     "permuted": SKY,
     "diagonal": BLACK,
