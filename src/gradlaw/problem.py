@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 from gradlaw._torch import pytree
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
@@ -408,6 +408,11 @@ def _normalise_data(data: Any) -> Dataset[Any] | Batches | tuple[Any, Any]:
         if not hasattr(data, "__len__"):
             raise InputError(f"the data set {type(data).__name__} has no length; a map-style Dataset is needed")
         return data
+    if isinstance(data, DataLoader):
+        raise InputError(
+            "a DataLoader has batches of its own: gl.Problem.from_step(model, step, loader) takes it as it is, or give "
+            "its data set (loader.dataset), of which minibatches of any size are drawn"
+        )
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise InputError(f"data must be (inputs, targets) or a map-style Dataset of such pairs, got {_brief(data)}")
     return pytree.tree_map(_as_tensor, tuple(data))

@@ -490,3 +490,15 @@ def test_the_cost_of_a_pass_is_counted():
     assert 8 * 20 * 4 <= cost.bytes <= 8 * 20 * 4 * 8  # outputs, differences and their gradients; not the weight's
     again = count_pass(LoopEngine(problem, 0), np.arange(8))
     assert again == cost
+
+
+@pytest.mark.parametrize(("reduction", "said"), [("sum", True), ("mean", False)])
+def test_a_loss_that_is_a_sum_is_told_from_a_mean(reduction: str, said: bool) -> None:
+    model, (inputs, labels) = nn.Linear(5, 3), (torch.randn(64, 5), torch.randint(3, (64,)))
+    problem = gl.Problem(model, nn.CrossEntropyLoss(reduction=reduction), (inputs, labels))
+    notices = gl.collect(problem, iterations=3, batch_size=8).notices
+    assert any("the loss is a sum over the minibatch" in notice for notice in notices) == said
+    alone = gl.collect(problem, iterations=3, batch_size=1).notices  # of one sample both are the same
+    assert not any("is a sum" in notice for notice in alone)
+    mean = gl.Problem(model, lambda out, y: F.cross_entropy(out, y, reduction="sum") / len(y), (inputs, labels))
+    assert not gl.collect(mean, iterations=3, batch_size=8).notices

@@ -13,6 +13,7 @@ from gradlaw._torch import BatchNorm, pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.loop import LoopEngine, flatten
 from gradlaw.history.engines.rounding import measure_rounding
+from gradlaw.history.engines.sum_loss import sum_notices
 from gradlaw.history.engines.verify import check_finite
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -67,7 +68,8 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
         _check_repeatable(problem, indices, loss, flat, reference)
         rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
     unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
-    return Findings(flat, unused, rounding.error, is_random, list(rounding.notices))
+    of_sum = [] if is_random else sum_notices(problem, indices)
+    return Findings(flat, unused, rounding.error, is_random, [*rounding.notices, *of_sum])
 
 
 def unused_notices(unused: Sequence[str]) -> list[str]:
