@@ -180,9 +180,9 @@ def test_names_are_taken_once():
 def test_every_section_is_kept_and_shown_under_names_of_its_own():
     sections = all_sections()
     assert [section.name for section in sections] == [
-        "tests", "examples", "spectra", "controls", "noise", "over_iterations", "extended"]  # fmt: skip
+        "accuracy", "tests", "examples", "spectra", "controls", "noise", "over_iterations", "extended"]  # fmt: skip
     assert {section.measured or section.name for section in known_sections()} == {section.name for section in sections}
     tables = [table for section in sections for table in section.tables]
     figures = [figure.name for section in known_sections() for figure in (*section.charts, *section.drawings)]
-    assert len(set(tables)) == len(tables) == 12
+    assert len(set(tables)) == len(tables) == 13
     assert len(set(figures)) == len(figures) == 10

@@ -8,6 +8,7 @@ from rich.text import Text
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.section import Table as SectionTable
 from gradlaw.report.sections import shown_sections
+from gradlaw.report.state import state_of
 from gradlaw.report.title import title
 
 WIDTH = 100
@@ -20,7 +21,16 @@ def summary(analysis: AnalysisResult) -> Group:
     tables = [_table(table) for section in shown for table in section.terminal(analysis)]
     remarks = [Text(remark) for section in shown for remark in section.remarks(analysis)]
     notices = [Text(f"note: {notice}") for notice in analysis.notices]
-    return Group(Text(title(analysis), style="bold"), Text(), *sentences, Text(), *tables, *remarks, *notices)
+    return Group(
+        Text(title(analysis), style="bold"),
+        Text(state_of(analysis)),
+        Text(),
+        *sentences,
+        Text(),
+        *tables,
+        *remarks,
+        *notices,
+    )
 
 
 def plain_summary(analysis: AnalysisResult) -> str:
