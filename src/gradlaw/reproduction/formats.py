@@ -1,4 +1,4 @@
-"""A table in the terminal, as Markdown, as CSV and as LaTeX."""
+"""A table in the terminal, as Markdown and as CSV; as LaTeX: :mod:`gradlaw.report.latex`."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,6 @@ Rows = Sequence[Sequence[str]]
 
 SETTINGS = ("dataset", "model", "training", "setting", "batch_size", "reading", "d_c", "d_c cal.", "ceiling", "K",
             "seeds")  # fmt: skip
-_LATEX = str.maketrans(
-    {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": "$<$", ">": "$>$", "±": r"$\pm$"}
-)  # fmt: skip
 
 
 def terminal(title: str, header: Sequence[str], rows: Rows, wrapped: Sequence[str] = ()) -> RichTable:
@@ -44,27 +40,5 @@ def comma_separated(header: Sequence[str], rows: Rows) -> str:
     return _frame(header, rows).to_csv(index=False, lineterminator="\n")
 
 
-def latex(caption: str, label: str, header: Sequence[str], rows: Rows, remarks: Sequence[str] = ()) -> str:
-    """A table environment as wide as the text, which needs the packages booktabs and graphicx."""
-    cells = _frame([*map(_escaped, header)], [[*map(_escaped, row)] for row in rows])
-    tabular = cells.to_latex(index=False, escape=False, column_format="l" * len(header))
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_escaped(caption)}}}",
-        rf"\label{{{label}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        tabular.rstrip() + "}",
-        *(rf"\par\footnotesize {_escaped(remark)}" for remark in remarks),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def _frame(header: Sequence[str], rows: Rows) -> pd.DataFrame:
     return pd.DataFrame([list(row) for row in rows], columns=list(header), dtype=object)
-
-
-def _escaped(text: str) -> str:
-    """For LaTeX; by hand, for pandas leaves <, > and ± as they are, which plain LaTeX sets as other signs."""
-    return text.translate(_LATEX)

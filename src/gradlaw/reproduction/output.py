@@ -8,10 +8,11 @@ from typing import Any
 
 from gradlaw.atomic import write_whole
 from gradlaw.report.formatting import yes
+from gradlaw.report.latex import latex
 from gradlaw.reproduction.claim import Decision, decide
 from gradlaw.reproduction.compared import ComparedTable, compare
 from gradlaw.reproduction.evidence import Evidence
-from gradlaw.reproduction.formats import comma_separated, latex, markdown
+from gradlaw.reproduction.formats import comma_separated, markdown
 from gradlaw.reproduction.paper import Row
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.selection import Selection
