@@ -73,8 +73,8 @@ class Problem:
         name: what to call the model in reports. Default: its class.
 
     Raises:
-        InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules) or without numbers (the
-            meta device), a pattern that matches none, data that are empty or of unequal lengths.
+        InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules) or without numbers
+            (the meta device), a pattern that matches none, data that are empty or of unequal lengths.
     """
 
     def __init__(
@@ -289,8 +289,8 @@ class Problem:
                 state.restore()
         if replaced:
             raise InputError(
-                f"the forward pass puts others in the place of the parameters {listed(replaced)}, so that the loss is no "
-                "function of them; they have been put back. Compute with a changed copy of their values instead"
+                f"the forward pass puts others in the place of the parameters {listed(replaced)}, so that the loss is "
+                "no function of them; they have been put back. Compute with a changed copy of their values instead"
             )
 
     @property

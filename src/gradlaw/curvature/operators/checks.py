@@ -34,8 +34,8 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
     findings = inspect_problem(problem, minibatches, reference)
     if reference.by_backward:
         raise InputError(
-            "segments checkpointed with use_reentrant=True cannot be differentiated twice, so that there is no Hessian; "
-            "checkpoint them with use_reentrant=False"
+            "segments checkpointed with use_reentrant=True cannot be differentiated twice, so that there is no "
+            "Hessian; checkpoint them with use_reentrant=False"
         )
     if findings.random:
         raise InputError(
