@@ -4,7 +4,7 @@ import copy
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -269,8 +269,12 @@ class Problem:
 
     def state(self, parameters: bool = False) -> ModelState:
         """What passes may change in model and loss, as it is now."""
-        with _lock_of(self.model):
+        with self.turn():
             return ModelState(*self.functions, parameters=parameters)
+
+    def turn(self) -> AbstractContextManager[Any]:
+        """A lock that is held while the model is used; threads that share a model take turns."""
+        return _lock_of(self.model)
 
     @contextmanager
     def undisturbed(self, state: ModelState) -> Iterator[None]:
@@ -279,7 +283,7 @@ class Problem:
         Raises:
             InputError: parameters have been replaced by others inside, which is no function of the parameters.
         """
-        with _lock_of(self.model), torch.inference_mode(False):
+        with self.turn(), torch.inference_mode(False):
             torch.clear_autocast_cache()  # of weights that belong to another pass
             try:
                 yield

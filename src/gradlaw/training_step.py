@@ -1,9 +1,7 @@
 """A training step as a loss: batches as the user's loader makes them, and a function from one of them to a scalar."""
 
 import copy
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -15,7 +13,7 @@ from gradlaw._torch import pytree, strided_parts
 from gradlaw.errors import InputError, listed
 from gradlaw.errors import seed as checked_seed
 from gradlaw.provenance import sha256
-from gradlaw.randomness import RandomState
+from gradlaw.randomness import process_seeded
 
 Step = Callable[[Any, Any], Tensor]
 _DEPTH = 4  # of attributes of a batch in which there are tensors
@@ -50,7 +48,7 @@ class Batches(Sequence[Any]):
         if not isinstance(data, Iterable):
             raise InputError(f"data must be batches that can be iterated over, got {type(data).__name__}")
         self.description["seed"] = seed
-        with _seeded(seed):
+        with process_seeded(seed):
             return list(islice(data, most))
 
     def __len__(self) -> int:
@@ -106,19 +104,6 @@ def tensors_of(batch: Any, depth: int = _DEPTH) -> Iterator[Tensor]:
             yield from tensors_of(dict(leaf), depth - 1)
         elif depth and not isinstance(leaf, type) and isinstance(getattr(leaf, "__dict__", None), dict):
             yield from tensors_of(vars(leaf), depth - 1)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """PyTorch's, NumPy's and Python's generators start from a seed inside, and go on as before outside."""
-    state = RandomState([])
-    try:
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002  (what a collate function may draw from)
-        random.seed(seed)
-        yield
-    finally:
-        state.restore()
 
 
 class StepCaller(nn.Module):

@@ -1,7 +1,7 @@
 """The reference engine: plain autograd, one minibatch at a time."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,14 @@ class LoopEngine:
 
     def gradient(self, t: int, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Loss and one gradient a parameter tensor; None where the loss does not depend on it."""
-        randomness = seeded(self._generators, self.seed, t) if self.problem.randomness == "seeded" else nullcontext()
-        with randomness:
+        if self.problem.randomness != "seeded":
+            return self._gradient(indices)
+        with self.problem.turn(), seeded(self._generators, self.seed, t):
             return self._gradient(indices)
 
     def draws(self, t: int, indices: np.ndarray) -> bool:
         """Whether a pass draws random numbers, from whatever generator is known; all are left as they were."""
-        with seeded(self._generators, self.seed, t):
+        with self.problem.turn(), seeded(self._generators, self.seed, t):
             before = RandomState(self._generators)
             self._gradient(indices)
             return before.has_moved()

@@ -17,7 +17,7 @@ from gradlaw.history.engines.rounding import measure_rounding
 from gradlaw.history.engines.verify import check_finite
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
-from gradlaw.randomness import RandomState, generators_in, modules_that_draw
+from gradlaw.randomness import GENERATORS, RandomState, generators_in, modules_that_draw
 from gradlaw.training_step import tensors_of
 
 _REPEATED_SAMPLES = 512  # of a larger minibatch, that are computed twice
@@ -98,10 +98,11 @@ def check_unchanged(problem: Problem, minibatches: Minibatches, findings: Findin
 
 def _check_samples_are_fixed(problem: Problem, indices: np.ndarray) -> list[Any]:
     """What the data set gives for these samples: the same twice, without drawing random numbers for them."""
-    generators = RandomState(generators_in(problem.data))
-    first, second = (_contents(problem, indices) for _ in range(2))
-    moved = generators.has_moved()
-    generators.restore()
+    with GENERATORS:
+        generators = RandomState(generators_in(problem.data))
+        first, second = (_contents(problem, indices) for _ in range(2))
+        moved = generators.has_moved()
+        generators.restore()
     if moved or not all(_equal(a, b) for a, b in zip(first, second, strict=True)):
         raise InputError(
             "the data set draws random numbers when a sample is fetched (augmentation?), so a sample has no fixed "
