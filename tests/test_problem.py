@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
-from torch.utils.data import DataLoader, TensorDataset
 
 import gradlaw as gl
 from gradlaw.zoo import gpt
@@ -144,9 +143,3 @@ def test_a_pass_that_freezes_a_parameter_leaves_it_as_it_was():
         problem.plain_loss(*problem.fetch(np.arange(2)))
         assert not problem.model.bias.requires_grad
     assert problem.model.bias.requires_grad
-
-
-def test_a_loader_is_told_where_it_goes():
-    loader = DataLoader(TensorDataset(torch.randn(8, 5), torch.randint(3, (8,))), batch_size=4)
-    with pytest.raises(gl.InputError, match=r"from_step\(model, step, loader\) takes it as it is"):
-        gl.Problem(nn.Linear(5, 3), nn.functional.cross_entropy, loader)

@@ -4,7 +4,7 @@ import copy
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from gradlaw._torch import pytree
+from gradlaw._torch import pytree, uncompiled
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
 from gradlaw.choices import Randomness
-from gradlaw.errors import InputError, count
+from gradlaw.errors import InputError, count, listed
 from gradlaw.html_repr import html_table
 from gradlaw.model_state import ModelState
 from gradlaw.patterns import chosen
@@ -57,12 +57,13 @@ class Problem:
     Args:
         model: any module. It is used in the mode it is in: in training mode (PyTorch's default) BatchNorm takes the
             statistics of the minibatch, in evaluation mode its running ones. Every pass starts from the parameters,
-            buffers and attributes that the model has now, and leaves them as they were.
+            buffers and attributes that the model has now, and leaves them as they were. Of one that ``torch.compile``
+            made, and of one in ``nn.DataParallel``, the module inside is used.
         loss: ``loss(model(inputs), targets)``, a scalar: the mean over the minibatch.
             It may be any function of the whole minibatch: class weights, masks, pairs of samples, penalties on theta.
         data: ``(inputs, targets)`` or a map-style ``Dataset`` of such pairs. Inputs and targets are tensors or arrays
-            of first dimension N, or dicts, tuples and lists of those; a dict is passed to the model as keyword
-            arguments, a tuple or list as positional ones.
+            of first dimension N, or dicts (other mappings, such as a BatchEncoding, too), tuples and lists of those; a
+            dict is passed to the model as keyword arguments, a tuple or list as positional ones.
         parameters: names of parameters to analyse, or shell-style patterns of them (``"fc*"``), or a list. A name
             that exists is taken as a name, whatever characters it has. Default: all that require a gradient.
         device: where to compute. Default: where the model is; a model that has to move is copied, never moved.
@@ -72,8 +73,8 @@ class Problem:
         name: what to call the model in reports. Default: its class.
 
     Raises:
-        InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules), a pattern that
-            matches none, data that are empty or of unequal lengths.
+        InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules) or without numbers
+            (the meta device), a pattern that matches none, data that are empty or of unequal lengths.
     """
 
     def __init__(
@@ -93,6 +94,9 @@ class Problem:
             raise InputError(f"loss must be callable as loss(output, targets), got {type(loss).__name__}")
         if randomness not in RANDOMNESS:
             raise InputError(f"randomness must be one of {', '.join(RANDOMNESS)}, got {randomness!r}")
+        model = uncompiled(model)
+        if isinstance(model, nn.DataParallel) and not isinstance(data, Batches):  # a step may name what is inside
+            model = model.module
         self.loss, self.randomness, self.name = loss, randomness, name or type(model).__name__
         self.device = _device_of(model, device)
         self.model = _on_device(model, self.device)
@@ -239,9 +243,9 @@ class Problem:
             return self.data.fetch(indices, self.device), None
         if isinstance(self.data, tuple):
             chosen = torch.from_numpy(np.array(indices, order="C"))
-            return pytree.tree_map(lambda a: a[chosen.to(a.device)].to(self.device), self.data)
+            return pytree.tree_map(lambda a: _leaf(a[chosen.to(a.device)].to(self.device)), self.data)
         pairs = _collated([_pair(self.data[int(i)], i) for i in indices.ravel()])
-        reshape = lambda a: a.reshape(*indices.shape, *a.shape[1:]).to(self.device)  # noqa: E731
+        reshape = lambda a: _leaf(a.reshape(*indices.shape, *a.shape[1:]).to(self.device))  # noqa: E731
         return pytree.tree_map(reshape, tuple(pairs))
 
     def minibatch_loss(self, state: Mapping[str, Tensor], inputs: Any, targets: Any) -> Tensor:
@@ -265,19 +269,33 @@ class Problem:
 
     def state(self, parameters: bool = False) -> ModelState:
         """What passes may change in model and loss, as it is now."""
-        with _lock_of(self.model):
+        with self.turn():
             return ModelState(*self.functions, parameters=parameters)
+
+    def turn(self) -> AbstractContextManager[Any]:
+        """A lock that is held while the model is used; threads that share a model take turns."""
+        return _lock_of(self.model)
 
     @contextmanager
     def undisturbed(self, state: ModelState) -> Iterator[None]:
-        """Passes inside leave the model in ``state``; threads that share a model take turns."""
-        with _lock_of(self.model), torch.inference_mode(False):
+        """Passes inside leave the model in ``state``; threads that share a model take turns.
+
+        Raises:
+            InputError: parameters have been replaced by others inside, which is no function of the parameters.
+        """
+        with self.turn(), torch.inference_mode(False):
             torch.clear_autocast_cache()  # of weights that belong to another pass
             try:
                 yield
             finally:
                 torch.clear_autocast_cache()
+                replaced = state.replaced_parameters()
                 state.restore()
+        if replaced:
+            raise InputError(
+                f"the forward pass puts others in the place of the parameters {listed(replaced)}, so that the loss is "
+                "no function of them; they have been put back. Compute with a changed copy of their values instead"
+            )
 
     @property
     def _loss_name(self) -> str:
@@ -372,6 +390,9 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
         raise InputError(
             f"parameters without a shape yet: {', '.join(lazy)} (lazy modules); call the model on a minibatch first"
         )
+    empty = [name for name, p in model.named_parameters() if p.is_meta]
+    if empty:
+        raise InputError(f"parameters on the meta device hold no numbers: {listed(empty)}; load the weights first")
     if any(p.is_inference() for p in model.parameters()):
         raise InputError(
             "parameters made in torch.inference_mode() cannot be differentiated; make the model outside of it"
@@ -410,12 +431,18 @@ def _normalise_data(data: Any) -> Dataset[Any] | Batches | tuple[Any, Any]:
         return data
     if isinstance(data, DataLoader):
         raise InputError(
-            "a DataLoader has batches of its own: gl.Problem.from_step(model, step, loader) takes it as it is, or give "
-            "its data set (loader.dataset), of which minibatches of any size are drawn"
+            "data must be samples, of which gradlaw makes its own minibatches, got a DataLoader: give its data set, or "
+            "take its batches as they are, with gradlaw.Problem.from_step(model, step, loader)"
         )
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise InputError(f"data must be (inputs, targets) or a map-style Dataset of such pairs, got {_brief(data)}")
-    return pytree.tree_map(_as_tensor, tuple(data))
+    plain = (dict(part) if isinstance(part, Mapping) else part for part in data)
+    return pytree.tree_map(_as_tensor, tuple(plain))
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """Samples without the history of the data that they are out of; a derivative in them is still possible."""
+    return tensor.detach().requires_grad_() if tensor.requires_grad else tensor
 
 
 def _as_tensor(leaf: Any) -> Tensor:
