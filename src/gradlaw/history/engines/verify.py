@@ -1,6 +1,7 @@
 """What is required of any engine, on the minibatches that it is used on: finite gradients, those of plain autograd."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,15 @@ class Verification:
     def difference(self) -> float:
         """The median relative difference to the reference, which is rounding."""
         return float(np.median(list(self.compared.values()))) if self.compared else 0.0
+
+    def state(self) -> dict[str, Any]:
+        """What has been compared and what will be, as plain data for :meth:`restore`."""
+        return {"compared": list(self.compared.items()), "random": self._rng.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.compared = dict(state["compared"])
+        self._rng.bit_generator.state = state["random"]
 
     def choose(self, start: int, losses: Tensor) -> list[int]:
         """Which iterations of a band to compare, given its losses (C,)."""
