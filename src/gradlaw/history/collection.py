@@ -154,7 +154,7 @@ class Collection:
         rows = torch.empty(kept.shape, dtype=problem.dtype, device=problem.device) if apart else kept
         batches = [self.minibatches[t] for t in range(start, start + len(kept))]
         losses = self.choice.gradients(start, batches, rows)
-        check_finite(losses, rows, start, problem.layout)
+        check_finite(losses, rows, start, problem.layout, batches)
         self._note_used(rows)
         apply(rows)
         if apart:

@@ -14,7 +14,7 @@ from gradlaw.history.engines.layerwise import LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import Findings
 from gradlaw.history.engines.samplewise import SamplewiseEngine
-from gradlaw.history.engines.verify import Disagreement, Verification
+from gradlaw.history.engines.verify import Disagreement, NotFinite, Verification
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -91,6 +91,13 @@ class EngineChoice:
             chunk = slice(start, min(start + self.engine.chunk(len(batches[0])), len(batches)))
             try:
                 losses[chunk] = self.engine.gradients(first + start, batches[chunk], out[chunk]).to(losses.dtype)
+            except NotFinite:  # so are the user's loss and data, whatever computes them
+                raise
+            except IndexError as error:  # a label that is no class, it may be: plain autograd says of which sample
+                for t, batch in enumerate(batches[chunk], start=first + start):
+                    self.reference.gradient(t, batch)
+                self.leave(error, first + start)
+                continue
             except Exception as error:  # anything that a model written for one minibatch may raise when it gets several
                 self.leave(error, first + start)
                 continue
