@@ -22,6 +22,7 @@ ORDER = (
     ("analysis",),
     ("report",),
     ("analyze",),
+    ("same_run",),
     ("batch_size",),
     ("data",),
     ("zoo",),

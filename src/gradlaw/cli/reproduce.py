@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from gradlaw.reproduction.plan import Cost, Planner
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.reading import Reading
 from gradlaw.reproduction.results import ResultTable, write_results
-from gradlaw.reproduction.runner import Runner
+from gradlaw.reproduction.runner import Refusals, Runner
 from gradlaw.reproduction.selection import ALL, Selection, gather, named_by, select
 from gradlaw.reproduction.store import Store
 from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
@@ -38,6 +39,7 @@ from gradlaw.reproduction.xie2023.forensics import FORENSICS
 from gradlaw.reproduction.xie2023.paper import PAPER
 from gradlaw.resources import free_memory
 
+FAILED = 1  # the exit status
 _WIDTH = 160
 _PROFILE, _SEEDS = "quick", (0,)
 RESULTS = Path("docs/reproduction/results")  # of the repository
@@ -165,27 +167,39 @@ def profile_of(options: argparse.Namespace) -> Profile:
     return PAPER.profiles[options.profile or _PROFILE].with_hessian_samples(options.hessian_samples)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Measure what is not in the store yet, print it beside the published numbers, write tables and figures."""
+def run(options: argparse.Namespace) -> int:
+    """Measure what is not in the store yet, print it beside the published numbers, write tables and figures.
+
+    Returns:
+        The exit status: ``FAILED`` if something that there are data for could not be measured.
+    """
     if options.from_results is not None:
-        return _draw_results(options)
+        _draw_results(options)
+        return 0
     _check_names(options)
     seeds = options.seeds or _SEEDS
     context, store = context_of(options)
     resolver = Resolver(profile_of(options), context.trained_models)
     selection = select(_paper(options), options.names)
     work = list_work(selection.experiments, seeds, resolver, store, context)
-    reasons = dict(work.missing)
+    refused: Refusals = {}
     if not options.explain and not options.from_store:
         shown = not options.quiet
         memory = announce(work, context, Progress(shown))
-        reasons |= Runner(context, store, options.jobs, shown).run(work, memory, free_bytes(context))
-    evidence = gather(selection, store, seeds, resolver, reasons)
+        refused = Runner(context, store, options.jobs, shown).run(work, memory, free_bytes(context))
+    evidence = gather(selection, store, seeds, resolver, work.missing | refused)
     _show(options, evidence, selection, resolver.profile)
     if options.save_results and not options.explain:
         whole = with_kept(options.save_results, selection, evidence, resolver)
         print(f"results: {', '.join(map(str, write_results(options.save_results, resolver.profile, whole)))}")
-    return None
+    return status_of(refused)
+
+
+def status_of(refused: Refusals) -> int:
+    """The exit status after measurements, some of which may have been refused; it is said how many."""
+    if refused:
+        print(f"gradlaw: {len(refused)} of the measurements failed, for the reasons above", file=sys.stderr)
+    return FAILED if refused else 0
 
 
 def _draw_results(options: argparse.Namespace) -> None:
