@@ -30,6 +30,7 @@ ORDER = (
     ("analyze_checkpoints",),
     ("compare",),
     ("reproduction",),
+    ("verify",),
     ("cli",),
     ("gradlaw", "__main__"),
 )

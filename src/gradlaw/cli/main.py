@@ -27,6 +27,8 @@ _COMMANDS = {
                "print a finished run and write its report again; one page of several runs"),
     "figures": ("gradlaw.cli.options.figures:add_options", "report",
                 "write the figures of a finished run, for a paper"),
+    "verify": ("gradlaw.cli.options.verify:add_options", "report",
+               "check every file of a run, a training or a store, name what is damaged, and repair what can be"),
     "train": ("gradlaw.cli.options.train:add_options", "data",
               "train a model by the paper's recipe, with a checkpoint after every epoch"),
     "reproduce": ("gradlaw.cli.reproduce:add_options", "all",

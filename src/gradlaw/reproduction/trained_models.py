@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import gradlaw
 from gradlaw.data import LabelledTensors, parse_label_noise
 from gradlaw.progress import Progress
 from gradlaw.reproduction.experiment import NetworkSpec, normalised_recipe
@@ -15,7 +14,7 @@ from gradlaw.training.points import point_file
 from gradlaw.training.record import read_record
 from gradlaw.zoo import MODELS, ModelSettings
 
-PACKAGED = Path(gradlaw.__file__).parent / "checkpoints"
+PACKAGED = Path(__file__).parents[1] / "checkpoints"
 
 
 class TrainedModels:

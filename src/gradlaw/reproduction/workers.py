@@ -12,7 +12,7 @@ from multiprocessing import active_children, get_context, parent_process
 from types import FrameType
 from typing import Any
 
-_SECONDS_TO_END = 10.0  # that a process has to clean up, before it is killed
+_SECONDS_TO_END = 5.0  # that a process has to clean up, before it is killed
 
 
 @contextmanager

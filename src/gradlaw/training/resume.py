@@ -94,6 +94,19 @@ def restore_optimiser(optimizer: torch.optim.Optimizer, last: Checkpoint) -> Non
     Raises:
         InputError: they are not there, or not those that were written.
     """
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in optimiser_tensors(last).items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def optimiser_tensors(last: Checkpoint) -> dict[str, Tensor]:
+    """The tensors that the optimiser had at a checkpoint.
+
+    Raises:
+        InputError: they are not there, or not those that were written.
+    """
     path = optimiser_file(last.path.parent, last.settings["epoch"])
     if not path.is_file():
         raise InputError(f"{path} is missing: the training cannot go on from {last.path}; start it again (--force)")
@@ -103,11 +116,7 @@ def restore_optimiser(optimizer: torch.optim.Optimizer, last: Checkpoint) -> Non
         raise InputError(f"{path} is no whole safetensors file: {error}; start the training again (--force)") from error
     if digest(tensors) != last.settings.get("optimiser_sha256", digest(tensors)):  # versions before had none
         raise InputError(f"{path} is damaged: it does not hold what was written; start the training again (--force)")
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return tensors
 
 
 def _difference(key: str, before: Any, now: Any) -> str:
