@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gradlaw.stats import PowerLawFit, fit_power_law, fit_power_law_rows, gaussian_test_rows, gradient_tests
     from gradlaw.training import Recipe, TrainingRun, default_recipe, load_checkpoint
     from gradlaw.training.train import train
+    from gradlaw.verify import Verification, verify
     from gradlaw.watch import Watch, WatchLog, read_watch, watch
     from gradlaw.zoo import build_model
 
@@ -58,6 +59,7 @@ __all__ = [
     "Recipe",
     "Spectrum",
     "TrainingRun",
+    "Verification",
     "Watch",
     "WatchLog",
     "WeightDecay",
@@ -96,6 +98,7 @@ __all__ = [
     "stats",
     "train",
     "training",
+    "verify",
     "watch",
     "zoo",
 ]
@@ -118,6 +121,7 @@ _HOMES = {
     "gradlaw.spectra": ("Spectrum", "count_outliers", "eigengaps", "gradient_noise", "gradient_spectrum"),
     "gradlaw.stats": ("PowerLawFit", "fit_power_law", "fit_power_law_rows", "gaussian_test_rows", "gradient_tests"),
     "gradlaw.training": ("Recipe", "TrainingRun", "default_recipe", "load_checkpoint", "train"),
+    "gradlaw.verify": ("Verification", "verify"),
     "gradlaw.watch": ("Watch", "WatchLog", "read_watch", "watch"),
     "gradlaw.zoo": ("build_model",),
 }  # fmt: skip
