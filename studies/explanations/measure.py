@@ -64,7 +64,7 @@ def _population(history: gl.GradientHistory, gram: Tensor) -> Row:
     found = gl.population_spectrum(history, gram=gram)
     law, broken = found.power_law, found.broken
     low, high = law.interval("s")
-    row = {"s_population": law.s, "s_low": low, "s_high": high, "p_value": law.p_value, "spread": found.spread,
+    row: Row = {"s_population": law.s, "s_low": low, "s_high": high, "p_value": law.p_value, "spread": found.spread,
            "chi_square": law.chi_square, "degrees": law.degrees, "population_outliers": found.outliers}  # fmt: skip
     if broken is not None:
         row |= {"s_above": broken.s, "s_below": broken.s_below, "break_rank": broken.break_rank,

@@ -7,6 +7,7 @@ distance.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -39,8 +40,8 @@ def _of(spectra: pd.DataFrame, variant: str) -> pd.DataFrame:
     return spectra[spectra.variant == variant].set_index(KEY)
 
 
-def _what(key: object, text: str) -> str:
-    network, data, seed = key  # type: ignore[misc]
+def _what(key: Any, text: str) -> str:
+    network, data, seed = key
     return f"{network}, {data}, seed {seed}: {text}"
 
 

@@ -19,7 +19,8 @@ from gradlaw.spectra.outliers import Outliers, count_outliers
 from gradlaw.spectra.population.fit import PopulationLaw
 from gradlaw.spectra.population.halves import cross_validated_spectrum
 from gradlaw.spectra.population.moments import SpectralMoments, spectral_moments
-from gradlaw.spectra.population.population import PopulationSpectrum, population_spectrum
+from gradlaw.spectra.population.population import population_spectrum
+from gradlaw.spectra.population.result import PopulationSpectrum
 from gradlaw.spectra.population.shrinkage import Shrinkage, ledoit_wolf
 from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.spectra.subspaces import SubspaceOverlap, principal_angles, subspace_overlap

@@ -88,7 +88,7 @@ def test_a_history_gives_its_first_epoch(problem):
         history, broken=False, gram=history.gradients.double() @ history.gradients.double().T
     )
     drawn = gl.collect(problem, 100, 1, replacement=True)
-    assert independent_iterations(drawn, 100) == 100
+    assert independent_iterations(drawn.settings) == 100
 
 
 def test_the_sample_is_that_of_the_covariance(problem):
@@ -100,7 +100,7 @@ def test_the_sample_is_that_of_the_covariance(problem):
 def test_refusals(problem):
     with pytest.raises(gl.InputError, match=r"dampening=0\.0 makes each depend on those before"):
         gl.population_spectrum(gl.collect(problem, 80, 1, transforms=(gl.Momentum(0.9),)))
-    with pytest.raises(gl.InputError, match="take more independent iterations"):
+    with pytest.raises(gl.InputError, match="22 independent iterations are too few"):
         gl.population_spectrum(gl.collect(problem, 200, 4))  # 22 batches an epoch
     gram = drawn_gram(RANKS**-1.0, 60)
     with pytest.raises(gl.InputError, match="last=70 but the covariance spectrum has numerical rank 59"):

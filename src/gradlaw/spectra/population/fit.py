@@ -14,7 +14,7 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import least_squares
 
 from gradlaw.by_value import ByValue
-from gradlaw.errors import InputError, choice, significance
+from gradlaw.errors import choice, significance
 from gradlaw.spectra.population.laws import Family, Shape, logarithms, population
 from gradlaw.spectra.population.log_determinants import Weighted, expected_log_determinants, log_determinants
 
@@ -22,7 +22,9 @@ SPACING, FEWEST_TAUS = 3.0, 4  # ratio of neighbouring tau: closer ones tell nea
 BREAK_TAUS = 6  # that a law of four parameters takes
 STEEPEST, LEAST = 8.0, -0.5  # exponents that are looked for
 _HEIGHT, _ROUNDS, _SETTLED, _STEP = 12.0, 4, 1e-3, 1e-4
-_STARTS = (0.25, 0.5, 0.75)  # of the break, between the first rank and the last, by logarithm
+_ENOUGH = {"ftol": 1e-5, "xtol": 1e-5, "gtol": 1e-5}
+_FLOOR = 1e-6  # variance of a difference below which the closed forms are not trusted
+_STARTS = (0.35, 0.7)  # of the break, between the first rank and the last, by logarithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,13 @@ class Measured(ByValue):
     eigenvalues: np.ndarray
     outliers: int
     last: int
+
+    @property
+    def slope(self) -> float:
+        """Of the line through logarithms of eigenvalue and rank: an exponent to start from."""
+        ranks = np.log(np.arange(self.outliers + 1, self.last + 1))
+        values = np.log(self.eigenvalues[self.outliers : self.last])
+        return float(np.clip(-np.cov(ranks, values)[0, 1] / ranks.var(ddof=1), LEAST, STEEPEST))
 
     @property
     def taus(self) -> np.ndarray:
@@ -94,7 +103,7 @@ class PopulationLaw(ByValue):
         return float(special.chdtrc(self.degrees, self.chi_square))
 
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Of ``"s"``, ``"s_below"`` or ``"break_rank"``.
+        """Of ``"s"``, ``"s_below"`` or ``"break_rank"``, for a population that is of the family: see :attr:`p_value`.
 
         Raises:
             InputError: another name, one that the law does not have, or a level outside (0, 1).
@@ -121,26 +130,22 @@ def fit_law(measured: Measured, dimensions: int, scales: Weighted, family: Famil
         family: of laws.
 
     Returns:
-        None where the spectrum spans too little for so many parameters.
-
-    Raises:
-        InputError: no law of the family comes near the spectrum.
+        None where the spectrum spans too little for so many parameters, or no law of the family comes near.
     """
     first, taus = measured.outliers + 1, measured.taus
     shape = Shape(first, dimensions, float(np.sqrt(first * measured.last)))
+    slope = measured.slope
     if family == "power law":
-        starts = [[1.0]]
+        starts = [[slope]]
     elif len(taus) < BREAK_TAUS:
         return None
     else:
         span = np.log(measured.last / first)
-        starts = [[1.0, 1.5, np.log(first) + part * span] for part in _STARTS]
+        starts = [[slope, slope, np.log(first) + part * span] for part in _STARTS]
     height = float(np.log(measured.eigenvalues[int(shape.pivot) - 1]))
     fits = [_from(np.array([height, *start]), measured, shape, scales, taus) for start in starts]
     found = [fit for fit in fits if fit is not None]
-    if not found:
-        raise InputError(f"no {family} comes near the spectrum: its {measured.last} eigenvalues do not fall like one")
-    return min(found, key=lambda fit: fit.chi_square)
+    return min(found, key=lambda fit: fit.chi_square) if found else None
 
 
 def _from(
@@ -156,15 +161,16 @@ def _from(
     for _ in range(_ROUNDS):
         expected = expected_log_determinants(population(parameters, shape, outliers, draws), scales, taus)
         covariance = np.diff(np.diff(expected.covariance, axis=0), axis=1)
-        if np.linalg.eigvalsh(covariance)[0] <= 0:
-            return None
-        root = np.linalg.cholesky(covariance)
+        root = np.linalg.cholesky(covariance + _FLOOR * np.eye(len(covariance)))
 
         def residuals(at: np.ndarray, root: np.ndarray = root) -> np.ndarray:
             means = expected_log_determinants(population(at, shape, outliers, draws), scales, taus).means
             return np.asarray(solve_triangular(root, observed - np.diff(means), lower=True))
 
-        before, solution = parameters, least_squares(residuals, parameters, bounds=(low, high), diff_step=_STEP)
+        before, solution = (
+            parameters,
+            least_squares(residuals, parameters, bounds=(low, high), diff_step=_STEP, **_ENOUGH),
+        )
         parameters = solution.x
         if np.max(np.abs(parameters - before)) < _SETTLED:
             break

@@ -1,6 +1,7 @@
 """Families of population spectra: a power law, a power law with a break, and eigenvalues that stand above them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from gradlaw.spectra.population.log_determinants import Weighted
 
 Family = Literal["power law", "broken power law"]
-EXACT, PER_E_FOLD = 100, 40  # ranks that are taken one by one; groups of ranks per factor e below them
+EXACT, PER_E_FOLD = 50, 20  # ranks that are taken one by one; groups of ranks per factor e below them
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,15 @@ class Shape:
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Ranks in groups that a smooth law does not tell apart: middle rank and number of ranks of each."""
-        exact = min(self.first + EXACT, self.dimensions + 1)
-        steps = max(2, int(PER_E_FOLD * np.log((self.dimensions + 1) / exact)) + 2)
-        edges = np.concatenate([np.arange(self.first, exact), np.geomspace(exact, self.dimensions + 1, steps).round()])
-        edges = np.unique(edges)
-        return np.sqrt(edges[:-1] * (edges[1:] - 1)), np.diff(edges)
+        return _groups(self.first, self.dimensions)
+
+
+@lru_cache(maxsize=16)
+def _groups(first: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    exact = min(first + EXACT, dimensions + 1)
+    steps = max(2, int(PER_E_FOLD * np.log((dimensions + 1) / exact)) + 2)
+    edges = np.unique(np.concatenate([np.arange(first, exact), np.geomspace(exact, dimensions + 1, steps).round()]))
+    return np.sqrt(edges[:-1] * (edges[1:] - 1)), np.diff(edges)
 
 
 def logarithms(parameters: np.ndarray, ranks: np.ndarray, pivot: float) -> np.ndarray:
