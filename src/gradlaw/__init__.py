@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from gradlaw.history.collect import collect
     from gradlaw.problem import Problem
     from gradlaw.progress import Progress
-    from gradlaw.spectra import Spectrum, count_outliers, gradient_noise, gradient_spectrum
+    from gradlaw.spectra import (
+        PopulationSpectrum,
+        Spectrum,
+        count_outliers,
+        gradient_noise,
+        gradient_spectrum,
+        population_spectrum,
+    )
     from gradlaw.spectra.eigengaps import eigengaps
     from gradlaw.stats import PowerLawFit, fit_power_law, fit_power_law_rows, gaussian_test_rows, gradient_tests
     from gradlaw.training import Recipe, TrainingRun, default_recipe, load_checkpoint
@@ -53,6 +60,7 @@ __all__ = [
     "HessianSpectrum",
     "InputError",
     "Momentum",
+    "PopulationSpectrum",
     "PowerLawFit",
     "Problem",
     "Progress",
@@ -92,6 +100,7 @@ __all__ = [
     "load_checkpoint",
     "load_data",
     "load_text",
+    "population_spectrum",
     "read_watch",
     "spectra",
     "spectral_density",
@@ -118,7 +127,8 @@ _HOMES = {
     "gradlaw.history": ("Adam", "ClipByNorm", "ClipByValue", "GradientHistory", "Momentum", "WeightDecay", "collect"),
     "gradlaw.problem": ("Problem",),
     "gradlaw.progress": ("Progress",),
-    "gradlaw.spectra": ("Spectrum", "count_outliers", "eigengaps", "gradient_noise", "gradient_spectrum"),
+    "gradlaw.spectra": ("PopulationSpectrum", "Spectrum", "count_outliers", "eigengaps", "gradient_noise",
+                        "gradient_spectrum", "population_spectrum"),
     "gradlaw.stats": ("PowerLawFit", "fit_power_law", "fit_power_law_rows", "gaussian_test_rows", "gradient_tests"),
     "gradlaw.training": ("Recipe", "TrainingRun", "default_recipe", "load_checkpoint", "train"),
     "gradlaw.verify": ("Verification", "verify"),

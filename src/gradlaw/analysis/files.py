@@ -6,6 +6,7 @@
     eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
     examples.parquet        the two series drawn in the figures
     noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
+    population.parquet      the laws of the population behind the covariance spectrum, one row a law
     over_iterations.parquet the covariance spectrum of fewer iterations, one row a number of them
     controls.parquet        one row a rank: the covariance spectra of controls, if they were asked for
     layers, tail_indices, gaussianity, exponents, comparisons.parquet   the extended statistics, if they were asked for

@@ -18,6 +18,7 @@ LIGHT = {
     "permuted": SKY,
     "diagonal": BLACK,
     "power law": ORANGE,
+    "broken power law": PURPLE,
     "gaussian": SKY,
     "not gaussian": VERMILLION,
     "degenerate": PALE,
