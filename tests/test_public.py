@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "gradlaw": """
         Adam Analysis CheckpointAnalyses ClipByNorm ClipByValue Comparison CriticalBatchSize GradientHistory
-        HessianSpectrum InputError Momentum PopulationSpectrum PowerLawFit Problem Progress Recipe Spectrum TrainingRun Verification Watch
-        WatchLog WeightDecay analyze analyze_checkpoints build_model collect compare compare_curvature corrupt_labels
-        count_outliers critical_batch_size curvature data
+        HessianSpectrum InputError Momentum PopulationSpectrum PowerLawFit Problem Progress Recipe Spectrum
+        TrainingRun Verification Watch WatchLog WeightDecay analyze analyze_checkpoints build_model collect
+        compare compare_curvature corrupt_labels count_outliers critical_batch_size curvature data
         default_recipe eigengaps eigenpairs fit_power_law fit_power_law_rows from_arrays gauss_newton
         gaussian_test_rows gradient_noise gradient_spectrum gradient_tests hessian hessian_spectrum history
-        integrations load_checkpoint load_data load_text population_spectrum read_watch spectra spectral_density stats train training
-        verify watch zoo
+        integrations load_checkpoint load_data load_text population_spectrum read_watch spectra spectral_density
+        stats train training verify watch zoo
     """,
     "gradlaw.history": """
         Adam ClipByNorm ClipByValue GradientHistory HistorySettings Momentum Transform WeightDecay collect
