@@ -23,6 +23,7 @@ from gradlaw.patterns import chosen
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
+from gradlaw.user_code import noting
 
 Loss = Callable[[Any, Any], Tensor]
 ModuleKinds = Mapping[str, type[nn.Module] | tuple[type[nn.Module], ...]]
@@ -258,10 +259,12 @@ class Problem:
 
     def plain_loss(self, inputs: Any, targets: Any) -> Tensor:
         """The loss of one minibatch by the model as it stands, and as its own code would call it."""
-        if self._caller is not None:
-            return mean_of_steps(self._caller(inputs), None)
-        args, kwargs = _arguments(inputs)
-        return self.loss(self.model(*args, **kwargs), targets)
+        where = "the step" if self.by_batches else f"the model {self.name} or its loss {self._loss_name}"
+        with noting(where, inputs=inputs, targets=targets):
+            if self._caller is not None:
+                return mean_of_steps(self._caller(inputs), None)
+            args, kwargs = _arguments(inputs)
+            return self.loss(self.model(*args, **kwargs), targets)
 
     def state(self, parameters: bool = False) -> ModelState:
         """What passes may change in model and loss, as it is now."""
@@ -355,9 +358,11 @@ def _device_of(model: nn.Module, device: torch.device | str | None) -> torch.dev
 
 def _checked_device(device: torch.device | str) -> torch.device:
     try:
-        torch.empty(0, device=device)  # the one question that every backend answers
-    except (RuntimeError, AssertionError) as error:
+        found = torch.empty(0, device=device).device  # the one question that every backend answers
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if found.type == "meta":
+        raise InputError("device 'meta' cannot be used: its tensors have no values")
     return torch.device(device)
 
 

@@ -122,7 +122,9 @@ def _record(result: AnalysisResult) -> dict[str, Any]:
 
 def _write_parquet(frame: pd.DataFrame, metadata: str, path: Path) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"gradlaw": metadata.encode()}), path)
+    whole = table.replace_schema_metadata({**table.schema.metadata, b"gradlaw": metadata.encode()})
+    with path.open("wb") as file:  # Arrow takes no path that is not UTF-8
+        pq.write_table(whole, file)
 
 
 def read_result(directory: Path) -> AnalysisResult:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from gradlaw.cli.options.values import numbers
 from gradlaw.cli.reproduce import add_data_and_store, add_seeds_and_device, context_of, status_of
+from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.along.page import write_page
@@ -66,10 +67,10 @@ def run(options: argparse.Namespace) -> int:
     rows, refused = (read_rows(options.from_results), {}) if options.from_results is not None else _measured(options)
     _print(rows)
     if options.markdown:
-        print(f"page: {', '.join(map(str, write_page(rows, ALONG, options.markdown)))}")
+        say(f"page: {', '.join(map(str, write_page(rows, ALONG, options.markdown)))}")
     if options.save_results:
         write_rows(rows, options.save_results)
-        print(f"results: {options.save_results}")
+        say(f"results: {options.save_results}")
     return status_of(refused)
 
 
@@ -90,7 +91,7 @@ def _measured(options: argparse.Namespace) -> tuple[pd.DataFrame, Refusals]:
             missing |= work.missing
     reasons = missing | refused
     for measurement, reason in reasons.items():
-        print(f"not measured: {measurement.experiment}, seed {measurement.seed}: {reason}")
+        say(f"not measured: {measurement.experiment}, seed {measurement.seed}: {reason}")
     return gather_rows(ALONG, store, seeds, resolver, reasons), refused
 
 
@@ -106,4 +107,4 @@ _SHOWN: Sequence[str] = ("network", "optimiser", "epoch", "seed", "loss", "accur
 
 
 def _print(rows: pd.DataFrame) -> None:
-    print(rows[list(_SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep="-"))
+    say(rows[list(_SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep="-"))

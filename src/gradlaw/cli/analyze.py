@@ -13,6 +13,7 @@ from gradlaw.cli.checkpoint_files import matching
 from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
 from gradlaw.cli.report import print_summary
+from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.history.transforms import parse_transform
 from gradlaw.problem import Problem
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
             analysis = analyze(problem, progress=progress, **settings)
             out = _save(analysis, place, options.force, progress)
     print_summary(analysis)
-    print(f"\nreport: {out / PAGE}")
+    say(f"\nreport: {out / PAGE}")
 
 
 def _kept(
@@ -69,7 +70,7 @@ def _save(analysis: Analysis, place: RunDirectory, force: bool, progress: Progre
         return place.path
     names = (place.path.with_name(f"{place.path.name}-{number}") for number in count(2))
     beside = next(path for path in names if not path.exists())
-    print(f"{place.path} holds another run by now; this one is in {beside}")
+    say(f"{place.path} holds another run by now; this one is in {beside}")
     write_run(analysis, beside, False, progress)
     return beside
 
@@ -88,10 +89,10 @@ def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> N
         problem = problem_of(options, None, progress)
         out = Path(options.out or f"runs/checkpoints-{files[0].parent.name}-" + _default_directory(options, None)[5:])
         found = analyze_checkpoints(problem, files, out, progress=progress, **settings)
-    print(found)
+    say(found)
     if first is not None and first.settings:
-        print(f"model and data as {first.path} records them, unless they were given")
-    print(f"\ntable: {out / TABLE}\nreports: {out}/*/report.html")
+        say(f"model and data as {first.path} records them, unless they were given")
+    say(f"\ntable: {out / TABLE}\nreports: {out}/*/report.html")
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

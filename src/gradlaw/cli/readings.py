@@ -9,6 +9,7 @@ from rich.console import Console
 from gradlaw.atomic import write_whole
 from gradlaw.cli.options.values import whole
 from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes, profile_of, status_of
+from gradlaw.cli.say import say
 from gradlaw.errors import unknown
 from gradlaw.progress import Progress
 from gradlaw.reproduction.choice import Choice, choose, experiments
@@ -67,10 +68,10 @@ def run(options: argparse.Namespace) -> int:
     _print(choices)
     if options.save_results:
         files = write_results(options.save_results, resolver.profile, evidence, with_series=False)
-        print(f"results: {', '.join(map(str, files))}")
+        say(f"results: {', '.join(map(str, files))}")
     if options.markdown:
         write_whole(options.markdown, page(PAPER, choices, resolver.profile, evidence.seeds))
-        print(f"page: {options.markdown}")
+        say(f"page: {options.markdown}")
     return status_of(refused)
 
 
@@ -116,4 +117,4 @@ def _print(choices: Sequence[Choice]) -> None:
         title, names = f"Readings of {choice.family.name}", choice.family.choose
         table = terminal(title, choice_header(choice, names), choice_rows(choice, names))
         console.print(table, highlight=False)
-        print(f"{summary(choice)}\n")
+        say(f"{summary(choice)}\n")

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from gradlaw.cli.options.values import seeds, whole
+from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.evidence import Evidence
@@ -191,7 +192,7 @@ def run(options: argparse.Namespace) -> int:
     _show(options, evidence, selection, resolver.profile)
     if options.save_results and not options.explain:
         whole = with_kept(options.save_results, selection, evidence, resolver)
-        print(f"results: {', '.join(map(str, write_results(options.save_results, resolver.profile, whole)))}")
+        say(f"results: {', '.join(map(str, write_results(options.save_results, resolver.profile, whole)))}")
     return status_of(refused)
 
 
@@ -215,26 +216,26 @@ def _draw_results(options: argparse.Namespace) -> None:
     evidence = replace(evidence, reasons=results.why_missing(measurements))
     unused = results.unused(measurements)
     if unused and not options.seeds and ALL in (options.names or [ALL]):
-        print(f"note: {len(unused)} results of {options.from_results} are of nothing in the paper: {unused}")
+        say(f"note: {len(unused)} results of {options.from_results} are of nothing in the paper: {unused}")
     _show(options, evidence, selection, results.profile)
 
 
 def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection, profile: Profile) -> None:
     """Explain, or print and write everything."""
     if options.explain:
-        print(explain(selection, evidence, _repeated(options, profile, evidence.seeds)))
+        say(explain(selection, evidence, _repeated(options, profile, evidence.seeds)))
         return
     found = report(profile, evidence.seeds, selection, evidence)
     _print(found)
     out = options.out or Path("runs/reproduce") / profile.name
     files = write(found, out)
-    print(f"\n{len(files)} files in {out}")
+    say(f"\n{len(files)} files in {out}")
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(found), encoding="utf-8")
-        print(f"page: {options.markdown}")
+        say(f"page: {options.markdown}")
     if options.forensics:
-        print(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")
+        say(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")
 
 
 def _check_names(options: argparse.Namespace) -> None:
@@ -295,15 +296,15 @@ def run_plan(options: argparse.Namespace) -> None:
     with Progress() as progress:
         costs = planner.costs(work.todo, progress)
     total = sum(cost.seconds for cost in costs.values())
-    print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
+    say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for line in planner.longest(costs) if total else ():
-        print(line)
+        say(line)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(terminal(f"Plan of {', '.join(options.names)}, profile {resolver.profile.name}", _PLAN_HEADER,
                            _plan_rows(selection.paper, work, costs), ("task", "for")), highlight=False)  # fmt: skip
     for measurement, reason in work.missing.items():
-        print(f"not to be run: {describe(measurement)}: {reason}")
+        say(f"not to be run: {describe(measurement)}: {reason}")
 
 
 _PLAN_HEADER = ("task", "for", "time", "memory", "disk")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from gradlaw.errors import printable
+from gradlaw.cli.say import say
 from gradlaw.progress import Progress
 from gradlaw.verify import verify
 
@@ -14,5 +14,5 @@ def run(options: argparse.Namespace) -> int:
     with Progress(shown=not options.quiet) as progress:
         found = [verify(directory, options.repair, progress=progress) for directory in options.directories]
     for one in found:
-        print(printable(str(one)))
+        say(one)
     return 0 if all(one.whole for one in found) else DAMAGED

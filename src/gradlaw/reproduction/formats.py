@@ -7,6 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from gradlaw.errors import printable
+
 Rows = Sequence[Sequence[str]]
 
 SETTINGS = ("dataset", "model", "training", "setting", "batch_size", "reading", "d_c", "d_c cal.", "ceiling", "K",
@@ -23,13 +25,14 @@ def terminal(title: str, header: Sequence[str], rows: Rows, wrapped: Sequence[st
         name in SETTINGS and len(rows) > 1 and len({row[i] for row in rows}) == 1 for i, name in enumerate(header)
     ]
     below = "; ".join(f"{name}: {rows[0][i]}" for i, name in enumerate(header) if common[i])
-    table = RichTable(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False,
-                      padding=(0, 1, 0, 0), caption=escape(below), caption_justify="left")  # fmt: skip
+    table = RichTable(title=escape(printable(title)), title_justify="left", title_style="bold", box=SIMPLE_HEAD,
+                      pad_edge=False, padding=(0, 1, 0, 0), caption=escape(printable(below)),
+                      caption_justify="left")  # fmt: skip
     for name, same in zip(header, common, strict=True):
         if not same:
             table.add_column(name, no_wrap=name not in wrapped)
     for row in rows:
-        table.add_row(*(escape(cell) for cell, same in zip(row, common, strict=True) if not same))
+        table.add_row(*(escape(printable(cell)) for cell, same in zip(row, common, strict=True) if not same))
     return table
 
 
