@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from gradlaw.analysis.run_directory import RECORD, WRITING, WRITTEN, claimed, data_of, manifest_of_run
 from gradlaw.analyze import Analysis
+from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
 from gradlaw.extras import extra
 from gradlaw.manifest import MANIFEST
@@ -67,6 +68,7 @@ class Verification:
         return "\n".join(lines + [f"  note: {remark}" for remark in self.remarks])
 
 
+@checked
 def verify(directory: str | Path, repair: bool = False, *, progress: Progress | None = None) -> Verification:
     """Check every file of a run directory, a folder of runs, a training, or a store of a reproduction.
 
@@ -144,6 +146,9 @@ def _trainings(directory: Path) -> Iterator[Verification]:
     kept = directory / "checkpoints"
     for folder in (directory, *(sorted(kept.iterdir()) if kept.is_dir() else ())):
         records = [*sorted(folder.glob("epoch-*.json")), *sorted(folder.glob("point-*.json"))]
+        if not records and (weights := [*folder.glob("epoch-*.safetensors"), *folder.glob("point-*.safetensors")]):
+            lost = Damage(folder, f"no JSON is beside {weights[0].name}: no epoch was finished; train again (--resume)")
+            yield Verification(folder, "a training", len(weights), (lost,))
         if records:
             damages = [_tried(partial(load_checkpoint, record), record)[1] for record in records]
             last = latest(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.choices import DtypeName, EngineName
 from gradlaw.errors import InputError, count
 from gradlaw.history.engines.choose import EngineChoice, choose_engine
@@ -40,6 +41,7 @@ _OF_DATA = ("samples", "sha256")
 _LOSS_TOLERANCE = 1e-4  # relative; engines and devices agree far better
 
 
+@checked
 def collect(
     problem: Problem,
     iterations: int = 5000,
