@@ -12,6 +12,7 @@ from gradlaw.analyze import Analysis
 from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
 from gradlaw.extras import extra
+from gradlaw.history.stores.integrity import check as check_store
 from gradlaw.manifest import MANIFEST
 from gradlaw.progress import SILENT, Progress
 from gradlaw.reproduction.measurement import content_key
@@ -20,6 +21,7 @@ from gradlaw.reproduction.store import load_result
 from gradlaw.training.checkpoint import latest, load_checkpoint
 from gradlaw.training.resume import optimiser_tensors
 
+_STORE = "zarr.json"  # of a gradient history
 Read = TypeVar("Read")
 
 
@@ -70,7 +72,7 @@ class Verification:
 
 @checked
 def verify(directory: str | Path, repair: bool = False, *, progress: Progress | None = None) -> Verification:
-    """Check every file of a run directory, a folder of runs, a training, or a store of a reproduction.
+    """Check every file of a run directory, a folder of runs, a gradient history, a training, or a store of results.
 
     Args:
         directory: that one of them is in.
@@ -90,11 +92,15 @@ def verify(directory: str | Path, repair: bool = False, *, progress: Progress | 
         raise InputError(f"there is no directory {directory}")
     if any((directory / name).exists() for name in (RECORD, WRITING, WRITTEN)) or (directory / MANIFEST).is_file():
         return _run(directory, repair, progress)
+    if (directory / _STORE).is_file():
+        damages = tuple(Damage(one.file, one.message) for one in check_store(directory))
+        files = sum(path.is_file() for path in directory.rglob("*"))
+        return Verification(directory, "a gradient history", files, damages)
     parts = [*_trainings(directory), *_results(directory, repair)]
     runs = [_run(folder, repair, progress) for folder in sorted(directory.iterdir()) if (folder / RECORD).is_file()]
     found = parts + runs
     if not found:
-        raise InputError(f"{directory} holds no run, training or store of results that gradlaw wrote")
+        raise InputError(f"{directory} holds no run, gradients, training or store of results that gradlaw wrote")
     return Verification(
         directory,
         " and ".join(dict.fromkeys(one.holds for one in found)),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.history.engines.locate_label import label_located
 from gradlaw.problem import Problem
 from gradlaw.randomness import RandomState, generators_in, seeded
 
@@ -44,12 +45,12 @@ class LoopEngine:
     def gradient(self, t: int, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Loss and one gradient a parameter tensor; None where the loss does not depend on it."""
         randomness = seeded(self._generators, self.seed, t) if self.problem.randomness == "seeded" else nullcontext()
-        with randomness:
+        with randomness, label_located(self.problem, t, indices):
             return self._gradient(indices)
 
     def draws(self, t: int, indices: np.ndarray) -> bool:
         """Whether a pass draws random numbers, from whatever generator is known; all are left as they were."""
-        with seeded(self._generators, self.seed, t):
+        with seeded(self._generators, self.seed, t), label_located(self.problem, t, indices):
             before = RandomState(self._generators)
             self._gradient(indices)
             return before.has_moved()

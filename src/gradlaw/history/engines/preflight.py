@@ -63,7 +63,7 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
             )
         loss, gradients = reference.gradient(0, indices)
         flat = flatten(gradients, problem)
-        check_finite(loss[None], flat[None], 0, problem.layout)
+        check_finite(loss[None], flat[None], 0, problem.layout, [indices])
         _check_repeatable(problem, indices, loss, flat, reference)
         rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
     unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
