@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.choices import Which
 from gradlaw.curvature.eigensolver.basis import Basis
@@ -72,6 +73,7 @@ class Eigenpairs(ByValue):
         return len(sure) if sure.all() else int(np.argmin(sure))
 
 
+@checked
 def eigenpairs(
     matrix: Any,
     k: int,
