@@ -295,6 +295,7 @@ class SeriesTester:
     def result(self) -> GradientTests:
         """The tests of all blocks added, in their order."""
         ceiling = None if self.gaussian_k is None else gaussian_pass_rate(self.gaussian_k, self.alpha)
+        columns: dict[str, Any] = {name: _joined([getattr(f, name) for f in self._fits]) for name in _FIT_COLUMNS}
         return GradientTests(
             axis=self.axis,
             length=self.length,
@@ -307,7 +308,7 @@ class SeriesTester:
             gaussian_ceiling=ceiling,
             degenerate_series=_joined([fits.degenerate for fits in self._fits]),
             gaussian_p_value=_joined(self._gaussian) if self._gaussian else None,
-            **{name: _joined([getattr(fits, name) for fits in self._fits]) for name in _FIT_COLUMNS},
+            **columns,
         )
 
 
