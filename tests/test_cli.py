@@ -64,7 +64,7 @@ def test_the_digits_are_analysed_as_installed(capsys):
     # The effect that the tool is for, and words for it.
     assert run.tests["dimension"].power_law_rate > 0.9
     assert run.tests["dimension"].power_law_rate_calibrated > 0.7
-    assert run.tests["iteration"].power_law_rate < 0.05
+    assert run.tests["iteration"].power_law_rate_calibrated < 0.05
     assert all(verdict.fit.is_power_law_calibrated for verdict in run.spectral_verdicts())
     seen = lines[lines.index("What is seen:") + 1 :]
     assert seen[: len(run.findings)] == [f"- {finding}" for finding in run.findings]
