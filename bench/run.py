@@ -14,6 +14,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 # A module beside this one: its docstring is the section's first paragraph, its table() the measurement in Markdown.
 SECTIONS = {
     "import_speed": "Importing",
+    "first_steps": "First steps",
     "collection_speed": "Collecting gradients",
     "gram_speed": "The Gram matrix",
     "proof_cost": "What the proofs cost",

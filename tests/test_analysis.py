@@ -20,7 +20,7 @@ from gradlaw.cli.main import main
 
 FILES = {
     "analysis.json", "eigenvalues.parquet", "dimension_wise.parquet", "iteration_wise.parquet", "examples.parquet",
-    "noise.parquet", "report.html",
+    "noise.parquet", "report.html", "manifest.json",
     *(f"figures/{name}.{kind}" for name in ("distances", "gradients", "layers", "noise", "p_values", "spectra")
       for kind in ("png", "svg")),
 }  # fmt: skip
@@ -171,11 +171,11 @@ def small_disk(tmp_path):
 def test_on_a_full_disk_what_was_finished_stays(analysis, small_disk):
     with pytest.raises(gl.InputError, match=r"no space left on the disk while writing .*kept: analysis\.json"):
         analysis.save(small_disk / "run")
-    left = _files(small_disk / "run")
+    left = _files(small_disk / "run/.writing")
     assert "analysis.json" in left
     assert "report.html" not in left
     assert not any(name.endswith(".partial") for name in left)
-    assert json.loads((small_disk / "run/analysis.json").read_text())["provenance"] == analysis.provenance
+    assert json.loads((small_disk / "run/.writing/analysis.json").read_text())["provenance"] == analysis.provenance
 
 
 def test_a_disk_that_will_be_full_is_refused_before_the_work(small_disk, capsys):

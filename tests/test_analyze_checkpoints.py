@@ -65,7 +65,7 @@ def test_an_interrupted_call_goes_on_where_it_was(checkpoints: list[Path], tmp_p
     problem, runs = gl.Problem(network(7), cross_entropy, data()), tmp_path / "runs"
     (runs / "step-2").mkdir(parents=True)
     (runs / "step-2" / "figures").write_text("in the way of the third run")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(gl.InputError, match=r"checkpoint step-2: .*figures is in the way of the run"):
         gl.analyze_checkpoints(problem, checkpoints, runs, **SETTINGS)
     assert not (runs / "checkpoints.csv").exists()
     (runs / "step-2" / "figures").unlink()

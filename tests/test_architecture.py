@@ -22,6 +22,7 @@ ORDER = (
     ("analysis",),
     ("report",),
     ("analyze",),
+    ("same_run",),
     ("batch_size",),
     ("data",),
     ("zoo",),
@@ -29,6 +30,7 @@ ORDER = (
     ("analyze_checkpoints",),
     ("compare",),
     ("reproduction",),
+    ("verify",),
     ("cli",),
     ("gradlaw", "__main__"),
 )

@@ -12,7 +12,7 @@ import gradlaw as gl
 from gradlaw.cli.demonstration import fill_sizes, is_demonstration
 from gradlaw.cli.main import _parser, main
 
-_COMMANDS = ("analyze", "batch-size", "compare", "report", "train", "reproduce", "plan")
+_COMMANDS = ("analyze", "batch-size", "compare", "report", "train", "reproduce", "plan", "verify")
 QUICK = ["--iterations", "40", "--k", "20", "--gaussian-k", "20", "--quiet"]
 
 

@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "gradlaw": """
         Adam Analysis CheckpointAnalyses ClipByNorm ClipByValue Comparison CriticalBatchSize GradientHistory
-        HessianSpectrum InputError Momentum PowerLawFit Problem Progress Recipe Spectrum TrainingRun Watch WatchLog
-        WeightDecay analyze analyze_checkpoints build_model collect compare compare_curvature corrupt_labels
-        count_outliers critical_batch_size curvature data
+        HessianSpectrum InputError Momentum PopulationSpectrum PowerLawFit Problem Progress Recipe Spectrum
+        TrainingRun Verification Watch WatchLog WeightDecay analyze analyze_checkpoints build_model collect
+        compare compare_curvature corrupt_labels count_outliers critical_batch_size curvature data
         default_recipe eigengaps eigenpairs fit_power_law fit_power_law_rows from_arrays gauss_newton
         gaussian_test_rows gradient_noise gradient_spectrum gradient_tests hessian hessian_spectrum history
-        integrations load_checkpoint load_data load_text read_watch spectra spectral_density stats train training
-        watch zoo
+        integrations load_checkpoint load_data load_text population_spectrum read_watch spectra spectral_density
+        stats train training verify watch zoo
     """,
     "gradlaw.history": """
         Adam ClipByNorm ClipByValue GradientHistory HistorySettings Momentum Transform WeightDecay collect
@@ -37,10 +37,11 @@ PUBLIC = {
         rates_by_group scan_tail_start stable_index_rows tail_start_uncertainty
     """,
     "gradlaw.spectra": """
-        DavisKahan Eigengaps Eigenvectors FactorGram GradientNoise Outliers SpectraOverIterations Spectrum
-        SubspaceOverlap control_spectrum count_outliers davis_kahan diagonal_noise eigengaps factor_gram
-        gradient_eigenvectors gradient_noise gradient_noise_by_layer gradient_spectrum isotropic_noise layer_spectra
-        permuted_within_dimensions principal_angles spectrum_over_iterations subspace_overlap
+        DavisKahan Eigengaps Eigenvectors FactorGram GradientNoise Outliers PopulationLaw PopulationSpectrum Shrinkage
+        SpectraOverIterations SpectralMoments Spectrum SubspaceOverlap control_spectrum count_outliers
+        cross_validated_spectrum davis_kahan diagonal_noise eigengaps factor_gram gradient_eigenvectors gradient_noise
+        gradient_noise_by_layer gradient_spectrum isotropic_noise layer_spectra ledoit_wolf permuted_within_dimensions
+        population_spectrum principal_angles spectral_moments spectrum_over_iterations subspace_overlap
     """,
     "gradlaw.curvature": """
         CurvatureComparison CurvatureOperator Eigenpairs HessianSpectrum HessianSplit LossCurvature OuterProducts

@@ -2,8 +2,9 @@
 
 python tools/pages.py docs/concepts/directions.md     # runs the page and renews the pictures beside it
 
-A block that a page does not run has a comment on the line above it, ``<!-- not run: REASON -->``. A block of ``text``
-right below one of Python is what that prints.
+A block that a page does not run has a comment on the line above it, ``<!-- not run: REASON -->``; a page of such blocks has
+one for all, ``<!-- no block of this page is run with it: REASON -->``. A block of ``text`` right below one of Python is what
+that prints.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```python\n(?P<code>.*?)^```$(?:\n\n```text\n(?P<printed>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
+_WHOLE_PAGE = re.compile(r"^<!-- no block of this page is run with it: ([^\n]+) -->$", re.MULTILINE)
 _SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(r"!\[[^\]]*\]\(([^)]+\.png)\)")
 
@@ -55,10 +57,12 @@ def pages() -> list[Path]:
 def blocks(page: Path) -> list[Block]:
     """The blocks of Python of a page."""
     text = page.read_text()
+    of_page = _WHOLE_PAGE.search(text)
     found = []
     for match in _BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("code")) + 1
-        found.append(Block(f"{page}:{line}", match["code"], match["reason"], match["printed"]))
+        reason = of_page[1] if of_page else match["reason"]
+        found.append(Block(f"{page}:{line}", match["code"], reason, match["printed"]))
     return found
 
 

@@ -30,11 +30,19 @@ if TYPE_CHECKING:
     from gradlaw.history.collect import collect
     from gradlaw.problem import Problem
     from gradlaw.progress import Progress
-    from gradlaw.spectra import Spectrum, count_outliers, gradient_noise, gradient_spectrum
+    from gradlaw.spectra import (
+        PopulationSpectrum,
+        Spectrum,
+        count_outliers,
+        gradient_noise,
+        gradient_spectrum,
+        population_spectrum,
+    )
     from gradlaw.spectra.eigengaps import eigengaps
     from gradlaw.stats import PowerLawFit, fit_power_law, fit_power_law_rows, gaussian_test_rows, gradient_tests
     from gradlaw.training import Recipe, TrainingRun, default_recipe, load_checkpoint
     from gradlaw.training.train import train
+    from gradlaw.verify import Verification, verify
     from gradlaw.watch import Watch, WatchLog, read_watch, watch
     from gradlaw.zoo import build_model
 
@@ -52,12 +60,14 @@ __all__ = [
     "HessianSpectrum",
     "InputError",
     "Momentum",
+    "PopulationSpectrum",
     "PowerLawFit",
     "Problem",
     "Progress",
     "Recipe",
     "Spectrum",
     "TrainingRun",
+    "Verification",
     "Watch",
     "WatchLog",
     "WeightDecay",
@@ -90,12 +100,14 @@ __all__ = [
     "load_checkpoint",
     "load_data",
     "load_text",
+    "population_spectrum",
     "read_watch",
     "spectra",
     "spectral_density",
     "stats",
     "train",
     "training",
+    "verify",
     "watch",
     "zoo",
 ]
@@ -115,9 +127,11 @@ _HOMES = {
     "gradlaw.history": ("Adam", "ClipByNorm", "ClipByValue", "GradientHistory", "Momentum", "WeightDecay", "collect"),
     "gradlaw.problem": ("Problem",),
     "gradlaw.progress": ("Progress",),
-    "gradlaw.spectra": ("Spectrum", "count_outliers", "eigengaps", "gradient_noise", "gradient_spectrum"),
+    "gradlaw.spectra": ("PopulationSpectrum", "Spectrum", "count_outliers", "eigengaps", "gradient_noise",
+                        "gradient_spectrum", "population_spectrum"),
     "gradlaw.stats": ("PowerLawFit", "fit_power_law", "fit_power_law_rows", "gaussian_test_rows", "gradient_tests"),
     "gradlaw.training": ("Recipe", "TrainingRun", "default_recipe", "load_checkpoint", "train"),
+    "gradlaw.verify": ("Verification", "verify"),
     "gradlaw.watch": ("Watch", "WatchLog", "read_watch", "watch"),
     "gradlaw.zoo": ("build_model",),
 }  # fmt: skip

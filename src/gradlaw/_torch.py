@@ -26,12 +26,16 @@ __all__ = [
     "backward_number",
     "convolve",
     "copy_all",
+    "gradient_hooks",
+    "has_backward_hook",
     "has_packed_projection",
     "is_functional",
     "is_unscaled",
     "overloads",
     "padding",
     "pytree",
+    "strided_parts",
+    "uncompiled",
     "version",
 ]
 
@@ -56,6 +60,36 @@ class OperationMode(TorchDispatchMode):
 def version(tensor: Tensor) -> int:
     """How often a tensor has been written to in place; -1 for tensors that do not count (inference mode)."""
     return -1 if tensor.is_inference() else tensor._version
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The module that ``torch.compile`` put a compiled one around; any other as it is."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) and hasattr(model, "dynamo_ctx") else model
+
+
+def gradient_hooks(parameter: Tensor) -> tuple[bool, bool]:
+    """Whether there are hooks that get a parameter's gradient, and hooks that get it once it is in ``.grad``."""
+    return bool(parameter._backward_hooks), bool(getattr(parameter, "_post_accumulate_grad_hooks", None))
+
+
+def has_backward_hook(module: nn.Module) -> bool:
+    """Whether the gradients of a module's inputs or outputs pass through a hook."""
+    return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
+def strided_parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The plain tensors that a sparse or nested one is made of; a plain one by itself."""
+    if tensor.is_nested:
+        return tuple(tensor.unbind())
+    if tensor.layout == torch.sparse_coo:
+        merged = tensor.detach().coalesce()
+        return merged.indices(), merged.values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor,)
 
 
 def convolve(layer: ConvNd, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,6 +31,10 @@ from gradlaw.report.summary import plain_summary
 from gradlaw.report.title import title
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import K
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +94,50 @@ class Analysis(AnalysisResult):
         with extra("report", "drawing"):
             from gradlaw.report.write import write_figures
         return write_figures(self, Path(folder), kinds)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row of the statistics of the whole model; columns: :func:`gradlaw.analysis.overview.overview`."""
+        from gradlaw.report.export import overview_frame  # loads pandas
+
+        return overview_frame(self)
+
+    def tables(self) -> "dict[str, pd.DataFrame]":
+        """Every table that a run directory has, by name: one row an iteration, a parameter, a rank, a layer."""
+        from gradlaw.report.export import tables_of
+
+        return tables_of(self)
+
+    def to_xarray(self) -> "xr.Dataset":
+        """The same as variables ``table.column`` along iteration, parameter, rank or the table's own rows.
+
+        Raises:
+            InputError: xarray is not installed.
+        """
+        with extra("xarray", "a data set of xarray"):
+            from gradlaw.report.export import dataset_of
+
+            return dataset_of(self)
+
+    def to_latex(self) -> str:
+        """The statistics of the whole model as a table for LaTeX, which needs booktabs and graphicx."""
+        with extra("report", "a table for LaTeX"):
+            from gradlaw.report.export import latex_of
+
+            return latex_of(self)
+
+    def log(self, *loggers: Any, step: int = 0) -> None:
+        """Hand the statistics of the whole model to trackers, as scalars ``gradlaw_analysis/NAME``.
+
+        Args:
+            loggers: a TensorBoard ``SummaryWriter``, a W&B run or a Trackio run, each.
+            step: of training, at which the parameters are.
+
+        Raises:
+            InputError: what is given is no logger.
+        """
+        from gradlaw.report.export import log_to
+
+        log_to(self, loggers, step)
 
     def __str__(self) -> str:
         return plain_summary(self)

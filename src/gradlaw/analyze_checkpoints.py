@@ -2,23 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradlaw.analysis.files import RECORD
 from gradlaw.analysis.overview import overview
-from gradlaw.analysis.setting import OPTIONAL
-from gradlaw.analysis.sizes import Sizes
+from gradlaw.analysis.run_directory import LOCK, claimed, make_folder
 from gradlaw.analyze import Analysis, analyze
 from gradlaw.atomic import write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.history.settings import HistorySettings
+from gradlaw.extras import extra
+from gradlaw.lock import locked
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.report.formatting import number, percent, with_error
 from gradlaw.report.text_table import text_table
+from gradlaw.same_run import differences
 from gradlaw.training import load_checkpoint
 
 if TYPE_CHECKING:
@@ -99,14 +98,16 @@ def analyze_checkpoints(
     names, directory, progress = _names(paths), Path(directory), progress or SILENT
     _check_all(problem, names, paths)
     found = []
-    for i, (name, path) in enumerate(zip(names, paths, strict=True), 1):
-        progress.say(f"[{i}/{len(paths)}] {name}")
-        try:
-            found.append(_at(problem, path, directory / name, progress, settings))
-        except InputError as error:
-            raise InputError(f"checkpoint {name}: {error}") from error
-    analyses = CheckpointAnalyses(tuple(names), tuple(found), directory)
-    write_whole(directory / TABLE, analyses.to_frame().to_csv().encode())
+    make_folder(directory)
+    with locked(directory / LOCK, f"the folder of runs {directory}"):
+        for i, (name, path) in enumerate(zip(names, paths, strict=True), 1):
+            progress.say(f"[{i}/{len(paths)}] {name}")
+            try:
+                found.append(_at(problem, path, directory / name, progress, settings))
+            except InputError as error:
+                raise InputError(f"checkpoint {name}: {error}") from error
+        analyses = CheckpointAnalyses(tuple(names), tuple(found), directory)
+        write_whole(directory / TABLE, analyses.to_frame().to_csv().encode())
     return analyses
 
 
@@ -151,44 +152,23 @@ def _at(problem: Problem, path: Path, directory: Path, progress: Progress, setti
     state = problem.state(parameters=True)
     with problem.undisturbed(state):
         checkpoint.restore(problem.model)
-        if (directory / RECORD).is_file():
-            return _reopened(problem, directory, settings)
-        analysis = analyze(problem, progress=progress, **settings)
-    analysis.save(directory, progress=progress)
+        with extra("report", "saving an analysis"):
+            from gradlaw.report.write import finish_run, write_claimed  # loads matplotlib
+        with claimed(directory) as place:
+            folder = place.unfinished() or (directory if place.holds_run() else None)
+            if folder is not None:
+                analysis = _reopened(problem, directory, folder, settings)
+                if place.unfinished() == folder:
+                    finish_run(analysis, place, folder, progress)
+                return analysis
+            analysis = analyze(problem, progress=progress, **settings)
+            write_claimed(analysis, place, progress)
     return analysis
 
 
-def _reopened(problem: Problem, directory: Path, settings: dict[str, Any]) -> Analysis:
-    analysis = Analysis.load(directory)
-    described, recorded = problem.describe(), analysis.provenance["problem"]
-    pairs = {"parameters": (recorded["parameters_sha256"], described["parameters_sha256"]),
-             "data": (recorded["data"]["sha256"], described["data"]["sha256"])}  # fmt: skip
-    pairs |= {name: (recorded[name], described[name]) for name in ("mode", "loss", "randomness", "dimensions")}
-    asked = _as_recorded(problem, settings)
-    pairs |= {name: (analysis.settings[name], value) for name, value in asked.items()}
-    pairs["storage"] = analysis.settings["storage"]["dtype"], asked["storage"]
-    pairs |= {name: (analysis.sections[name] is not None, settings.get(name, False)) for name in OPTIONAL}
-    different = [f"{name} {there} instead of {here}" for name, (there, here) in pairs.items() if there != here]
+def _reopened(problem: Problem, directory: Path, folder: Path, settings: dict[str, Any]) -> Analysis:
+    analysis = Analysis.load(folder)
+    different = differences(analysis, problem, settings)
     if different:
         raise InputError(f"{directory} holds a run of other settings ({'; '.join(different)}); give another directory")
     return analysis
-
-
-def _as_recorded(problem: Problem, settings: dict[str, Any]) -> dict[str, Any]:
-    """What an analysis of these settings has in its record."""
-    given = signature(analyze).bind(problem, **settings)
-    given.apply_defaults()
-    asked = given.arguments
-    of_history = ("iterations", "batch_size", "seed", "engine", "transforms", "replacement", "dtype")
-    history = HistorySettings.asked(problem, **{name: asked[name] for name in of_history})
-    sizes = Sizes.lowered(asked["k"], asked["gaussian_k"], (history.iterations, problem.dimensions))
-    same = ("iterations", "batch_size", "samples", "seed", "replacement", "dtype")
-    return {name: getattr(history, name) for name in same} | {
-        "storage": history.storage.dtype,
-        "transforms": list(history.transforms),
-        "engine_asked": history.engine,
-        "alpha": asked["alpha"],
-        "k": sizes.of_spectra,
-        "k_of_series": sizes.k,
-        "gaussian_k": sizes.gaussian_k,
-    }

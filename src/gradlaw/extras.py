@@ -15,6 +15,7 @@ EXTRAS = {
     "report": _REPORT,
     "transformers": _TRANSFORMERS,
     "lightning": _LIGHTNING,
+    "xarray": ("xarray",),
     "all": tuple(dict.fromkeys(_DATA + _REPORT)),
 }
 _DISTRIBUTIONS = {"pillow": "PIL", "scikit-learn": "sklearn"}  # whose versions are asked for by these names

@@ -44,6 +44,7 @@ class ModelState:
         self._flags = [(p, p.requires_grad) for _, p in theta.values()]
         self._theta = [_Held(name, p, p.detach().clone()) for name, p, _ in self._versions] if parameters else []
         self._containers: list[tuple[Any, Any]] = []
+        self._places: list[tuple[str, dict[str, Any], dict[str, Any]]] = []  # of parameters, by module
         self._tensors: dict[int, _Held] = {}
         seen: set[int] = set(theta)
         for name, module in modules:
@@ -58,6 +59,15 @@ class ModelState:
         if self._theta:
             return [h.name for h in self._theta if not _same(h.tensor.detach(), h.copy)]
         return [name for name, p, version in self._versions if _torch.version(p) != version]
+
+    def replaced_parameters(self) -> list[str]:
+        """Names of the parameters in whose place modules have another one now, or none."""
+        return [
+            f"{name}.{key}".removeprefix(".")
+            for name, now, saved in self._places
+            for key, value in saved.items()
+            if now.get(key) is not value
+        ]
 
     def restore(self) -> None:
         """Put buffers, attributes and, where they were copied, parameters back."""
@@ -75,6 +85,7 @@ class ModelState:
     def _hold_module(self, name: str, module: nn.Module, seen: set[int]) -> None:
         attributes = vars(module)
         self._containers.append((attributes, dict(attributes)))
+        self._places.append((name, attributes["_parameters"], dict(attributes["_parameters"])))
         for own in _torch.MODULE_TENSORS:
             self._containers.append((attributes[own], dict(attributes[own])))
         for key, value in attributes["_buffers"].items():

@@ -4,25 +4,26 @@ import copy
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
-from gradlaw._torch import pytree
+from gradlaw._torch import pytree, uncompiled
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
 from gradlaw.choices import Randomness
-from gradlaw.errors import InputError, count
+from gradlaw.errors import InputError, count, listed
 from gradlaw.html_repr import html_table
 from gradlaw.model_state import ModelState
 from gradlaw.patterns import chosen
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
+from gradlaw.user_code import noting
 
 Loss = Callable[[Any, Any], Tensor]
 ModuleKinds = Mapping[str, type[nn.Module] | tuple[type[nn.Module], ...]]
@@ -57,12 +58,13 @@ class Problem:
     Args:
         model: any module. It is used in the mode it is in: in training mode (PyTorch's default) BatchNorm takes the
             statistics of the minibatch, in evaluation mode its running ones. Every pass starts from the parameters,
-            buffers and attributes that the model has now, and leaves them as they were.
+            buffers and attributes that the model has now, and leaves them as they were. Of one that ``torch.compile``
+            made, and of one in ``nn.DataParallel``, the module inside is used.
         loss: ``loss(model(inputs), targets)``, a scalar: the mean over the minibatch.
             It may be any function of the whole minibatch: class weights, masks, pairs of samples, penalties on theta.
         data: ``(inputs, targets)`` or a map-style ``Dataset`` of such pairs. Inputs and targets are tensors or arrays
-            of first dimension N, or dicts, tuples and lists of those; a dict is passed to the model as keyword
-            arguments, a tuple or list as positional ones.
+            of first dimension N, or dicts (other mappings, such as a BatchEncoding, too), tuples and lists of those; a
+            dict is passed to the model as keyword arguments, a tuple or list as positional ones.
         parameters: names of parameters to analyse, or shell-style patterns of them (``"fc*"``), or a list. A name
             that exists is taken as a name, whatever characters it has. Default: all that require a gradient.
         device: where to compute. Default: where the model is; a model that has to move is copied, never moved.
@@ -72,8 +74,8 @@ class Problem:
         name: what to call the model in reports. Default: its class.
 
     Raises:
-        InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules), a pattern that
-            matches none, data that are empty or of unequal lengths.
+        InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules) or without numbers
+            (the meta device), a pattern that matches none, data that are empty or of unequal lengths.
     """
 
     def __init__(
@@ -93,6 +95,9 @@ class Problem:
             raise InputError(f"loss must be callable as loss(output, targets), got {type(loss).__name__}")
         if randomness not in RANDOMNESS:
             raise InputError(f"randomness must be one of {', '.join(RANDOMNESS)}, got {randomness!r}")
+        model = uncompiled(model)
+        if isinstance(model, nn.DataParallel) and not isinstance(data, Batches):  # a step may name what is inside
+            model = model.module
         self.loss, self.randomness, self.name = loss, randomness, name or type(model).__name__
         self.device = _device_of(model, device)
         self.model = _on_device(model, self.device)
@@ -239,9 +244,9 @@ class Problem:
             return self.data.fetch(indices, self.device), None
         if isinstance(self.data, tuple):
             chosen = torch.from_numpy(np.array(indices, order="C"))
-            return pytree.tree_map(lambda a: a[chosen.to(a.device)].to(self.device), self.data)
+            return pytree.tree_map(lambda a: _leaf(a[chosen.to(a.device)].to(self.device)), self.data)
         pairs = _collated([_pair(self.data[int(i)], i) for i in indices.ravel()])
-        reshape = lambda a: a.reshape(*indices.shape, *a.shape[1:]).to(self.device)  # noqa: E731
+        reshape = lambda a: _leaf(a.reshape(*indices.shape, *a.shape[1:]).to(self.device))  # noqa: E731
         return pytree.tree_map(reshape, tuple(pairs))
 
     def minibatch_loss(self, state: Mapping[str, Tensor], inputs: Any, targets: Any) -> Tensor:
@@ -258,26 +263,42 @@ class Problem:
 
     def plain_loss(self, inputs: Any, targets: Any) -> Tensor:
         """The loss of one minibatch by the model as it stands, and as its own code would call it."""
-        if self._caller is not None:
-            return mean_of_steps(self._caller(inputs), None)
-        args, kwargs = _arguments(inputs)
-        return self.loss(self.model(*args, **kwargs), targets)
+        where = "the step" if self.by_batches else f"the model {self.name} or its loss {self._loss_name}"
+        with noting(where, inputs=inputs, targets=targets):
+            if self._caller is not None:
+                return mean_of_steps(self._caller(inputs), None)
+            args, kwargs = _arguments(inputs)
+            return self.loss(self.model(*args, **kwargs), targets)
 
     def state(self, parameters: bool = False) -> ModelState:
         """What passes may change in model and loss, as it is now."""
-        with _lock_of(self.model):
+        with self.turn():
             return ModelState(*self.functions, parameters=parameters)
+
+    def turn(self) -> AbstractContextManager[Any]:
+        """A lock that is held while the model is used; threads that share a model take turns."""
+        return _lock_of(self.model)
 
     @contextmanager
     def undisturbed(self, state: ModelState) -> Iterator[None]:
-        """Passes inside leave the model in ``state``; threads that share a model take turns."""
-        with _lock_of(self.model), torch.inference_mode(False):
+        """Passes inside leave the model in ``state``; threads that share a model take turns.
+
+        Raises:
+            InputError: parameters have been replaced by others inside, which is no function of the parameters.
+        """
+        with self.turn(), torch.inference_mode(False):
             torch.clear_autocast_cache()  # of weights that belong to another pass
             try:
                 yield
             finally:
                 torch.clear_autocast_cache()
+                replaced = state.replaced_parameters()
                 state.restore()
+        if replaced:
+            raise InputError(
+                f"the forward pass puts others in the place of the parameters {listed(replaced)}, so that the loss is "
+                "no function of them; they have been put back. Compute with a changed copy of their values instead"
+            )
 
     @property
     def _loss_name(self) -> str:
@@ -355,9 +376,11 @@ def _device_of(model: nn.Module, device: torch.device | str | None) -> torch.dev
 
 def _checked_device(device: torch.device | str) -> torch.device:
     try:
-        torch.empty(0, device=device)  # the one question that every backend answers
-    except (RuntimeError, AssertionError) as error:
+        found = torch.empty(0, device=device).device  # the one question that every backend answers
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if found.type == "meta":
+        raise InputError("device 'meta' cannot be used: its tensors have no values")
     return torch.device(device)
 
 
@@ -372,6 +395,9 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
         raise InputError(
             f"parameters without a shape yet: {', '.join(lazy)} (lazy modules); call the model on a minibatch first"
         )
+    empty = [name for name, p in model.named_parameters() if p.is_meta]
+    if empty:
+        raise InputError(f"parameters on the meta device hold no numbers: {listed(empty)}; load the weights first")
     if any(p.is_inference() for p in model.parameters()):
         raise InputError(
             "parameters made in torch.inference_mode() cannot be differentiated; make the model outside of it"
@@ -408,9 +434,20 @@ def _normalise_data(data: Any) -> Dataset[Any] | Batches | tuple[Any, Any]:
         if not hasattr(data, "__len__"):
             raise InputError(f"the data set {type(data).__name__} has no length; a map-style Dataset is needed")
         return data
+    if isinstance(data, DataLoader):
+        raise InputError(
+            "data must be samples, of which gradlaw makes its own minibatches, got a DataLoader: give its data set, or "
+            "take its batches as they are, with gradlaw.Problem.from_step(model, step, loader)"
+        )
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise InputError(f"data must be (inputs, targets) or a map-style Dataset of such pairs, got {_brief(data)}")
-    return pytree.tree_map(_as_tensor, tuple(data))
+    plain = (dict(part) if isinstance(part, Mapping) else part for part in data)
+    return pytree.tree_map(_as_tensor, tuple(plain))
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """Samples without the history of the data that they are out of; a derivative in them is still possible."""
+    return tensor.detach().requires_grad_() if tensor.requires_grad else tensor
 
 
 def _as_tensor(leaf: Any) -> Tensor:

@@ -15,9 +15,9 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Versions of Python and of the packages that results depend on, those of extras as far as they are installed."""
-    return {"python": platform.python_version(), **{name: found for name in PACKAGES if (found := _version(name))}}
+    return {"python": platform.python_version(), **{name: found for name in packages if (found := _version(name))}}
 
 
 def _version(name: str) -> str | None:

@@ -1,7 +1,8 @@
 """Random generators that a forward pass may draw from: those of the process, and those that model and loss hold."""
 
 import random
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -16,6 +17,9 @@ from gradlaw._torch import OperationMode
 Generator = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 _KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _LEAVES = (str, bytes, int, float, torch.Tensor, np.ndarray, type)
+# Held by whatever seeds the process's generators, or looks whether they move: every thread has the same ones. Whoever
+# takes the turn of a model as well takes that first.
+GENERATORS = threading.RLock()
 _DEPTH = 4  # of attributes, elements and closures that are looked into
 _MOST_ELEMENTS = 1000  # of a collection; larger ones are data
 
@@ -162,18 +166,28 @@ class _Draws(OperationMode):
 @contextmanager
 def seeded(generators: list[Generator], seed: int, t: int) -> Iterator[None]:
     """Numbers of its own for iteration t, from every generator; all are left as they were."""
-    before = RandomState(generators)
     words = np.random.SeedSequence([random_streams.FORWARD, seed, t]).generate_state(1, np.uint64)
-    word = int(words[0])
-    torch.manual_seed(word)
-    random.seed(word)
-    np.random.seed(word % 2**32)  # noqa: NPY002
-    for i, generator in enumerate(generators, start=1):
-        _seed(generator, [random_streams.FORWARD, seed, t, i])
-    try:
+    with process_seeded(int(words[0]), generators):
+        for i, generator in enumerate(generators, start=1):
+            _seed(generator, [random_streams.FORWARD, seed, t, i])
         yield
-    finally:
-        before.restore()
+
+
+@contextmanager
+def process_seeded(seed: int, generators: Sequence[Generator] = ()) -> Iterator[None]:
+    """PyTorch's, NumPy's and Python's generators start from a seed inside, one thread at a time.
+
+    They, and those of ``generators``, go on as before outside.
+    """
+    with GENERATORS:
+        before = RandomState(list(generators))
+        try:
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+        finally:
+            before.restore()
 
 
 def _seed(generator: Generator, words: list[int]) -> None:

@@ -1,9 +1,7 @@
 """A training step as a loss: batches as the user's loader makes them, and a function from one of them to a scalar."""
 
 import copy
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradlaw._torch import pytree
-from gradlaw.errors import InputError
+from gradlaw._torch import pytree, strided_parts
+from gradlaw.errors import InputError, listed
 from gradlaw.errors import seed as checked_seed
 from gradlaw.provenance import sha256
-from gradlaw.randomness import RandomState
+from gradlaw.randomness import process_seeded
 
 Step = Callable[[Any, Any], Tensor]
+_DEPTH = 4  # of attributes of a batch in which there are tensors
 
 
 class Batches(Sequence[Any]):
@@ -49,7 +48,7 @@ class Batches(Sequence[Any]):
         if not isinstance(data, Iterable):
             raise InputError(f"data must be batches that can be iterated over, got {type(data).__name__}")
         self.description["seed"] = seed
-        with _seeded(seed):
+        with process_seeded(seed):
             return list(islice(data, most))
 
     def __len__(self) -> int:
@@ -59,10 +58,10 @@ class Batches(Sequence[Any]):
         return self._batches[index]
 
     def fetch(self, indices: np.ndarray, device: torch.device) -> list[Any]:
-        """Batches on a device. Containers are copies: a step may take entries out of them."""
+        """Batches on a device. They are copies, tensors too: a loop's batches are its own, and it may write to them."""
         if indices.ndim != 1:
             raise InputError("a step takes its batches one after the other: give no batch_size, and engine='loop'")
-        return [pytree.tree_map(lambda leaf: _moved(leaf, device), self[int(i)]) for i in indices]
+        return [pytree.tree_map(lambda leaf: _fresh(leaf, device), self[int(i)]) for i in indices]
 
     def digest(self) -> str | None:
         """SHA-256 of all tensors, where the batches are in a list; None of what is made when it is needed."""
@@ -72,38 +71,39 @@ class Batches(Sequence[Any]):
         return sha256(leaves)
 
 
-def _moved(leaf: Any, device: torch.device) -> Any:
+def _fresh(leaf: Any, device: torch.device) -> Any:
     if isinstance(leaf, Tensor):
-        return leaf.to(device)
-    if isinstance(leaf, np.ndarray | str | bytes | int | float | bool) or leaf is None:
+        moved = leaf.detach().to(device, copy=True)
+        return moved.requires_grad_() if leaf.requires_grad else moved
+    if isinstance(leaf, np.ndarray):
+        return leaf.copy()
+    if isinstance(leaf, str | bytes | int | float | bool | type) or leaf is None:
         return leaf
     fresh = copy.copy(leaf)  # a BatchEncoding, a packed sequence, a graph: their own .to may write to them
+    if isinstance(fresh, MutableMapping):
+        for key, value in list(fresh.items()):
+            fresh[key] = pytree.tree_map(lambda part: _fresh(part, device), value)
+    elif callable(getattr(fresh, "clone", None)):
+        fresh = fresh.clone()
+    elif isinstance(getattr(fresh, "__dict__", None), dict):
+        for key, value in list(vars(fresh).items()):
+            if isinstance(value, Tensor):
+                vars(fresh)[key] = _fresh(value, device)
     moves = hasattr(fresh, "to") and any(t.device != device for t in tensors_of(fresh))
     return fresh.to(device) if moves else fresh
 
 
-def tensors_of(batch: Any) -> Iterator[Tensor]:
-    """The tensors of containers, and of the attributes of other objects."""
+def tensors_of(batch: Any, depth: int = _DEPTH) -> Iterator[Tensor]:
+    """The tensors of containers, and of the attributes of other objects, down to some depth; sparse and nested ones in
+    their parts.
+    """
     for leaf in pytree.tree_leaves(batch):
         if isinstance(leaf, Tensor):
-            yield leaf
-        elif isinstance(leaf, Mapping):
-            yield from tensors_of(dict(leaf))
-        elif not isinstance(leaf, type) and isinstance(getattr(leaf, "__dict__", None), dict):
-            yield from (value for value in pytree.tree_leaves(vars(leaf)) if isinstance(value, Tensor))
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """PyTorch's, NumPy's and Python's generators start from a seed inside, and go on as before outside."""
-    state = RandomState([])
-    try:
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002  (what a collate function may draw from)
-        random.seed(seed)
-        yield
-    finally:
-        state.restore()
+            yield from strided_parts(leaf)
+        elif depth and isinstance(leaf, Mapping):
+            yield from tensors_of(dict(leaf), depth - 1)
+        elif depth and not isinstance(leaf, type) and isinstance(getattr(leaf, "__dict__", None), dict):
+            yield from tensors_of(vars(leaf), depth - 1)
 
 
 class StepCaller(nn.Module):
@@ -132,6 +132,17 @@ def mean_of_steps(losses: Tensor, _: None) -> Tensor:
 
 def _scalar(loss: Any) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise InputError(f"a step must return one number, the loss of its batch; got {got}")
+        raise InputError(f"a step must return one number, the loss of its batch; got {not_a_loss(loss)}")
     return loss.reshape(())
+
+
+def not_a_loss(value: Any) -> str:
+    """What a loss is that is not one number, and where the number may be."""
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)}"
+    name = type(value).__name__
+    if isinstance(value, Mapping):
+        return f"{name} with {listed(map(str, value))}: add its parts up as the training does, or take the one meant"
+    if isinstance(value, tuple | list):
+        return f"{name} of {len(value)}: take the loss out of it"
+    return f"{name}: a number without its graph cannot be differentiated" if isinstance(value, int | float) else name

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, STYLE, encode, fix_layout
+from gradlaw.report.figure import STYLE, encode_figure, fix_layout
+from gradlaw.report.palette import BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION
 from studies.transformers.design import (
     ADAM,
     CONTEXT,
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = dict(zip(POINTS, (GREY, BLUE, RED), strict=True))
+_COLOURS = dict(zip(POINTS, (GREY, BLUE, VERMILLION), strict=True))
 _WORDS = {0: "random", 1: "1 epoch", EPOCHS: f"{EPOCHS} epochs"}
-_VOCABULARY_COLOURS = ("#1d4ed8", "#0e7490", "#2f855a", "#b7791f", "#c8442d")
+_VOCABULARY_COLOURS = (BLUE, SKY, GREEN, ORANGE, VERMILLION)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def figures(results: Results) -> dict[str, bytes]:
     for name, figure in drawn.items():
         if figure is not None:
             fix_layout(figure)
-            files[f"{name}.png"] = encode(figure, "png", f"gradlaw study of transformers: {name}")
+            files[f"{name}.png"] = encode_figure(figure, "png", f"gradlaw study of transformers: {name}")
     return files
 
 
@@ -68,10 +69,10 @@ def _spectra(results: Results) -> Figure:
         for measurement in results.of(TESTS, network=SMALL, optimiser=ADAM):
             label = _WORDS[measurement.point] if measurement.seed == 0 else ""
             _line(left, results, measurement, _COLOURS[measurement.point], label)
-        for name, colour in ((ADAM, RED), ("momentum", BLUE), ("sgd", GREEN)):
+        for name, colour in ((ADAM, VERMILLION), ("momentum", BLUE), ("sgd", GREEN)):
             for measurement in results.of(TESTS, network=SMALL, optimiser=name, point=EPOCHS):
                 _line(middle, results, measurement, colour, name if measurement.seed == 0 else "")
-        colours = dict(zip((0, 60, 120, 240), (GREY, BLUE, GREEN, RED), strict=True))
+        colours = dict(zip((0, 60, 120, 240), (GREY, BLUE, GREEN, VERMILLION), strict=True))
         for measurement in results.of(TESTS, network=LARGE):
             label = f"step {measurement.point}" if measurement.point else "random"
             _line(right, results, measurement, colours[measurement.point], label)
@@ -171,7 +172,7 @@ def _noise(results: Results) -> Figure | None:
             low, high = (rows.noise_scale + sign * rows.noise_scale_error for sign in (-1, 1))
             axes.fill_between(rows.step, low, high, color=colour, alpha=0.15, lw=0)
         step, scale = PUBLISHED["step"], PUBLISHED["noise scale"]
-        axes.plot([step], [scale], "*", ms=11, color=RED, label="published")
+        axes.plot([step], [scale], "*", ms=11, color=VERMILLION, label="published")
         axes.set(yscale="log", xlabel="step", ylabel="noise scale, in windows")
         axes.legend(loc="lower right")
         return figure

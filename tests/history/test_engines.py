@@ -283,12 +283,16 @@ def test_a_loss_that_depends_on_no_analysed_parameter_is_refused():
         gl.collect(gl.Problem(model, lambda out, y: y.float().mean(), (torch.randn(5, 4), torch.ones(5))), 4, 2)
 
 
-@pytest.mark.parametrize("engine", ["loop", "vmap"])
-def test_a_loss_that_is_not_finite_names_the_iteration(engine):
+@pytest.mark.parametrize("engine", ["loop", "vmap", "samplewise"])
+def test_a_loss_that_is_not_finite_names_iteration_and_sample(engine):
     inputs = torch.randn(20, 4)
-    bad = int(Minibatches(20, 2, 8, 0)[5][1])
-    inputs[bad] = torch.nan
-    with pytest.raises(gl.InputError, match="loss of iteration 5 is nan"):
+    samples = Minibatches(20, 2, 8, 0)[5].tolist()
+    inputs[samples[1]] = torch.nan
+    where = rf"\(samples: {samples[0]}, {samples[1]}\)$"
+    message = rf"loss of iteration 5 is nan: .*{where}"
+    if engine == "samplewise":
+        message = rf"^the gradient of iteration 5 is not finite: of its sample {samples[1]} the loss is nan$"
+    with pytest.raises(gl.InputError, match=message):
         gl.collect(gl.Problem(nn.Linear(4, 3), cross_entropy, (inputs, torch.randint(3, (20,)))), 8, 2, engine=engine)
 
 
@@ -306,6 +310,17 @@ def test_a_gradient_that_is_not_finite_names_iteration_and_parameter(engine):
     inputs[int(Minibatches(20, 1, 8, 0)[3][0]), 1] = 0
     with pytest.raises(gl.InputError, match=r"gradient of iteration 3 is \S+ at parameter 'scale' \(element 1 of 2\)"):
         gl.collect(gl.Problem(Root(), mse_loss, (inputs, torch.zeros(20, 2))), 8, 1, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["auto", "loop", "layerwise"])
+@pytest.mark.parametrize("t", [0, 5])
+def test_a_label_that_is_no_class_names_sample_and_iteration(engine, t):
+    labels = torch.randint(3, (20,))
+    bad = int(Minibatches(20, 2, 8, 0)[t][1])
+    labels[bad] = 7
+    message = rf"the label 7 of sample {bad} in iteration {t} is none of the classes"
+    with pytest.raises(gl.InputError, match=message):
+        gl.collect(gl.Problem(nn.Linear(4, 3), cross_entropy, (torch.randn(20, 4), labels)), 8, 2, engine=engine)
 
 
 def test_a_loss_by_sample_is_refused():

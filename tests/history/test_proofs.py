@@ -469,6 +469,29 @@ def test_threads_that_share_a_model_take_turns(data):
     assert not any("forward" in vars(module) for module in model.modules())
 
 
+def test_threads_with_models_of_their_own_share_the_generators_of_the_process(data):
+    def problem(seed):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3)).train(seed % 2 == 1)
+        return gl.Problem(model, F.cross_entropy, data, randomness="seeded" if model.training else "refuse")
+
+    problems = [problem(seed) for seed in range(4)]
+    expected = [gl.collect(problem, 20, 3).gradients for problem in problems]
+    results: dict[int, list[Tensor]] = {seed: [] for seed in range(4)}
+
+    def work(seed):
+        for _ in range(3):
+            results[seed].append(gl.collect(problems[seed], 20, 3).gradients)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(len(results[seed]) == 3 for seed in range(4))  # none was refused for what another one drew
+    assert all(torch.equal(result, expected[seed]) for seed in range(4) for result in results[seed])
+
+
 # The choice by cost
 
 
@@ -490,3 +513,15 @@ def test_the_cost_of_a_pass_is_counted():
     assert 8 * 20 * 4 <= cost.bytes <= 8 * 20 * 4 * 8  # outputs, differences and their gradients; not the weight's
     again = count_pass(LoopEngine(problem, 0), np.arange(8))
     assert again == cost
+
+
+@pytest.mark.parametrize(("reduction", "said"), [("sum", True), ("mean", False)])
+def test_a_loss_that_is_a_sum_is_told_from_a_mean(reduction: str, said: bool) -> None:
+    model, (inputs, labels) = nn.Linear(5, 3), (torch.randn(64, 5), torch.randint(3, (64,)))
+    problem = gl.Problem(model, nn.CrossEntropyLoss(reduction=reduction), (inputs, labels))
+    notices = gl.collect(problem, iterations=3, batch_size=8).notices
+    assert any("the loss is a sum over the minibatch" in notice for notice in notices) == said
+    alone = gl.collect(problem, iterations=3, batch_size=1).notices  # of one sample both are the same
+    assert not any("is a sum" in notice for notice in alone)
+    mean = gl.Problem(model, lambda out, y: F.cross_entropy(out, y, reduction="sum") / len(y), (inputs, labels))
+    assert not gl.collect(mean, iterations=3, batch_size=8).notices

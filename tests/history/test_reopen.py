@@ -94,17 +94,3 @@ def test_other_buffers_show_in_the_loss(problem, tmp_path):
     problem.model[1].running_mean += 1
     with pytest.raises(gl.InputError, match="the loss of the first minibatch is"):
         gl.analyze(problem, store=tmp_path / "store", **SETTINGS)
-
-
-def test_an_unfinished_history_is_refused(problem, tmp_path):
-    def interrupted(outputs, targets):
-        if next(calls) == 30:
-            raise KeyboardInterrupt
-        return cross_entropy(outputs, targets)
-
-    calls = iter(range(100))
-    stopped = gl.Problem(problem.model, interrupted, problem.data)
-    with pytest.raises(KeyboardInterrupt):
-        gl.analyze(stopped, store=tmp_path / "store", engine="loop", **SETTINGS)
-    with pytest.raises(gl.InputError, match="did not finish"):
-        gl.analyze(problem, store=tmp_path / "store", **SETTINGS)

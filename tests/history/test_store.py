@@ -117,7 +117,8 @@ def test_types_of_storage(small_problem, tmp_path, name, on_disk):
     settings = {"iterations": 40, "batch_size": 4, "transforms": (gl.Momentum(0.5),)}
     computed = gl.collect(small_problem, **settings)
     folder = tmp_path / "store" if on_disk else None
-    history = gl.collect(small_problem, **settings, dtype=DTYPES[name], store=folder, band_bytes=SMALL_BANDS)
+    # Bands without a last one of a single row, whose matrix products some processors round in another way.
+    history = gl.collect(small_problem, **settings, dtype=DTYPES[name], store=folder, band_bytes=4 * 99 * 8)
     if on_disk:
         assert history.gradients._array.dtype.itemsize == DTYPES[name].itemsize
     expected = computed.gradients.to(DTYPES[name])

@@ -73,3 +73,37 @@ def test_what_has_no_one_loss_is_refused() -> None:
 
     with pytest.raises(gl.InputError, match="several train loaders"):
         problem(Classifier(), Several())
+
+
+class Scaled(Classifier):
+    """Takes no index, and scales its batches once they are where they are used."""
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return 2 * batch[0], batch[1]
+
+    def training_step(self, batch: Any) -> Tensor:  # type: ignore[override]
+        return F.cross_entropy(self.layers(batch[0]), batch[1])
+
+
+class Shifted(Data):
+    """Whose own hook comes before that of the module."""
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return 1 + batch[0], batch[1]
+
+
+@pytest.mark.parametrize(("data", "change"), [(Data, lambda x: 2 * x), (Shifted, lambda x: 1 + x)])
+def test_hooks_of_the_transfer_are_followed(data: Any, change: Any) -> None:
+    module = Scaled().double()
+    plain, found = problem(Classifier().double(), Data()), problem(module, data())
+    assert all(torch.equal(found.data[i][0], change(plain.data[i][0])) for i in range(4))
+    gl.collect(found, 2, 1)
+
+
+def test_an_iterator_in_place_of_a_batch_is_refused() -> None:
+    class Iterates(Classifier):
+        def training_step(self, dataloader_iter: Any) -> Any:  # type: ignore[override]
+            return next(dataloader_iter)
+
+    with pytest.raises(gl.InputError, match="takes an iterator"):
+        gl.collect(problem(Iterates().double(), loader()), 2, 1)

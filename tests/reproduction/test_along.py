@@ -13,12 +13,12 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.errors import InputError
+from gradlaw.report.figure import encode_figure
 from gradlaw.report.formatting import number
 from gradlaw.reproduction.along.draw import OPTIMISERS, STATISTICS, draw_along
 from gradlaw.reproduction.along.page import FIGURE, RESULTS, page
 from gradlaw.reproduction.along.rows import COLUMNS, gather_rows, read_rows, write_rows
 from gradlaw.reproduction.along.study import ALONG, Study
-from gradlaw.reproduction.draw import image
 from gradlaw.reproduction.experiment import NetworkSpec, Training, history
 from gradlaw.reproduction.inputs import DataSets
 from gradlaw.reproduction.measure import Context, TrainingTask, model_settings
@@ -179,7 +179,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_committed_page_and_figure_say_what_the_results_say() -> None:
     rows = read_rows(DOCS / RESULTS)
     assert page(rows, ALONG) == (DOCS / "along_training.md").read_text()
-    made = Image.open(io.BytesIO(image(draw_along(rows, list(ALONG.networks)), "png", "")))
+    made = Image.open(io.BytesIO(encode_figure(draw_along(rows, list(ALONG.networks)), "png", "")))
     with Image.open(DOCS / FIGURE) as committed:
         if made.size != committed.size:
             pytest.skip("the figure was drawn by another version of matplotlib, whose letters are of another size")

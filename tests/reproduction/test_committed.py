@@ -16,7 +16,8 @@ from PIL import Image
 
 import gradlaw
 from gradlaw.cli.main import main
-from gradlaw.reproduction.draw import draw, image
+from gradlaw.report.figure import encode_figure
+from gradlaw.reproduction.draw import draw
 from gradlaw.reproduction.experiment import history
 from gradlaw.reproduction.forensics import FIGURE, Inquiry, write_forensics
 from gradlaw.reproduction.formats import comma_separated
@@ -91,7 +92,7 @@ def test_the_figures_show_what_the_results_say(found: Report, name: str) -> None
         pytest.skip(f"the figures were drawn by matplotlib {pinned[1]}, whose letters are of another size")
     figure = draw(PAPER, PAPER.figures[name], found.evidence, f"profile {found.profile.name}")
     assert figure is not None
-    made = Image.open(io.BytesIO(image(figure, "png", "")))
+    made = Image.open(io.BytesIO(encode_figure(figure, "png", "")))
     assert _difference(made, ROOT / FIGURES / f"{name}.png") < 1
 
 

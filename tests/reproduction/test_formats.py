@@ -5,7 +5,8 @@ import io
 
 from rich.console import Console
 
-from gradlaw.reproduction.formats import comma_separated, latex, markdown, terminal
+from gradlaw.report.latex import latex
+from gradlaw.reproduction.formats import comma_separated, markdown, terminal
 from gradlaw.reproduction.formatting import duration, size, spread, verdict
 
 HEADER = ("row", "dataset", "d_KS")

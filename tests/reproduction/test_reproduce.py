@@ -107,8 +107,10 @@ def test_what_has_no_data_is_listed_with_the_reason(
 def test_what_cannot_be_measured_is_listed_with_the_reason(
     tmp_path: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*_arguments(mnist_folder, tmp_path / "store", "table6 row 12"), "--quiet"]) == 0
-    assert "batch_size=60000 is larger than the data set (N=500)" in " ".join(capsys.readouterr().out.split())
+    assert main([*_arguments(mnist_folder, tmp_path / "store", "table6 row 12"), "--quiet"]) == 1
+    printed = capsys.readouterr()
+    assert "batch_size=60000 is larger than the data set (N=500)" in " ".join(printed.out.split())
+    assert "1 of the measurements failed" in printed.err
 
 
 def test_seeds_give_a_mean_and_a_spread(store: Path, mnist_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,7 @@ def test_weights_and_settings_must_belong_together(tmp_path):
     with pytest.raises(gl.InputError, match=r"does not hold the weights that epoch-0002.json describes"):
         load_checkpoint(run.checkpoint)
     record.write_text(json.dumps(settings | {"format": 99}))
-    with pytest.raises(gl.InputError, match="has format 99; this version of gradlaw reads 1"):
+    with pytest.raises(gl.InputError, match="has format 99; this version of gradlaw reads 1 and 2"):
         load_checkpoint(run.checkpoint)
     record.write_text("{")
     with pytest.raises(gl.InputError, match="is no JSON"):

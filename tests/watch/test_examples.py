@@ -13,6 +13,7 @@ PRINTED = {
     "watch_hf_trainer": ["4 watched steps of 15 layers, 0 to 15", "transformer.h.1.mlp.c_fc", "rescaled", "[2, 2]"],
     "watch_lightning": ["4 watched steps of 2 layers, 0 to 15", "elementwise"],
     "watch_gan": ["generator: 4 watched steps", "critic: 4 watched steps", "[2, 2]     False", "[1, 1]     False"],
+    "watch_vae": ["4 watched steps of 4 layers, 0 to 150", "[1, 2]", "recovered: mean gradient", "code: mean gradient"],
     "watch_ddp": ["4 watched steps of 2 layers, 0 to 15", "rescaled", "    2\n"],
 }
 

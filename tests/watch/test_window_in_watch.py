@@ -67,3 +67,26 @@ def test_a_loss_scale_does_not_show_in_the_window():
         states.append(watch.state_dict()["window"])
     for name in ("values", "sketches"):
         torch.testing.assert_close(states[0][name], states[1][name])
+
+
+def test_the_loss_scale_is_asked_for_once_a_step():
+    class Counted(torch.amp.GradScaler):
+        asked = 0
+
+        def get_scale(self) -> float:
+            self.asked += 1
+            return super().get_scale()
+
+    counts = []
+    for watched in (False, True):
+        model, scaler = network(), Counted("cpu")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        if watched:
+            gl.watch(model, optimizer, log=None, every=2, window=16, window_every=1, window_sketch=None, scaler=scaler)
+        for _ in range(4):
+            optimizer.zero_grad()
+            scaler.scale(model(torch.randn(8, 20)).square().mean()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        counts.append(scaler.asked)
+    assert counts[1] - counts[0] == 4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gradlaw.batch_size.scale import NoiseScale, noise_scale_of
+from gradlaw.batch_size.scale import ScaleEstimate, noise_scale_of
 from gradlaw.history import GradientHistory
 from gradlaw.spectra.layer_signals import sums_by_tensor
 from gradlaw.spectra.noise import Estimate, noise_of_sums, sizes_of, tensors_of_rounding_alone
@@ -37,10 +37,10 @@ def noise_by_layer(history: GradientHistory, level: float) -> "pd.DataFrame":
     return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=INDEX), columns=_COLUMNS)
 
 
-def scale_of(row: "pd.Series[float]") -> NoiseScale | None:
+def scale_of(row: "pd.Series[float]") -> ScaleEstimate | None:
     """The noise scale of one row of :func:`noise_by_layer`; None where it is missing."""
     columns = ("noise_scale", "low", "high", "error")
-    return None if math.isnan(row["noise_scale"]) else NoiseScale(*(float(row[column]) for column in columns))
+    return None if math.isnan(row["noise_scale"]) else ScaleEstimate(*(float(row[column]) for column in columns))
 
 
 def inverse_of(estimates: dict[str, Estimate]) -> Estimate:
@@ -54,7 +54,7 @@ _COLUMNS = ["dimensions", "signal", "signal_error", "noise", "noise_error", "noi
 
 def _row(estimates: dict[str, Estimate], degrees: int, level: float) -> dict[str, float]:
     signal, noise = estimates["mean_square_unbiased"], estimates["sample_trace"]
-    scale: NoiseScale = noise_scale_of(inverse_of(estimates), degrees, level)
+    scale: ScaleEstimate = noise_scale_of(inverse_of(estimates), degrees, level)
     values = (*signal, *noise, scale.value, scale.low, scale.high, scale.standard_error)
     return dict(zip(_COLUMNS[1:], values, strict=True))
 

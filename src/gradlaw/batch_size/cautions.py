@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlaw.batch_size.methods import HESSIAN, HISTORY, MethodEstimate, couples_samples
-from gradlaw.batch_size.scale import NoiseScale
+from gradlaw.batch_size.scale import ScaleEstimate
 from gradlaw.history import GradientHistory
 from gradlaw.problem import Problem
 from gradlaw.stats.powerlaw import fit_power_law
@@ -69,7 +69,7 @@ def cautions(
     return tuple(sorted(found, key=lambda caution: {True: 0, None: 1, False: 2}[caution.applies]))
 
 
-def _signal(scale: NoiseScale | None, history: GradientHistory) -> Caution:
+def _signal(scale: ScaleEstimate | None, history: GradientHistory) -> Caution:
     name, drawn = "signal lost in noise", len(history) * history.settings.batch_size
     if scale is None:
         return Caution(name, True, "the gradients do not vary above rounding: there is neither noise nor noise scale")
@@ -80,7 +80,7 @@ def _signal(scale: NoiseScale | None, history: GradientHistory) -> Caution:
                    "more iterations or a larger batch size")  # fmt: skip
 
 
-def _end_of_training(scale: NoiseScale | None, problem: Problem) -> Caution:
+def _end_of_training(scale: ScaleEstimate | None, problem: Problem) -> Caution:
     name = "near a stationary point"
     if scale is None:
         return Caution(name, None, "no noise scale to compare with the data set")
@@ -124,7 +124,7 @@ def _optimizer(training: Training) -> Caution:
     return Caution(name, False, f"{training.optimizer} does not scale coordinates")
 
 
-def _learning_rate(scale: NoiseScale | None, best_rate: float | None, training: Training) -> Caution:
+def _learning_rate(scale: ScaleEstimate | None, best_rate: float | None, training: Training) -> Caution:
     """The theory has each batch size at its best learning rate: best / (1 + B_noise / B), Hessian-weighted."""
     name = "learning rate not tuned"
     if training.learning_rate is None:
@@ -138,7 +138,7 @@ def _learning_rate(scale: NoiseScale | None, best_rate: float | None, training: 
     return Caution(name, not 1 / _OFF < ratio < _OFF, text)
 
 
-def _disagreement(scale: NoiseScale | None, weighted: MethodEstimate) -> Caution:
+def _disagreement(scale: ScaleEstimate | None, weighted: MethodEstimate) -> Caution:
     name = "simple and Hessian-weighted differ"
     of_hessian = weighted.noise_scale
     if scale is None or of_hessian is None or math.isinf(scale.value) or math.isinf(of_hessian.value):

@@ -9,7 +9,7 @@ from gradlaw._torch import BatchNorm
 from gradlaw.batch_size.by_layer import MODEL, NORMALISATION, scale_of
 from gradlaw.batch_size.forms import SignalAndNoise, signal_and_noise, two_batch_sizes
 from gradlaw.batch_size.groups import GroupMeans
-from gradlaw.batch_size.scale import NoiseScale, noise_scale_of
+from gradlaw.batch_size.scale import ScaleEstimate, noise_scale_of
 from gradlaw.curvature import hessian
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory
@@ -34,7 +34,7 @@ class MethodEstimate:
     """
 
     method: str
-    noise_scale: NoiseScale | None
+    noise_scale: ScaleEstimate | None
     reason: str
 
 
@@ -107,7 +107,7 @@ def _products(groups: GroupMeans) -> np.ndarray:
     return (means @ means.T).cpu().numpy()
 
 
-def _scale(found: SignalAndNoise, level: float) -> NoiseScale:
+def _scale(found: SignalAndNoise, level: float) -> ScaleEstimate:
     return noise_scale_of(found.inverse, found.groups - 1, level)
 
 

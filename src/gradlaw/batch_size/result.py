@@ -11,7 +11,7 @@ from gradlaw.atomic import write_whole
 from gradlaw.batch_size.by_layer import LAYER, MODEL, TYPE, scale_of
 from gradlaw.batch_size.cautions import Caution, Training
 from gradlaw.batch_size.methods import HISTORY, MethodEstimate
-from gradlaw.batch_size.scale import NoiseScale
+from gradlaw.batch_size.scale import ScaleEstimate
 from gradlaw.by_value import ByValue
 from gradlaw.report.formatting import percent
 from gradlaw.report.text_table import WIDTH, text_table
@@ -49,7 +49,7 @@ class CriticalBatchSize(ByValue):
     cautions: tuple[Caution, ...]
 
     @property
-    def noise_scale(self) -> NoiseScale | None:
+    def noise_scale(self) -> ScaleEstimate | None:
         """Of the whole model, from all iterations; None where the gradients do not vary above rounding."""
         return next(m.noise_scale for m in self.methods if m.method == HISTORY)
 
@@ -153,7 +153,7 @@ class CriticalBatchSize(ByValue):
         return "\n".join(lines)
 
 
-def in_words(scale: NoiseScale) -> str:
+def in_words(scale: ScaleEstimate) -> str:
     """The value with its interval."""
     value, interval = _cells(scale)
     return f"{value} ({interval})"
@@ -169,7 +169,7 @@ def _headline(result: CriticalBatchSize) -> str:
     )
 
 
-def _cells(scale: NoiseScale | None) -> tuple[str, str]:
+def _cells(scale: ScaleEstimate | None) -> tuple[str, str]:
     if scale is None:
         return "-", "-"
     return _shown(scale.value), f"{_shown(scale.low)} to {_shown(scale.high)}"

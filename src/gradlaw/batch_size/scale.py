@@ -7,7 +7,7 @@ from gradlaw.spectra.noise import Estimate
 
 
 @dataclass(frozen=True)
-class NoiseScale:
+class ScaleEstimate:
     """A gradient noise scale, in samples.
 
     Attributes:
@@ -27,7 +27,7 @@ class NoiseScale:
         return math.isfinite(self.high)
 
 
-def noise_scale_of(inverse: Estimate, degrees: int, level: float) -> NoiseScale:
+def noise_scale_of(inverse: Estimate, degrees: int, level: float) -> ScaleEstimate:
     """The noise scale from signal over noise per sample, its inverse.
 
     The inverse is nearly normal even where the signal is lost, while the noise scale itself then has neither mean nor
@@ -45,4 +45,4 @@ def noise_scale_of(inverse: Estimate, degrees: int, level: float) -> NoiseScale:
     below, above = inverse.value - reach, inverse.value + reach
     value = 1 / inverse.value if inverse.value > 0 else math.inf
     error = inverse.standard_error * value**2 if math.isfinite(value) else math.inf
-    return NoiseScale(value, 1 / above if above > 0 else math.inf, 1 / below if below > 0 else math.inf, error)
+    return ScaleEstimate(value, 1 / above if above > 0 else math.inf, 1 / below if below > 0 else math.inf, error)

@@ -8,14 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from gradlaw.cli.options.values import numbers
-from gradlaw.cli.reproduce import add_data_and_store, add_seeds_and_device, context_of
+from gradlaw.cli.reproduce import add_data_and_store, add_seeds_and_device, context_of, status_of
+from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.along.page import write_page
 from gradlaw.reproduction.along.rows import gather_rows, read_rows, write_rows
 from gradlaw.reproduction.along.study import ALONG
-from gradlaw.reproduction.measurement import Measurement, Resolver
-from gradlaw.reproduction.runner import Runner
+from gradlaw.reproduction.measurement import Resolver
+from gradlaw.reproduction.runner import Refusals, Runner
 from gradlaw.reproduction.tasks import list_work
 
 RESULTS = Path("docs/along_training/measurements.csv")  # of the repository
@@ -61,34 +62,37 @@ def _epochs(text: str) -> tuple[float, ...]:
     return found
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Measure what is not in the store yet, seed after seed, and show everything that was measured."""
-    rows = read_rows(options.from_results) if options.from_results is not None else _measured(options)
+    rows, refused = (read_rows(options.from_results), {}) if options.from_results is not None else _measured(options)
     _print(rows)
     if options.markdown:
-        print(f"page: {', '.join(map(str, write_page(rows, ALONG, options.markdown)))}")
+        say(f"page: {', '.join(map(str, write_page(rows, ALONG, options.markdown)))}")
     if options.save_results:
         write_rows(rows, options.save_results)
-        print(f"results: {options.save_results}")
+        say(f"results: {options.save_results}")
+    return status_of(refused)
 
 
-def _measured(options: argparse.Namespace) -> pd.DataFrame:
+def _measured(options: argparse.Namespace) -> tuple[pd.DataFrame, Refusals]:
     context, store = context_of(options)
     resolver, seeds = Resolver(ALONG.profile, context.trained_models), options.seeds or ALONG.seeds
     networks = [_network(name) for name in options.networks] or None
     subjects = list(ALONG.subjects(networks, options.epochs))
     wanted = {_HISTORY: [s.history for s in subjects], _HESSIAN: [s.hessian for s in subjects]}
-    reasons: dict[Measurement, str] = {}
+    missing: Refusals = {}
+    refused: Refusals = {}
     for kind in (options.what,) if options.what else tuple(wanted):
         for seed in () if options.from_store else seeds:
             work = list_work(dict.fromkeys(wanted[kind]), (seed,), resolver, store, context)
             told = Progress(not options.quiet)
             told.say(f"{kind}, seed {seed}: {work.finished} in the store, {len(work.todo)} to do")
-            refused = Runner(context, store, 1, not options.quiet).run(work, {}, math.inf)
-            reasons |= work.missing | refused
+            refused |= Runner(context, store, 1, not options.quiet).run(work, {}, math.inf)
+            missing |= work.missing
+    reasons = missing | refused
     for measurement, reason in reasons.items():
-        print(f"not measured: {measurement.experiment}, seed {measurement.seed}: {reason}")
-    return gather_rows(ALONG, store, seeds, resolver, reasons)
+        say(f"not measured: {measurement.experiment}, seed {measurement.seed}: {reason}")
+    return gather_rows(ALONG, store, seeds, resolver, reasons), refused
 
 
 def _network(name: str) -> str:
@@ -103,4 +107,4 @@ _SHOWN: Sequence[str] = ("network", "optimiser", "epoch", "seed", "loss", "accur
 
 
 def _print(rows: pd.DataFrame) -> None:
-    print(rows[list(_SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep="-"))
+    say(rows[list(_SHOWN)].to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep="-"))

@@ -1,20 +1,26 @@
 """gradlaw analyze: calls, prints."""
 
 import argparse
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from gradlaw.analysis.files import check_free, check_space
-from gradlaw.analyze import analyze
+from gradlaw.analysis.files import check_space
+from gradlaw.analysis.run_directory import RunDirectory, claimed
+from gradlaw.analyze import Analysis, analyze
 from gradlaw.analyze_checkpoints import TABLE, analyze_checkpoints
 from gradlaw.cli.checkpoint_files import matching
 from gradlaw.cli.demonstration import fill_sizes, is_demonstration, what_is_seen
 from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
 from gradlaw.cli.report import print_summary
+from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.history.transforms import parse_transform
+from gradlaw.problem import Problem
 from gradlaw.progress import Progress
+from gradlaw.report.write import PAGE, finish_run, write_claimed, write_run
+from gradlaw.same_run import differences
 from gradlaw.training import Checkpoint
 
 
@@ -28,16 +34,50 @@ def run(options: argparse.Namespace) -> None:
         return
     checkpoint = take_from_checkpoint(options)
     out = Path(options.out or _default_directory(options, checkpoint))
-    check_free(out, options.force)
-    with Progress(shown=not options.quiet) as progress:
+    with claimed(out) as place, Progress(shown=not options.quiet) as progress:
+        folder = place.unfinished()
+        if folder is None or (folder == place.staging and place.holds_run()):
+            place.check_free(options.force)
         problem = problem_of(options, checkpoint, progress)
-        check_space(out, options.iterations, problem.dimensions)
-        analysis = analyze(problem, progress=progress, **settings)
-        analysis.save(out, options.force, progress=progress)
+        kept = None if folder is None else _kept(folder, place, problem, settings, options.force)
+        if folder is not None and kept is not None:
+            analysis = kept
+            progress.say("measured before: what is missing is drawn")
+            finish_run(analysis, place, folder, progress)
+        else:
+            check_space(out, options.iterations, problem.dimensions)
+            analysis = analyze(problem, progress=progress, **settings)
+            out = _save(analysis, place, options.force, progress)
     print_summary(analysis)
     if shown:
-        print(f"\n{what_is_seen(analysis)}")
-    print(f"\nreport: {out / 'report.html'}")
+        say(f"\n{what_is_seen(analysis)}")
+    say(f"\nreport: {out / PAGE}")
+
+
+def _kept(
+    folder: Path, place: RunDirectory, problem: Problem, settings: dict[str, Any], force: bool
+) -> Analysis | None:
+    """The unfinished run in a directory, if it is the one that is asked for; None if it is to be overwritten."""
+    analysis = Analysis.load(folder)
+    different = differences(analysis, problem, settings)
+    if different and not force:
+        raise InputError(
+            f"{place.path} holds a run of other settings that was not finished ({'; '.join(different)}); repeat the "
+            "command that began it, choose another directory, or overwrite it with --force"
+        )
+    return None if different else analysis
+
+
+def _save(analysis: Analysis, place: RunDirectory, force: bool, progress: Progress) -> Path:
+    """Write the run; into another directory beside it if one was put there meanwhile. Returns where."""
+    if force or not place.holds_run():
+        write_claimed(analysis, place, progress)
+        return place.path
+    names = (place.path.with_name(f"{place.path.name}-{number}") for number in count(2))
+    beside = next(path for path in names if not path.exists())
+    say(f"{place.path} holds another run by now; this one is in {beside}")
+    write_run(analysis, beside, False, progress)
+    return beside
 
 
 def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> None:
@@ -54,10 +94,10 @@ def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> N
         problem = problem_of(options, None, progress)
         out = Path(options.out or f"runs/checkpoints-{files[0].parent.name}-" + _default_directory(options, None)[5:])
         found = analyze_checkpoints(problem, files, out, progress=progress, **settings)
-    print(found)
+    say(found)
     if first is not None and first.settings:
-        print(f"model and data as {first.path} records them, unless they were given")
-    print(f"\ntable: {out / TABLE}\nreports: {out}/*/report.html")
+        say(f"model and data as {first.path} records them, unless they were given")
+    say(f"\ntable: {out / TABLE}\nreports: {out}/*/report.html")
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from gradlaw.cli.say import say
 from gradlaw.compare.compare import compare
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
@@ -19,11 +20,11 @@ def run(options: argparse.Namespace) -> None:
             level=options.level,
             progress=progress,
         )
-    print(found.to_json() if options.json else found, end="" if options.json else "\n")
+    say(found.to_json() if options.json else found, end="" if options.json else "\n")
     if options.out:
         found.save(options.out)
         if not options.json:
-            print(f"\npage: {Path(options.out) / 'comparison.html'}")
+            say(f"\npage: {Path(options.out) / 'comparison.html'}")
 
 
 def _history(text: str) -> tuple[str, str]:

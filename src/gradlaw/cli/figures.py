@@ -3,6 +3,7 @@
 import argparse
 
 from gradlaw.analyze import Analysis
+from gradlaw.cli.say import say
 from gradlaw.report.write import FIGURES
 
 
@@ -10,4 +11,4 @@ def run(options: argparse.Namespace) -> None:
     """Write the figures of a finished run and print their paths."""
     analysis = Analysis.load(options.run)
     for path in analysis.figures(options.output or options.run / FIGURES, options.format or ["pdf"]):
-        print(path)
+        say(path)

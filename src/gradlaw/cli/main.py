@@ -2,16 +2,18 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import NoReturn
 
+from gradlaw.cli.signals import Ended, raise_from_now
 from gradlaw.errors import InputError, printable, unknown
 from gradlaw.extras import require
 
-BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
+BAD_INPUT, PIPE_CLOSED = 2, 141
 
 # name: (what adds its options, the extra that it needs, its line in the help)
 _COMMANDS = {
@@ -25,6 +27,8 @@ _COMMANDS = {
                "print a finished run and write its report again; one page of several runs"),
     "figures": ("gradlaw.cli.options.figures:add_options", "report",
                 "write the figures of a finished run, for a paper"),
+    "verify": ("gradlaw.cli.options.verify:add_options", "report",
+               "check every file of a run, a training or a store, name what is damaged, and repair what can be"),
     "train": ("gradlaw.cli.options.train:add_options", "data",
               "train a model by the paper's recipe, with a checkpoint after every epoch"),
     "reproduce": ("gradlaw.cli.reproduce:add_options", "all",
@@ -49,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser(given).parse_args(given)
         _refuse_empty(options)
         require(*options.needs)
-        command: Callable[[argparse.Namespace], None] = resolve_name(options.command)
-        command(options)
+        command: Callable[[argparse.Namespace], int | None] = resolve_name(options.command)
+        raise_from_now()
+        status = command(options) or 0
         sys.stdout.flush()
     except InputError as error:
         return _complain(str(error))
@@ -61,10 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None or error.strerror is None:
             raise
         return _complain(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("gradlaw: interrupted; the run can be repeated with the same seed", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    except KeyboardInterrupt as stop:
+        ended = stop if isinstance(stop, Ended) else Ended()
+        print(printable(f"gradlaw: interrupted by {ended.name}; what was finished is whole. To go on: {_again(given)}"),
+              file=sys.stderr)  # fmt: skip
+        return ended.status
+    return status
+
+
+def _again(arguments: Sequence[str]) -> str:
+    """The command that goes on where one with these arguments was interrupted."""
+    words = list(arguments)
+    if words[:1] == ["train"]:
+        words = [word for word in words if word not in ("--force", "--resume")] + ["--resume"]
+    return shlex.join(["gradlaw", *words])
 
 
 def _complain(message: str) -> int:

@@ -81,11 +81,11 @@ def _run(function: Callable[[], Any], reference: str) -> Any:
         return function()
     except InputError:
         raise
-    except Exception as error:  # whatever the user's code raises is told, and nothing goes on
+    except (Exception, SystemExit) as error:  # whatever the user's code raises is told, and nothing goes on
         raise _of_user(error, reference) from error
 
 
-def _of_user(error: Exception, reference: str) -> InputError:
+def _of_user(error: BaseException, reference: str) -> InputError:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename}, line {frame.lineno}"
     return InputError(f"{reference} raised {type(error).__name__}: {error} ({place})")

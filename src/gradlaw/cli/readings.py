@@ -8,7 +8,8 @@ from rich.console import Console
 
 from gradlaw.atomic import write_whole
 from gradlaw.cli.options.values import whole
-from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes, profile_of
+from gradlaw.cli.reproduce import add_common_options, announce, context_of, free_bytes, profile_of, status_of
+from gradlaw.cli.say import say
 from gradlaw.errors import unknown
 from gradlaw.progress import Progress
 from gradlaw.reproduction.choice import Choice, choose, experiments
@@ -18,7 +19,7 @@ from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.reading import Family
 from gradlaw.reproduction.readings_page import choice_header, choice_rows, page, summary
 from gradlaw.reproduction.results import ResultTable, write_results
-from gradlaw.reproduction.runner import Runner
+from gradlaw.reproduction.runner import Refusals, Runner
 from gradlaw.reproduction.tasks import list_work
 from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.reproduction.xie2023.paper import PAPER
@@ -54,23 +55,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="gradlaw.cli.readings:run")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Measure what is not in the store yet, and print all readings, best first."""
-    families = [_family(name) for name in options.families or _FAMILIES]
+    families, refused = [_family(name) for name in options.families or _FAMILIES], Refusals()
     if options.from_results is not None:
         results = ResultTable(options.from_results, series=False)
         resolver = Resolver(results.profile, TrainedModels(options.store / "checkpoints", (options.checkpoints,)))
         evidence = _evidence(families, results, options.seeds or results.seeds, resolver)
     else:
-        evidence, resolver = _measured(options, families)
+        evidence, resolver, refused = _measured(options, families)
     choices = [choose(PAPER, family, evidence) for family in families]
     _print(choices)
     if options.save_results:
         files = write_results(options.save_results, resolver.profile, evidence, with_series=False)
-        print(f"results: {', '.join(map(str, files))}")
+        say(f"results: {', '.join(map(str, files))}")
     if options.markdown:
         write_whole(options.markdown, page(PAPER, choices, resolver.profile, evidence.seeds))
-        print(f"page: {options.markdown}")
+        say(f"page: {options.markdown}")
+    return status_of(refused)
 
 
 def _family(name: str) -> Family:
@@ -79,20 +81,21 @@ def _family(name: str) -> Family:
     return _FAMILIES[name]
 
 
-def _measured(options: argparse.Namespace, families: Sequence[Family]) -> tuple[Evidence, Resolver]:
+def _measured(options: argparse.Namespace, families: Sequence[Family]) -> tuple[Evidence, Resolver, Refusals]:
     context, store = context_of(options)
     resolver = Resolver(profile_of(options), context.trained_models)
     seeds = options.seeds or _SEEDS
-    reasons: dict[Measurement, str] = {}
+    refused: Refusals = {}
+    missing: Refusals = {}
     if not options.from_store:
         wanted = [e for family in families for names in ((family.choose, family.check) if options.check else
                   (family.choose,)) for found in experiments(PAPER, family, names).values()
                   for e in found.values()]  # fmt: skip
         work = list_work(dict.fromkeys(wanted), seeds, resolver, store, context)
         memory = announce(work, context, Progress(not options.quiet))
-        reasons = dict(work.missing)
-        reasons |= Runner(context, store, options.jobs, not options.quiet).run(work, memory, free_bytes(context))
-    return _evidence(families, store, seeds, resolver, reasons), resolver
+        missing = work.missing
+        refused = Runner(context, store, options.jobs, not options.quiet).run(work, memory, free_bytes(context))
+    return _evidence(families, store, seeds, resolver, missing | refused), resolver, refused
 
 
 def _evidence(
@@ -114,4 +117,4 @@ def _print(choices: Sequence[Choice]) -> None:
         title, names = f"Readings of {choice.family.name}", choice.family.choose
         table = terminal(title, choice_header(choice, names), choice_rows(choice, names))
         console.print(table, highlight=False)
-        print(f"{summary(choice)}\n")
+        say(f"{summary(choice)}\n")

@@ -9,6 +9,7 @@ from rich.console import Console
 from gradlaw.analysis.files import short_names
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analyze import Analysis
+from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.report.summary import WIDTH, summary
 from gradlaw.report.write import PAGE, write_comparison
@@ -24,8 +25,8 @@ def run(options: argparse.Namespace) -> None:
         output = options.output or options.runs[0] / PAGE
         analysis.report(output)
         print_summary(analysis)
-        print()
-    print(f"report: {output}")
+        say()
+    say(f"report: {output}")
 
 
 def named_runs(folders: Sequence[Path]) -> dict[str, AnalysisResult]:

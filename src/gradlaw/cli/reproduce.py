@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from rich.console import Console
 
 from gradlaw.cli.options.values import seeds, whole
+from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.evidence import Evidence
@@ -29,7 +31,7 @@ from gradlaw.reproduction.plan import Cost, Planner
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.reading import Reading
 from gradlaw.reproduction.results import ResultTable, write_results
-from gradlaw.reproduction.runner import Runner
+from gradlaw.reproduction.runner import Refusals, Runner
 from gradlaw.reproduction.selection import ALL, Selection, gather, named_by, select
 from gradlaw.reproduction.store import Store
 from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
@@ -38,6 +40,7 @@ from gradlaw.reproduction.xie2023.forensics import FORENSICS
 from gradlaw.reproduction.xie2023.paper import PAPER
 from gradlaw.resources import free_memory
 
+FAILED = 1  # the exit status
 _WIDTH = 160
 _PROFILE, _SEEDS = "quick", (0,)
 RESULTS = Path("docs/reproduction/results")  # of the repository
@@ -165,27 +168,39 @@ def profile_of(options: argparse.Namespace) -> Profile:
     return PAPER.profiles[options.profile or _PROFILE].with_hessian_samples(options.hessian_samples)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Measure what is not in the store yet, print it beside the published numbers, write tables and figures."""
+def run(options: argparse.Namespace) -> int:
+    """Measure what is not in the store yet, print it beside the published numbers, write tables and figures.
+
+    Returns:
+        The exit status: ``FAILED`` if something that there are data for could not be measured.
+    """
     if options.from_results is not None:
-        return _draw_results(options)
+        _draw_results(options)
+        return 0
     _check_names(options)
     seeds = options.seeds or _SEEDS
     context, store = context_of(options)
     resolver = Resolver(profile_of(options), context.trained_models)
     selection = select(_paper(options), options.names)
     work = list_work(selection.experiments, seeds, resolver, store, context)
-    reasons = dict(work.missing)
+    refused: Refusals = {}
     if not options.explain and not options.from_store:
         shown = not options.quiet
         memory = announce(work, context, Progress(shown))
-        reasons |= Runner(context, store, options.jobs, shown).run(work, memory, free_bytes(context))
-    evidence = gather(selection, store, seeds, resolver, reasons)
+        refused = Runner(context, store, options.jobs, shown).run(work, memory, free_bytes(context))
+    evidence = gather(selection, store, seeds, resolver, work.missing | refused)
     _show(options, evidence, selection, resolver.profile)
     if options.save_results and not options.explain:
         whole = with_kept(options.save_results, selection, evidence, resolver)
-        print(f"results: {', '.join(map(str, write_results(options.save_results, resolver.profile, whole)))}")
-    return None
+        say(f"results: {', '.join(map(str, write_results(options.save_results, resolver.profile, whole)))}")
+    return status_of(refused)
+
+
+def status_of(refused: Refusals) -> int:
+    """The exit status after measurements, some of which may have been refused; it is said how many."""
+    if refused:
+        print(f"gradlaw: {len(refused)} of the measurements failed, for the reasons above", file=sys.stderr)
+    return FAILED if refused else 0
 
 
 def _draw_results(options: argparse.Namespace) -> None:
@@ -201,26 +216,26 @@ def _draw_results(options: argparse.Namespace) -> None:
     evidence = replace(evidence, reasons=results.why_missing(measurements))
     unused = results.unused(measurements)
     if unused and not options.seeds and ALL in (options.names or [ALL]):
-        print(f"note: {len(unused)} results of {options.from_results} are of nothing in the paper: {unused}")
+        say(f"note: {len(unused)} results of {options.from_results} are of nothing in the paper: {unused}")
     _show(options, evidence, selection, results.profile)
 
 
 def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection, profile: Profile) -> None:
     """Explain, or print and write everything."""
     if options.explain:
-        print(explain(selection, evidence, _repeated(options, profile, evidence.seeds)))
+        say(explain(selection, evidence, _repeated(options, profile, evidence.seeds)))
         return
     found = report(profile, evidence.seeds, selection, evidence)
     _print(found)
     out = options.out or Path("runs/reproduce") / profile.name
     files = write(found, out)
-    print(f"\n{len(files)} files in {out}")
+    say(f"\n{len(files)} files in {out}")
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
         options.markdown.write_text(page(found), encoding="utf-8")
-        print(f"page: {options.markdown}")
+        say(f"page: {options.markdown}")
     if options.forensics:
-        print(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")
+        say(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")
 
 
 def _check_names(options: argparse.Namespace) -> None:
@@ -281,15 +296,15 @@ def run_plan(options: argparse.Namespace) -> None:
     with Progress() as progress:
         costs = planner.costs(work.todo, progress)
     total = sum(cost.seconds for cost in costs.values())
-    print(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
+    say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
     for line in planner.longest(costs) if total else ():
-        print(line)
+        say(line)
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH
     console.print(terminal(f"Plan of {', '.join(options.names)}, profile {resolver.profile.name}", _PLAN_HEADER,
                            _plan_rows(selection.paper, work, costs), ("task", "for")), highlight=False)  # fmt: skip
     for measurement, reason in work.missing.items():
-        print(f"not to be run: {describe(measurement)}: {reason}")
+        say(f"not to be run: {describe(measurement)}: {reason}")
 
 
 _PLAN_HEADER = ("task", "for", "time", "memory", "disk")

@@ -10,6 +10,7 @@ from gradlaw.cli.inputs import (
     name_of_inputs,
     with_label_noise,
 )
+from gradlaw.cli.say import say
 from gradlaw.data import LabelledTensors
 from gradlaw.data.location import locate
 from gradlaw.data.text import SPLITS
@@ -43,10 +44,10 @@ def run(options: argparse.Namespace) -> None:
             device=options.device,
             progress=progress,
         )
-    print(f"{settings.name} on {data.source.name}, {recipe.epochs} epochs of {recipe.optimiser}")
-    print(f"training: {score_in_words(trained.training)}{_noise(data)}")
-    print("test:     " + (score_in_words(trained.test) if trained.test else "no test data"))
-    print(f"\ncheckpoint: {trained.checkpoint}")
+    say(f"{settings.name} on {data.source.name}, {recipe.epochs} epochs of {recipe.optimiser}")
+    say(f"training: {score_in_words(trained.training)}{_noise(data)}")
+    say("test:     " + (score_in_words(trained.test) if trained.test else "no test data"))
+    say(f"\ncheckpoint: {trained.checkpoint}")
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:

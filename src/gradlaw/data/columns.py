@@ -20,7 +20,7 @@ _ROWS = 1000
 
 def label_column(rows: Rows, asked: str | None) -> str:
     """The column asked for, or the first one that is named or typed like a label."""
-    features, spec = rows.table.features, rows.location.spec
+    features, spec = rows.features, rows.location.spec
     if asked is not None:
         return _present(rows, asked)
     named = [name for name in LABEL_NAMES if name in features]
@@ -41,7 +41,7 @@ def input_columns(rows: Rows, asked: Sequence[str] | None, label: str) -> list[s
         if not names or (images and len(names) > 1):
             raise InputError(f"inputs are one image column or some numeric columns, got {', '.join(names) or 'none'}")
     else:
-        features = rows.table.features
+        features = rows.features
         names = [n for n, f in features.items() if n != label and not isinstance(f, datasets.ClassLabel)]
         images = [name for name in names if is_image(rows, name)]
         if not names:
@@ -50,14 +50,14 @@ def input_columns(rows: Rows, asked: Sequence[str] | None, label: str) -> list[s
         return images[:1]
     for name in names:
         _check_numeric(rows, name)
-        if asked is None:
-            _refuse_row_numbers(rows, name)
+    if asked is None:
+        _refuse_row_numbers(rows, names)
     return names
 
 
 def is_image(rows: Rows, column: str) -> bool:
     """Whether a column holds encoded images."""
-    return isinstance(rows.table.features[column], datasets.Image)
+    return isinstance(rows.features[column], datasets.Image)
 
 
 def read_numbers(rows: Rows, columns: list[str], advance: Advance) -> np.ndarray:
@@ -86,7 +86,7 @@ def read_labels(rows: Rows, column: str, classes: tuple[str, ...] | None) -> tup
         column: the label column.
         classes: those of the training split, for another split; None for the training split itself.
     """
-    feature = rows.table.features[column]
+    feature = rows.features[column]
     values = list(column_values(rows, column))
     _check_labels(rows, column, values)
     if isinstance(feature, datasets.ClassLabel):
@@ -121,20 +121,24 @@ def _present(rows: Rows, name: str) -> str:
     return name
 
 
-def _refuse_row_numbers(rows: Rows, name: str) -> None:
+def _refuse_row_numbers(rows: Rows, names: list[str]) -> None:
     """Integers that grow by one from row to row say where a row stands, not what it holds."""
-    if not str(getattr(rows.table.features[name], "dtype", "")).startswith(("int", "uint")) or len(rows.table) < 3:
+    features = rows.features
+    integers = [name for name in names if str(getattr(features[name], "dtype", "")).startswith(("int", "uint"))]
+    if not integers or len(rows.table) < 3:
         return
-    numbers = rows.table.select_columns([name]).with_format("arrow")[:][name].to_numpy()
-    if (np.diff(numbers) == 1).all():
-        raise InputError(
-            f"column {name!r} of {rows.location.spec!r} numbers the rows ({numbers[0]}, {numbers[1]}, ...), which is "
-            "no feature: name the columns to use as inputs, or remove it"
-        )
+    table = rows.table.select_columns(integers).with_format("arrow")[:]  # once: each selection copies all features
+    for name in integers:
+        numbers = table[name].to_numpy()
+        if (np.diff(numbers) == 1).all():
+            raise InputError(
+                f"column {name!r} of {rows.location.spec!r} numbers the rows ({numbers[0]}, {numbers[1]}, ...), which "
+                "is no feature: name the columns to use as inputs, or remove it"
+            )
 
 
 def _check_numeric(rows: Rows, name: str) -> None:
-    dtype = str(getattr(rows.table.features[name], "dtype", "a list"))
+    dtype = str(getattr(rows.features[name], "dtype", "a list"))
     advice = "name the columns to use as inputs, or remove it"
     if name.startswith(_INDEX):
         raise InputError(f"column {name!r} of {rows.location.spec!r} has no name, as an index has none: {advice}")

@@ -4,13 +4,16 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from gradlaw.data.columns import column_values
 from gradlaw.data.source import Rows
 from gradlaw.errors import InputError
 from gradlaw.progress import Advance
+from gradlaw.resources import free_memory
 
+MOST_PIXELS = 2**25  # of an image: more are no sample but a mistake, or a file made to fill the memory
 _PALETTES = {"1": "L", "P": "RGB", "PA": "RGB"}
 _EVERY = 500
 
@@ -26,7 +29,7 @@ def read_images(rows: Rows, column: str, advance: Advance) -> tuple[np.ndarray, 
         image, encoding = _decode(rows, column, i, value)
         formats.add(encoding)
         if images is None:
-            images = np.empty((len(rows.table), *image.shape), image.dtype)
+            images = _room(rows, column, image)
         if (image.shape, image.dtype) != (images.shape[1:], images.dtype):
             raise InputError(
                 f"images of mixed sizes in column {column!r}: {_where(rows, i, value)} is {_form(image)}, "
@@ -40,12 +43,25 @@ def read_images(rows: Rows, column: str, advance: Advance) -> tuple[np.ndarray, 
     return channels_first, tuple(sorted(formats))
 
 
+def _room(rows: Rows, column: str, image: np.ndarray) -> np.ndarray:
+    """An array for as many images as there are rows."""
+    needed, free = len(rows.table) * image.nbytes, free_memory(torch.device("cpu"))
+    if needed > free:
+        raise InputError(
+            f"the {len(rows.table):,} images of column {column!r}, each {_form(image)}, take {needed / 1e9:,.1f} GB "
+            f"and {free / 1e9:,.1f} GB are free; make them smaller"
+        )
+    return np.empty((len(rows.table), *image.shape), image.dtype)
+
+
 def _decode(rows: Rows, column: str, i: int, value: dict[str, Any] | None) -> tuple[np.ndarray, str]:
     if value is None:
         raise InputError(f"column {column!r} has no image in {rows.where(i)}")
     try:
         with Image.open(value["path"] if value["bytes"] is None else BytesIO(value["bytes"])) as opened:
             image: Image.Image = opened
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width:,} x {image.height:,} pixels are more than {MOST_PIXELS:,}")
             image.load()
             encoding = image.format or "unknown"
             if image.format != "PNG" or "exif" in image.info:
@@ -53,7 +69,7 @@ def _decode(rows: Rows, column: str, i: int, value: dict[str, Any] | None) -> tu
             if image.mode in _PALETTES:
                 image = image.convert(_PALETTES[image.mode])
             return np.asarray(image), encoding
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for a file that is none or broken
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # for none, a broken, a huge one
         raise InputError(f"column {column!r} holds no readable image in {_where(rows, i, value)}: {error}") from error
 
 

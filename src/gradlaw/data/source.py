@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from glob import escape
 from typing import Any
 
@@ -32,6 +33,11 @@ class Rows:
     location: Location
     split: str
     revision: str | None = None
+
+    @cached_property
+    def features(self) -> datasets.Features:
+        """The types of the columns; the table copies all of them each time that it is asked."""
+        return self.table.features
 
     def where(self, row: int) -> str:
         """A row (from 0) as messages name it: in its file, where there is one."""

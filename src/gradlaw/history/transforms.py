@@ -30,6 +30,7 @@ from gradlaw.history.engines.loop import flatten
 from gradlaw.problem import Problem
 
 Apply = Callable[[Tensor], None]  # works in place on the next rows (C, n), which follow on those of the last call
+Memory = dict[str, Tensor]  # what a transform carries from row to row; from a full one it goes on where that was left
 
 _NORM_EPS = 1e-6  # clip_grad_norm_ adds it to the norm
 _LEAST_EPS = torch.finfo(torch.float32).tiny
@@ -51,7 +52,7 @@ class ClipByNorm:
         _check("max_norm", self.max_norm, lambda v: 0 < v < inf, "positive and finite")
         _check("norm_type", self.norm_type, lambda v: v >= 1, "at least 1")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
         """What to call with consecutive rows."""
 
         def apply(rows: Tensor) -> None:
@@ -72,7 +73,7 @@ class ClipByValue:
     def __post_init__(self) -> None:
         _check("value", self.value, lambda v: 0 < v < inf, "positive and finite")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
         """What to call with consecutive rows."""
 
         def apply(rows: Tensor) -> None:
@@ -94,7 +95,7 @@ class WeightDecay:
     def __post_init__(self) -> None:
         _check("coefficient", self.coefficient, lambda v: 0 <= v < inf, "finite and not negative")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
         """What to call with consecutive rows, for the theta that the problem has now."""
         term = flatten(problem.parameters(), problem) * self.coefficient
         for part in problem.layout:
@@ -125,21 +126,20 @@ class Momentum:
         if self.nesterov and self.dampening:
             raise InputError(f"nesterov momentum has no dampening, got dampening={self.dampening!r}")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
         """What to call with consecutive rows."""
-        average: Tensor | None = None
+        memory = {} if memory is None else memory
 
         def apply(rows: Tensor) -> None:
-            nonlocal average
             for row in rows:
-                if average is None:
-                    average = row.clone()  # not dampened
+                if "average" not in memory:
+                    memory["average"] = row.clone()  # not dampened
                 else:
-                    average.mul_(self.beta).add_(row, alpha=1 - self.dampening)
+                    memory["average"].mul_(self.beta).add_(row, alpha=1 - self.dampening)
                 if self.nesterov:
-                    row.add_(average, alpha=self.beta)
+                    row.add_(memory["average"], alpha=self.beta)
                 else:
-                    row.copy_(average)
+                    row.copy_(memory["average"])
 
         return apply
 
@@ -168,15 +168,19 @@ class Adam:
             _check("each of betas", beta, lambda v: 0 <= v < 1, "at least 0 and below 1")
         _check("eps", self.eps, lambda v: _LEAST_EPS <= v < inf, f"at least {_LEAST_EPS:.2g} and finite")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
         """What to call with consecutive rows."""
-        (beta1, beta2), t = self.betas, 0
-        mean = torch.zeros(problem.dimensions, dtype=problem.dtype, device=problem.device)
-        square = torch.zeros_like(mean)
-        largest = torch.zeros_like(mean) if self.amsgrad else square
+        (beta1, beta2), memory = self.betas, {} if memory is None else memory
+        for name in ("mean", "square", *["largest"] * self.amsgrad):
+            zeros = torch.zeros(problem.dimensions, dtype=problem.dtype, device=problem.device)
+            memory.setdefault(name, zeros)
+        memory.setdefault("steps", torch.zeros((), dtype=torch.int64))
+        mean, square = memory["mean"], memory["square"]
+        largest = memory.get("largest", square)
 
         def apply(rows: Tensor) -> None:
-            nonlocal t
+            t = int(memory["steps"])
+            memory["steps"] += len(rows)
             for row in rows:
                 t += 1
                 mean.lerp_(row, 1 - beta1)
@@ -192,7 +196,9 @@ class Adam:
 Transform = ClipByNorm | ClipByValue | WeightDecay | Momentum | Adam
 
 
-def start_transforms(transforms: Sequence[Transform], problem: Problem, unused: Sequence[str] = ()) -> Apply:
+def start_transforms(
+    transforms: Sequence[Transform], problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None
+) -> Apply:
     """All transforms as one function of consecutive rows.
 
     Call it with the rows of the history in the order of iterations, chunk by chunk: tensors (C, n) of the problem's
@@ -202,12 +208,13 @@ def start_transforms(transforms: Sequence[Transform], problem: Problem, unused: 
         transforms: in the order in which they are applied.
         problem: whose theta weight decay adds, as it is now.
         unused: parameters on which the loss does not depend; their rows stay zero.
+        memory: filled with what momentum or Adam carry from row to row; a full one is gone on from. Default: begin.
 
     Raises:
         InputError: see :func:`check_order`.
     """
     check_order(transforms)
-    steps = [transform.start(problem, unused) for transform in transforms]
+    steps = [transform.start(problem, unused, memory) for transform in transforms]
 
     def apply(rows: Tensor) -> None:
         for step in steps:

@@ -1,6 +1,7 @@
 """Problems of Lightning modules, through their own ``training_step``, and ``WatchCallback`` for its Trainer."""
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ def problem(
     randomness: Randomness = "refuse",
 ) -> Problem:
     """The loss of a module's ``training_step`` on the batches of a data module or loader.
+
+    What module or data module do in ``on_before_batch_transfer`` and ``on_after_batch_transfer`` is done to the batches
+    once. Their other hooks belong to a Trainer and are not called.
 
     Args:
         module: a ``LightningModule`` with automatic optimisation; what it logs goes nowhere.
@@ -48,7 +52,14 @@ def problem(
             "Problem.from_step a step that returns the loss to be analysed"
         )
     return Problem.from_step(
-        module, training_loss, _loader(data), parameters, device, batches=batches, seed=seed, randomness=randomness
+        module,
+        training_loss,
+        _batches(module, data),
+        parameters,
+        device,
+        batches=batches,
+        seed=seed,
+        randomness=randomness,
     )
 
 
@@ -56,13 +67,47 @@ def training_loss(module: Any, batch: Any) -> Tensor:
     """The step: what ``training_step`` returns, a loss or a dict with one; its batch index is always 0.
 
     Raises:
-        InputError: it returns None, which skips a batch.
+        InputError: it returns None, which skips a batch, or takes an iterator in place of a batch.
     """
-    found = module.training_step(batch, 0)
+    found = module.training_step(batch, *_batch_index(module))
     loss = found.get("loss") if isinstance(found, dict) else found
     if not isinstance(loss, Tensor):
         raise InputError(f"training_step of {type(module).__name__} returned {type(found).__name__} instead of a loss")
     return loss
+
+
+def _batch_index(module: Any) -> tuple[int, ...]:
+    """The second argument of ``training_step``, where it takes one."""
+    parameters = inspect.signature(module.training_step).parameters
+    if "dataloader_iter" in parameters:
+        raise InputError(f"training_step of {type(module).__name__} takes an iterator, and there are batches alone")
+    variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values())
+    return (0,) if variadic or len(parameters) > 1 else ()
+
+
+def _batches(module: Any, data: Any) -> Iterable[Any]:
+    """The batches as ``training_step`` gets them."""
+    loader = _loader(data)
+    hooks = [_hook(name, data, module) for name in ("on_before_batch_transfer", "on_after_batch_transfer")]
+    if hooks == [None, None]:
+        return loader
+
+    def transferred() -> Iterator[Any]:
+        for batch in loader:
+            for hook in hooks:
+                batch = batch if hook is None else hook(batch, 0)
+            yield batch
+
+    return transferred()
+
+
+def _hook(name: str, *owners: Any) -> Any:
+    """The method of this name of the first that has one of its own, as Lightning looks for it."""
+    for owner in owners:
+        for kind in type(owner).__mro__:
+            if name in vars(kind) and not kind.__module__.startswith(("lightning.", "pytorch_lightning.")):
+                return getattr(owner, name)
+    return None
 
 
 def _loader(data: Any) -> Iterable[Any]:

@@ -44,33 +44,50 @@ STYLE = {
 KINDS = ("pdf", "png", "svg")
 COLUMN, PAGE = 3.4, 6.9  # inches: of one column and of both
 _HEIGHT, _ROW = 2.5, 0.2  # inches: of a panel, of a lying bar
+_INSIDE, _LEGEND_LINE, _LONG_ENTRY = 4, 0.125, 24  # entries of a legend in the axes; inches; letters that fit twice
 _PNG_DPI = 200
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONGEST_NAME = 28
 
 
-def draw_chart(chart: Chart) -> Figure:
-    """The whole figure, as wide as a column for one panel and as a page for more, laid out once and for all."""
+def draw_chart(chart: Chart, note: str = "") -> Figure:
+    """The whole figure, as wide as a column for one panel and as a page for more, laid out once and for all.
+
+    ``note`` is in small letters below: what every output of a kind is labelled with.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     rows = max(len(panel.names) for panel in chart.panels)
-    height = max(_HEIGHT, 1.1 + _ROW * rows)
+    shared = _shared(chart)
+    below = 0 if shared else max(_lines_below(panel) for panel in chart.panels)
+    height = max(_HEIGHT, 1.1 + _ROW * rows) + _LEGEND_LINE * below
     with matplotlib.rc_context(STYLE):
         columns = min(len(chart.panels), 2)
         lines = -(-len(chart.panels) // columns)
         figure = Figure(figsize=(PAGE if columns > 1 or rows else COLUMN, height * lines), layout="constrained")
         flat = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axes, panel in zip(flat, chart.panels, strict=False):
-            _draw(axes, panel)
+            _draw(axes, panel, with_legend=not shared)
         for unused in flat[len(chart.panels) :]:
             unused.remove()
-        # Every file of it is then the same, whichever are written and in what order.
+        if shared:
+            figure.legend(*flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        if note:
+            figure.supxlabel(_text(note), x=0.99, ha="right", fontsize=6, color=LIGHT["mark"])
+        fix_layout(figure)
+    return figure
+
+
+def fix_layout(figure: Figure) -> None:
+    """Lay a figure out once and for all: every file of it is then the same, whichever are written and in what order."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
         engine = figure.get_layout_engine()
         assert engine is not None
         engine.execute(figure)
         figure.set_layout_engine("none")
-    return figure
 
 
 def draw_panel(panel: Panel, ax: Axes | None = None) -> Axes:
@@ -106,7 +123,27 @@ def encode_figure(figure: Figure, kind: str, metadata: str) -> bytes:
     return buffer.getvalue()
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _entries(panel: Panel) -> list[str]:
+    return [label for label in [*(x.label for x in panel.layers), *(mark.label for mark in panel.marks)] if label]
+
+
+def _shared(chart: Chart) -> bool:
+    """Whether one legend below the figure says what all panels would say."""
+    first, *others = (_entries(panel) for panel in chart.panels)
+    return len(first) >= _INSIDE and bool(others) and all(other == first for other in others)
+
+
+def _lines_below(panel: Panel) -> int:
+    """Of a legend that would cover the data inside the axes; 0 where it stands inside."""
+    entries = _entries(panel)
+    return 0 if panel.names or len(entries) <= _INSIDE else -(-len(entries) // _columns(entries))
+
+
+def _columns(entries: list[str]) -> int:
+    return 2 if max(map(len, entries)) <= _LONG_ENTRY else 1
+
+
+def _draw(axes: Axes, panel: Panel, with_legend: bool = True) -> None:
     axes.set(xscale=panel.x_scale, yscale=panel.y_scale, xlabel=_text(panel.x_label), ylabel=_text(panel.y_label))
     for layer in panel.layers:
         _add(axes, layer)
@@ -116,10 +153,12 @@ def _draw(axes: Axes, panel: Panel) -> None:
     _limit(axes, panel)
     _label_powers_of_ten(axes)
     axes.set_title(_text(panel.title))
-    entries = len(axes.get_legend_handles_labels()[1])
+    entries = _entries(panel)
     if panel.names:
-        axes.legend(loc="upper left", ncols=entries, borderpad=0.2)
-    elif entries > 1:
+        axes.legend(loc="upper left", ncols=len(entries), borderpad=0.2)
+    elif _lines_below(panel) and with_legend:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=_columns(entries), borderpad=0.2)
+    elif len(entries) > 1 and with_legend:
         axes.legend(loc="best" if panel.x_scale == "linear" else "lower left")
 
 

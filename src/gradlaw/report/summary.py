@@ -6,8 +6,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gradlaw.analysis.result import AnalysisResult
+from gradlaw.errors import printable
 from gradlaw.report.section import Table as SectionTable
 from gradlaw.report.sections import shown_sections
+from gradlaw.report.state import state_of
 from gradlaw.report.title import title
 
 WIDTH = 100
@@ -16,11 +18,12 @@ WIDTH = 100
 def summary(analysis: AnalysisResult) -> Group:
     """Title, verdicts, tables and notices."""
     shown = shown_sections(analysis)
-    sentences = [Text(f"- {sentence}") for section in shown for sentence in section.sentences(analysis)]
+    sentences = [_text(f"- {sentence}") for section in shown for sentence in section.sentences(analysis)]
     tables = [_table(table) for section in shown for table in section.terminal(analysis)]
-    remarks = [Text(remark) for section in shown for remark in section.remarks(analysis)]
-    notices = [Text(f"note: {notice}") for notice in analysis.notices]
-    return Group(Text(title(analysis), style="bold"), Text(), *sentences, Text(), *tables, *remarks, *notices)
+    remarks = [_text(remark) for section in shown for remark in section.remarks(analysis)]
+    notices = [_text(f"note: {notice}") for notice in analysis.notices]
+    heading = _text(title(analysis), "bold"), _text(state_of(analysis))
+    return Group(*heading, Text(), *sentences, Text(), *tables, *remarks, *notices)
 
 
 def plain_summary(analysis: AnalysisResult) -> str:
@@ -41,5 +44,10 @@ def _table(shown: SectionTable) -> Table:
     for i, (column, width) in enumerate(zip(header, widths, strict=True)):
         table.add_column(column, justify="right" if i else "left", min_width=width)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_text, row))
     return table
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text that is no markup and holds nothing that commands a terminal: names of layers and data are in it."""
+    return Text(printable(text), style=style)

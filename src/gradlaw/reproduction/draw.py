@@ -1,27 +1,19 @@
-"""The paper's figures from measured results, in one style, laid out like the paper's."""
+"""The paper's figures from measured results, in the style of all figures, laid out like the paper's."""
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from gradlaw.analysis.verdicts import EIGENGAPS
-from gradlaw.report.drawing import BLUE, GREEN, GREY, RED, STYLE, encode, finish, fitted_line, fix_layout
+from gradlaw.report.chart import Band, Chart, Layer, Line, Mark, Points, fitted_line, k_marks
+from gradlaw.report.chart import Panel as Axes
+from gradlaw.report.figure import draw_chart
+from gradlaw.report.palette import RUNS, SYMBOLS
 from gradlaw.reproduction.evidence import Evidence
-from gradlaw.reproduction.paper import (
-    BOUND,
-    RANKED,
-    RATES,
-    FigureSpec,
-    Panel,
-    Paper,
-    Series,
-)
+from gradlaw.reproduction.paper import BOUND, RANKED, RATES, FigureSpec, Panel, Paper, Series
 from gradlaw.reproduction.series import (
     AXES,
     GAPS_BY_EIGENVALUE,
@@ -36,88 +28,84 @@ from gradlaw.reproduction.store import Result
 from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 from gradlaw.stats import PowerLawFit
 
-KINDS = ("pdf", "png", "svg")
-_COLOURS = (RED, BLUE, GREEN, "#b7791f", "#6b46c1", "#0f766e", "#97266d", "#4a5568")
-_MARKERS = "ox+sd^v*"
-_PANEL = 4.2, 3.6  # inches
-_INSIDE, _LEGEND_LINE = 2, 0.18  # series whose legend is inside the axes; inches of a line of one below
+_COLOURS = {
+    **AXES,
+    SECOND_MOMENT: "second moment",
+    COVARIANCE: "covariance",
+    HESSIAN_VALUES: "hessian",
+    GAPS_SORTED: "eigengaps",
+    GAPS_BY_EIGENVALUE: "eigengaps",
+}  # of a panel in which every series is another quantity
 _DECADES_SHOWN = 1e-7  # of a magnitude, below the largest
+_CAPTION = "Measured anew; the page of the reproduction says with which settings."
+
+_Found = Sequence[tuple[Series, Sequence[Result]]]  # what was measured of a panel, of every seed
+_Published = Sequence[Mapping[str, Any]]  # rows of the table that a figure is drawn of
+_Places = Mapping[str, int]  # of the labels of a figure: the same label has one colour in all panels
 
 
 def draw(paper: Paper, spec: FigureSpec, evidence: Evidence, label: str) -> Figure | None:
     """A figure of all panels of which anything was measured, labelled with the profile; None if nothing was."""
-    panels = [(panel, _measured(panel, evidence)) for panel in spec.panels]
-    panels = [(panel, found) for panel, found in panels if found]
-    if not panels:
-        return None
+    chart = chart_of(paper, spec, evidence)
+    return None if chart is None else draw_chart(chart, note=label)
+
+
+def chart_of(paper: Paper, spec: FigureSpec, evidence: Evidence) -> Chart | None:
+    """The same as data."""
+    found = [(panel, _measured(panel, evidence)) for panel in spec.panels]
+    places: dict[str, int] = {}
+    for panel in spec.panels:
+        for place, series in enumerate(panel.series):
+            places.setdefault(series.label, place)
     published = paper.published.get(spec.published or 0, ())
-    with matplotlib.rc_context(STYLE):
-        columns = len(panels) if len(panels) < 4 else 2
-        rows = -(-len(panels) // columns)
-        below = max((len(found) for _, found in panels if len(found) > _INSIDE), default=0)
-        height = (_PANEL[1] + _LEGEND_LINE * below) * rows + 0.3
-        figure = Figure(figsize=(_PANEL[0] * columns, height), layout="constrained")
-        flat = list(figure.subplots(rows, columns, squeeze=False).flat)
-        for axes, (panel, found) in zip(flat, panels, strict=False):
-            _DRAW[spec.kind](axes, panel, found, published)
-            axes.set_title(panel.title, loc="left")
-        for unused in flat[len(panels) :]:
-            unused.remove()
-        figure.suptitle(f"{spec.title} [{label}]", x=0.01, ha="left", fontsize=11)
-    fix_layout(figure)
-    return figure
+    make = _AXES[spec.kind]
+    panels = tuple(
+        replace(make(panel, measured, published, places), name=f"{spec.name}_{i}", title=panel.title)
+        for i, (panel, measured) in enumerate(found)
+        if measured
+    )
+    return Chart(spec.name, panels, spec.title, _CAPTION) if panels else None
 
 
-def image(figure: Figure, kind: str, metadata: str) -> bytes:
-    """A figure as a file, the same bytes each time."""
-    if kind != "pdf":
-        return encode(figure, kind, metadata)
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        FigureCanvasPdf(figure).print_pdf(buffer, metadata={"Subject": metadata, "CreationDate": None})
-    return buffer.getvalue()
-
-
-_Found = Sequence[tuple[Series, Result]]
-_Published = Sequence[Mapping[str, Any]]  # rows of the table that a figure is drawn of
-
-
-def _measured(panel: Panel, evidence: Evidence) -> list[tuple[Series, Result]]:
-    """The series that were measured, of the first seed: one network is drawn, not a mean of several."""
+def _measured(panel: Panel, evidence: Evidence) -> _Found:
     found = ((series, evidence.results(series.experiment)) for series in panel.series)
-    return [(series, results[0]) for series, results in found if results]
+    return [(series, results) for series, results in found if results]
 
 
-def _ranked(axes: Axes, panel: Panel, found: _Found, _: _Published) -> None:
-    """Values by rank, with the fitted laws."""
+def _ranked(panel: Panel, found: _Found, _: _Published, places: _Places) -> Axes:
+    """Values by rank with the fitted laws, of the first seed: one network is drawn, not a mean of several."""
+    layers: list[Layer] = []
     k, largest = 0, 0.0
-    for i, (series, result) in enumerate(found):
-        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+    different = len({series.quantity for series, _ in found}) == len(found) > 1
+    for series, results in found:
+        result, place = results[0], places[series.label]
+        colour = _COLOURS[series.quantity] if different else f"run {place % RUNS}"
+        symbol = list(SYMBOLS)[place % len(SYMBOLS)]
         ranks, values, fit = _values(series, result)
-        values = values / series.divide_by
-        if series.line:
-            axes.plot(ranks, values, color=colour, lw=1.0, label=series.label)
-        else:
-            _points(axes, ranks, values, colour, series.label, marker)
-        if fit is not None and not series.line:
-            fitted_line(axes, PowerLawFit(**fit), colour)
+        layers += _by_rank(series, ranks, values / series.divide_by, fit, colour, symbol)
         k = max(k, _tested(series, result))
-        largest = max(largest, float(values.max(initial=0.0)))
-    finish(axes, k, _quantity(panel))
-    if largest > 0 and panel.series[0].quantity in AXES:  # gradients reach down to rounding
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], largest * _DECADES_SHOWN))
+        largest = max(largest, float(values.max(initial=0.0)) / series.divide_by)
+    marks = k_marks(k)
     if panel.outliers:
-        axes.axvline(panel.outliers + 0.5, color="black", lw=0.8, ls="-.", label=f"c - 1 = {panel.outliers}")
-    if len(found) > _INSIDE:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, fontsize=7)
-    else:
-        axes.legend(loc="lower left", fontsize=7)
+        marks += (Mark(f"c - 1 = {panel.outliers}", x=panel.outliers + 0.5),)
+    reaches_down_to_rounding = largest > 0 and panel.series[0].quantity in AXES
+    lowest = largest * _DECADES_SHOWN if reaches_down_to_rounding else None
+    return Axes("", "", "rank", _quantity(panel), tuple(layers), marks, "log", "log", lowest)
 
 
-def _points(axes: Axes, ranks: np.ndarray, values: np.ndarray, colour: str, label: str, marker: str) -> None:
-    """Values by rank, not all of them where there are many."""
+def _by_rank(
+    series: Series, ranks: np.ndarray, values: np.ndarray, fit: dict[str, Any] | None, colour: str, symbol: str
+) -> list[Layer]:
+    """One series: a line, or marks, not all of them where there are many, with the law that was fitted."""
+    if not len(values):
+        return []
+    if series.line:
+        return [Line(series.label, colour, ranks, values, width=1.0)]
+    law = None if fit is None else PowerLawFit(**fit)
+    described = "" if law is None or law.degenerate else f": s = {law.s:.2f}, d_KS = {law.d_ks:.3g}"
     chosen = slice(None) if len(values) <= POINTS else np.isin(ranks, drawn_ranks(ranks[-1]))
-    axes.plot(ranks[chosen], values[chosen], marker, ms=3.5, mew=0.7, mfc="none", color=colour, label=label)
+    points = Points(series.label + described, colour, ranks[chosen], values[chosen], len(values), symbol)
+    return [points, *(replace(line, label="") for line in fitted_line(law, float(values[0]), colour))]
 
 
 def _values(series: Series, result: Result) -> tuple[np.ndarray, np.ndarray, dict[str, Any] | None]:
@@ -154,36 +142,49 @@ def _quantity(panel: Panel) -> str:
     return "eigengap" if quantity in (GAPS_BY_EIGENVALUE, GAPS_SORTED) else "eigenvalue"
 
 
-def _rates(axes: Axes, panel: Panel, found: _Found, published: _Published) -> None:
-    """Measured rates as lines, published ones as hollow marks."""
+# Of a rate: its name in words, colour, symbol, and where the table of the paper has it.
+_LINES = {
+    "power_law_rate": ("power law", "power law", "circle", True),
+    "power_law_rate_calibrated": ("power law, calibrated", "not gaussian", "triangle", False),
+    "gaussian_rate": ("Gaussian", "gaussian", "diamond", True),
+}
+
+
+def _rates(panel: Panel, found: _Found, published: _Published, _: _Places) -> Axes:
+    """Mean rates over the seeds as lines, from the smallest to the largest as bands, published ones as squares."""
     axis = AXES[panel.series[0].quantity]
-    sizes = [series.experiment.batch_size or 0 for series, _ in found]
-    tests = [result.record["tests"][axis] for _, result in found]
-    lines = (("power_law_rate", "power law", RED, "-"),
-             ("power_law_rate_calibrated", "power law, calibrated", RED, ":"),
-             ("gaussian_rate", "Gaussian", BLUE, "-"))  # fmt: skip
-    for name, label, colour, style in lines:
-        axes.plot(sizes, [t[name] for t in tests], "o", ls=style, ms=4, color=colour, label=label)
+    sizes = np.array([series.experiment.batch_size or 0 for series, _ in found])
     printed = [row for row in published if row["axis"].lower() == axis]
-    for name, label, colour, _ in lines[::2]:
-        values = [row[name] for row in printed]
-        axes.plot([row["batch_size"] for row in printed], values, "s", mfc="none", color=colour,
-                  label=f"{label}, published")  # fmt: skip
-    axes.axhline(tests[0]["gaussian_ceiling"], color=GREY, lw=0.8, ls=":", label="a true Gaussian")
-    axes.set(xscale="log", xlabel="batch size, B", ylabel="share of series", ylim=(-0.03, 1.03))
-    axes.legend(fontsize=7)
+    layers: list[Layer] = []
+    for name, (words, colour, symbol, in_table) in _LINES.items():
+        rates = [[result.record["tests"][axis][name] for result in results] for _, results in found]
+        layers.append(Band("", colour, sizes, *(np.array([end(r) for r in rates]) for end in (min, max))))
+        means = np.array([float(np.mean(r)) for r in rates])
+        layers.append(Points(words, colour, sizes, means, len(sizes), symbol, joined=True))
+        if in_table and printed:
+            places, values = (np.array([row[column] for row in printed]) for column in ("batch_size", name))
+            layers.append(Points(f"{words}, published", colour, places, values, len(printed), "square"))
+    ceiling = found[0][1][0].record["tests"][axis]["gaussian_ceiling"]
+    marks = (Mark("a true Gaussian", y=ceiling),)
+    return Axes("", "", "batch size B", "share of series", tuple(layers), marks, "log", lowest=-0.03, highest=1.03)
 
 
-def _bound(axes: Axes, panel: Panel, found: _Found, _: _Published) -> None:
+def _bound(panel: Panel, found: _Found, _: _Published, _places: _Places) -> Axes:
     """Measured sines and their bound, by rank."""
-    ((_series, result),) = found  # one series a panel
+    ((_series, results),) = found  # one series a panel
+    result = results[0]
     ranks = np.arange(1, len(result.arrays["sine"]) + 1)
-    axes.plot(ranks, result.arrays["bound"], color=BLUE, lw=1.3, label="bound of Theorem 1")
-    axes.plot(ranks, result.arrays["approximation"], color=GREY, lw=1.0, ls="--", label="for power-law gaps, Eq. 6")
-    axes.plot(ranks, result.arrays["sine"], "o", ms=3.5, mfc="none", color=RED, label="measured sine")
-    axes.axhline(1, color="black", lw=0.8, ls=":", label="says nothing above")
-    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="sine of the angle")
-    axes.legend(fontsize=7)
+    layers: Iterable[Layer] = (
+        Line("bound of Theorem 1", "run 0", ranks, result.arrays["bound"], width=1.3),
+        Line("for power-law gaps, Eq. 6", "run 7", ranks, result.arrays["approximation"], dashed=True, width=1.0),
+        Points("measured sine", "run 1", ranks, result.arrays["sine"], len(ranks)),
+    )
+    marks = (Mark("says nothing above", y=1.0),)
+    return Axes("", "", "rank", "sine of the angle", tuple(layers), marks, "log", "log")
 
 
-_DRAW: dict[str, Callable[[Axes, Panel, _Found, _Published], None]] = {RANKED: _ranked, RATES: _rates, BOUND: _bound}
+_AXES: dict[str, Callable[[Panel, _Found, _Published, _Places], Axes]] = {
+    RANKED: _ranked,
+    RATES: _rates,
+    BOUND: _bound,
+}

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from gradlaw.report.drawing import GREY, STYLE
+from gradlaw.report.figure import STYLE
+from gradlaw.report.palette import BLUE, GREEN, GREY, VERMILLION
 from gradlaw.reproduction.standing import LEVEL, Place, Standing
 
-# Of Okabe and Ito, which colour-blind readers tell apart.
-COLOURS = {False: "#0072B2", True: "#D55E00"}
-AT_RANDOM = "#009E73"
+COLOURS = {False: BLUE, True: VERMILLION}
+AT_RANDOM = GREEN
 _NAMES = {False: "printed as random", True: "printed as pretrained"}
 _MARKERS = {"d_ks": "s", "mean_d_ks": "s", "s": "o", "power_law_rate": "o", "gaussian_rate": "^", "mean_p_value": "D"}
 _WORDS = {

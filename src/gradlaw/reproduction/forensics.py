@@ -104,14 +104,14 @@ def write_forensics(found: Report, own: Forensics, path: Path) -> list[Path]:
     Raises:
         InputError: the disk is full.
     """
-    from gradlaw.reproduction.draw import image  # matplotlib, which no other command needs to load
+    from gradlaw.report.figure import encode_figure  # matplotlib, which no other command needs to load
     from gradlaw.reproduction.draw_standing import draw_standing
 
     inquiry = Inquiry.of(found)
     figure = draw_standing(inquiry.standings, f"profile {found.profile.name}")
     files: dict[Path, str | bytes] = {path: forensics_page(inquiry, own)}
     if figure is not None:
-        files[path.parent / FIGURE] = image(figure, "png", found.label)
+        files[path.parent / FIGURE] = encode_figure(figure, "png", found.label)
     for file, content in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, content)

@@ -1,4 +1,4 @@
-"""A table in the terminal, as Markdown, as CSV and as LaTeX."""
+"""A table in the terminal, as Markdown and as CSV; as LaTeX: :mod:`gradlaw.report.latex`."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,12 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from gradlaw.errors import printable
+
 Rows = Sequence[Sequence[str]]
 
 SETTINGS = ("dataset", "model", "training", "setting", "batch_size", "reading", "d_c", "d_c cal.", "ceiling", "K",
             "seeds")  # fmt: skip
-_LATEX = str.maketrans(
-    {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": "$<$", ">": "$>$", "±": r"$\pm$"}
-)  # fmt: skip
 
 
 def terminal(title: str, header: Sequence[str], rows: Rows, wrapped: Sequence[str] = ()) -> RichTable:
@@ -23,13 +21,14 @@ def terminal(title: str, header: Sequence[str], rows: Rows, wrapped: Sequence[st
         name in SETTINGS and len(rows) > 1 and len({row[i] for row in rows}) == 1 for i, name in enumerate(header)
     ]
     below = "; ".join(f"{name}: {rows[0][i]}" for i, name in enumerate(header) if common[i])
-    table = RichTable(title=escape(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False,
-                      padding=(0, 1, 0, 0), caption=escape(below), caption_justify="left")  # fmt: skip
+    table = RichTable(title=escape(printable(title)), title_justify="left", title_style="bold", box=SIMPLE_HEAD,
+                      pad_edge=False, padding=(0, 1, 0, 0), caption=escape(printable(below)),
+                      caption_justify="left")  # fmt: skip
     for name, same in zip(header, common, strict=True):
         if not same:
             table.add_column(name, no_wrap=name not in wrapped)
     for row in rows:
-        table.add_row(*(escape(cell) for cell, same in zip(row, common, strict=True) if not same))
+        table.add_row(*(escape(printable(cell)) for cell, same in zip(row, common, strict=True) if not same))
     return table
 
 
@@ -44,27 +43,5 @@ def comma_separated(header: Sequence[str], rows: Rows) -> str:
     return _frame(header, rows).to_csv(index=False, lineterminator="\n")
 
 
-def latex(caption: str, label: str, header: Sequence[str], rows: Rows, remarks: Sequence[str] = ()) -> str:
-    """A table environment as wide as the text, which needs the packages booktabs and graphicx."""
-    cells = _frame([*map(_escaped, header)], [[*map(_escaped, row)] for row in rows])
-    tabular = cells.to_latex(index=False, escape=False, column_format="l" * len(header))
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_escaped(caption)}}}",
-        rf"\label{{{label}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        tabular.rstrip() + "}",
-        *(rf"\par\footnotesize {_escaped(remark)}" for remark in remarks),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def _frame(header: Sequence[str], rows: Rows) -> pd.DataFrame:
     return pd.DataFrame([list(row) for row in rows], columns=list(header), dtype=object)
-
-
-def _escaped(text: str) -> str:
-    """For LaTeX; by hand, for pandas leaves <, > and ± as they are, which plain LaTeX sets as other signs."""
-    return text.translate(_LATEX)

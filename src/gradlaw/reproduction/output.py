@@ -8,10 +8,11 @@ from typing import Any
 
 from gradlaw.atomic import write_whole
 from gradlaw.report.formatting import yes
+from gradlaw.report.latex import latex
 from gradlaw.reproduction.claim import Decision, decide
 from gradlaw.reproduction.compared import ComparedTable, compare
 from gradlaw.reproduction.evidence import Evidence
-from gradlaw.reproduction.formats import comma_separated, latex, markdown
+from gradlaw.reproduction.formats import comma_separated, markdown
 from gradlaw.reproduction.paper import Row
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.selection import Selection
@@ -97,14 +98,16 @@ def claims_json(found: Report) -> str:
 
 
 def _figures(found: Report) -> dict[str, str | bytes]:
-    from gradlaw.reproduction.draw import KINDS, draw, image  # matplotlib, which no other command needs to load
+    # Matplotlib, which no other command needs to load.
+    from gradlaw.report.figure import KINDS, encode_figure
+    from gradlaw.reproduction.draw import draw
 
     files: dict[str, str | bytes] = {}
     for spec in found.selection.figures:
         figure = draw(found.selection.paper, spec, found.evidence, f"profile {found.profile.name}")
         if figure is not None:
             metadata = json.dumps({"figure": spec.name, "title": spec.title, "label": found.label})
-            files |= {f"{spec.name}.{kind}": image(figure, kind, metadata) for kind in KINDS}
+            files |= {f"{spec.name}.{kind}": encode_figure(figure, kind, metadata) for kind in KINDS}
     return files
 
 

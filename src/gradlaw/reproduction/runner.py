@@ -3,17 +3,18 @@
 import os
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import torch
 
 from gradlaw.errors import InputError
-from gradlaw.progress import SILENT, Progress
+from gradlaw.progress import SILENT, Advance, Progress
 from gradlaw.reproduction.measure import Context, TrainingTask, refusal
 from gradlaw.reproduction.measurement import Measurement
 from gradlaw.reproduction.store import Store
 from gradlaw.reproduction.tasks import Task, WorkList, describe
+from gradlaw.reproduction.workers import live_with_parent, workers
 
 _MEMORY_SHARE = 0.8  # of what is free, that parallel tasks may be estimated to take
 Refusals = dict[Measurement, str]
@@ -63,29 +64,42 @@ class Runner:
 
     def _in_parallel(self, work: WorkList, memory: Mapping[Task, float], free: float) -> Refusals:
         waiting, refused = list(work.todo), dict[Task, str]()
-        running: dict[Future[str | None], Task] = {}
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
-        pool = ProcessPoolExecutor(
-            self.jobs, get_context("spawn"), initializer=_start_worker, initargs=(self.context, self.store, threads)
-        )
-        with Progress(self.shown) as progress, pool, progress.stage("measure", len(waiting)) as advance:
-            while waiting or running:
-                for task in self._startable(waiting, list(running.values()), memory, free):
-                    waiting.remove(task)
-                    reason = _blocked(task, refused)
-                    if reason:
-                        refused[task] = reason
-                        advance(1)
-                    else:
-                        running[pool.submit(_work, task)] = task
-                done, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), set())
-                for future in done:
-                    task, reason = running.pop(future), future.result()
-                    if reason:
-                        refused[task] = reason
-                    progress.say(f"{describe(task)}: {reason or 'done'}")
+        with Progress(self.shown) as progress, progress.stage("measure", len(waiting)) as advance:
+            while waiting:  # a pool ends with the first of its processes that dies
+                with workers(self.jobs, _start_worker, (self.context, self.store, threads)) as pool:
+                    lost = self._until_one_dies(pool, waiting, refused, memory, free, progress, advance)
+                for task in lost:
+                    refused[task] = _reason_of_death(lost)
+                    progress.say(f"{describe(task)}: {refused[task]}")
                     advance(1)
         return _of_measurements(refused)
+
+    def _until_one_dies(
+        self, pool: ProcessPoolExecutor, waiting: list[Task], refused: dict[Task, str], memory: Mapping[Task, float],
+        free: float, progress: Progress, advance: Advance,
+    ) -> list[Task]:  # fmt: skip
+        """Do what is waiting; returns what ran when a process died, if one did."""
+        running: dict[Future[str | None], Task] = {}
+        while waiting or running:
+            for task in self._startable(waiting, list(running.values()), memory, free):
+                waiting.remove(task)
+                reason = _blocked(task, refused)
+                if reason:
+                    refused[task] = reason
+                    advance(1)
+                else:
+                    running[pool.submit(_work, task)] = task
+            done, _ = wait(running, return_when=FIRST_COMPLETED) if running else (set(), set())
+            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                return list(running.values())
+            for future in done:
+                task, reason = running.pop(future), future.result()
+                if reason:
+                    refused[task] = reason
+                progress.say(f"{describe(task)}: {reason or 'done'}")
+                advance(1)
+        return []
 
     def _startable(
         self, waiting: list[Task], running: list[Task], memory: Mapping[Task, float], free: float
@@ -127,6 +141,11 @@ def _of_measurements(refused: Mapping[Task, str]) -> Refusals:
     return {task: reason for task, reason in refused.items() if isinstance(task, Measurement)}
 
 
+def _reason_of_death(lost: list[Task]) -> str:
+    beside = f", this or another of {len(lost)} that ran at the time" if len(lost) > 1 else ""
+    return f"the process that measured it died{beside} (killed, or out of memory); repeat it, with fewer --jobs"
+
+
 _CONTEXT: Context  # of a worker process
 _STORE: Store
 
@@ -134,6 +153,7 @@ _STORE: Store
 def _start_worker(context: Context, store: Store, threads: int) -> None:
     """What a worker process starts with."""
     global _CONTEXT, _STORE
+    live_with_parent()
     _CONTEXT, _STORE = context, store
     torch.set_num_threads(threads)
 

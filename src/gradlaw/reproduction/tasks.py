@@ -43,6 +43,7 @@ def list_work(
     pending: list[Measurement] = []
     for m in dict.fromkeys(measurements.values()):
         if m in store:
+            store.check(m)
             continue
         reason = context.data.why_missing(m.experiment.network.data)
         if reason:

@@ -1,21 +1,20 @@
 """Trained parameters: packaged in a folder, trained before and kept in the store, or to be trained."""
 
-import json
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import gradlaw
 from gradlaw.data import LabelledTensors, parse_label_noise
 from gradlaw.progress import Progress
 from gradlaw.reproduction.experiment import NetworkSpec, normalised_recipe
 from gradlaw.training import Checkpoint, Recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import latest
 from gradlaw.training.points import point_file
+from gradlaw.training.record import read_record
 from gradlaw.zoo import MODELS, ModelSettings
 
-PACKAGED = Path(gradlaw.__file__).parent / "checkpoints"
+PACKAGED = Path(__file__).parents[1] / "checkpoints"
 
 
 class TrainedModels:
@@ -38,7 +37,7 @@ class TrainedModels:
         """The weights of a finished training of the store."""
         folder = self.store / key
         last = latest(folder) if folder.is_dir() else None
-        if last is None or json.loads(last.read_text())["epoch"] < recipe.epochs:
+        if last is None or read_record(last)["epoch"] < recipe.epochs:
             return None
         return last.with_suffix(".safetensors")
 
@@ -64,7 +63,7 @@ class TrainedModels:
         return [
             (file.with_suffix(".safetensors"), found)
             for file in files
-            if file.with_suffix(".safetensors").is_file() and (found := _identity_of(json.loads(file.read_text())))
+            if file.with_suffix(".safetensors").is_file() and (found := _identity_of(read_record(file)))
         ]
 
 

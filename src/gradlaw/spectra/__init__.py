@@ -16,6 +16,12 @@ from gradlaw.spectra.gram.factored import FactorGram, factor_gram
 from gradlaw.spectra.layers import layer_spectra
 from gradlaw.spectra.noise import GradientNoise, gradient_noise, gradient_noise_by_layer
 from gradlaw.spectra.outliers import Outliers, count_outliers
+from gradlaw.spectra.population.fit import PopulationLaw
+from gradlaw.spectra.population.halves import cross_validated_spectrum
+from gradlaw.spectra.population.moments import SpectralMoments, spectral_moments
+from gradlaw.spectra.population.population import population_spectrum
+from gradlaw.spectra.population.result import PopulationSpectrum
+from gradlaw.spectra.population.shrinkage import Shrinkage, ledoit_wolf
 from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.spectra.subspaces import SubspaceOverlap, principal_angles, subspace_overlap
 
@@ -26,11 +32,16 @@ __all__ = [
     "FactorGram",
     "GradientNoise",
     "Outliers",
+    "PopulationLaw",
+    "PopulationSpectrum",
+    "Shrinkage",
     "SpectraOverIterations",
+    "SpectralMoments",
     "Spectrum",
     "SubspaceOverlap",
     "control_spectrum",
     "count_outliers",
+    "cross_validated_spectrum",
     "davis_kahan",
     "diagonal_noise",
     "eigengaps",
@@ -41,8 +52,11 @@ __all__ = [
     "gradient_spectrum",
     "isotropic_noise",
     "layer_spectra",
+    "ledoit_wolf",
     "permuted_within_dimensions",
+    "population_spectrum",
     "principal_angles",
+    "spectral_moments",
     "spectrum_over_iterations",
     "subspace_overlap",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw.errors import InputError, significance
+from gradlaw.errors import InputError
 
 Array: TypeAlias = np.ndarray | Tensor
 
@@ -203,11 +203,6 @@ def by_parts(
                 columns[name] = column.new_empty(len(rows))
             columns[name][first : first + step] = column
     return columns
-
-
-def check_alpha(alpha: float) -> None:
-    """See :func:`gradlaw.errors.significance`."""
-    significance(alpha)
 
 
 def refuse_non_finite(matrix: Tensor, first: int = 0, transposed: bool = False) -> None:

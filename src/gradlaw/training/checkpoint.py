@@ -2,14 +2,13 @@
 
     epoch-0007.safetensors            parameters and buffers
     epoch-0007.optimiser.safetensors  the optimiser's tensors, of the last epoch alone
-    epoch-0007.json                   every setting, the history so far, versions, digests
+    epoch-0007.json                   every setting, the history so far, versions, digests of all three
 
 Each file is written whole or not at all, the JSON last: an epoch whose JSON is there is whole.
 The learning rate, the order of the data and all random numbers of an epoch are functions of the settings, the seed
 and the epoch, so that nothing else is needed to continue bit for bit.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,15 +19,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from gradlaw.atomic import write_whole
+from gradlaw.atomic import PARTIAL, write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.provenance import sha256
 from gradlaw.training.points import point_files
+from gradlaw.training.record import read_record, record_text
 from gradlaw.training.weights import distinct, load_weights, read_weights
 from gradlaw.zoo import ModelSettings
 
-FORMAT = 1
 _NAME = r"epoch-\d+(\.optimiser)?\.(json|safetensors)(\.partial)?"
 
 
@@ -80,7 +79,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             state_dict of any model; see :func:`gradlaw.training.weights.read_weights`.
 
     Raises:
-        InputError: no such file, one that holds no weights, or weights that are not those that the JSON describes.
+        InputError: no such file, one that holds no weights, weights that are not those that the JSON describes, or a
+            JSON of ours that is damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -93,10 +93,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     weights = read_weights(path)
     if path.suffix != ".safetensors" or not record.is_file():
         return Checkpoint(path, weights)
-    settings = _read_record(record)
+    settings = read_record(record)
     if not settings:
         return Checkpoint(path, weights)
-    if _digest(weights) != settings["weights_sha256"]:
+    if digest(weights) != settings["weights_sha256"]:
         raise InputError(f"{path} does not hold the weights that {record.name} describes; one of them was changed")
     return Checkpoint(path, weights, settings)
 
@@ -116,8 +116,9 @@ def save_checkpoint(
     """
     weights = folder / f"{_stem(settings['epoch'])}.safetensors"
     state = distinct(model.state_dict())
-    _write(optimiser_file(folder, settings["epoch"]), safetensors.torch.save(_optimiser_tensors(optimizer)))
-    write_weights(weights, state, settings)
+    moments = _optimiser_tensors(optimizer)
+    _write(optimiser_file(folder, settings["epoch"]), safetensors.torch.save(moments))
+    write_weights(weights, state, {**settings, "optimiser_sha256": digest(moments)})
     for file in _files(folder):  # JSON before weights, so that what has a JSON is whole
         if _epoch(file) != settings["epoch"] and (not keep_all or ".optimiser." in file.name):
             file.unlink()
@@ -131,8 +132,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], settings: Mapping[str
         InputError: the disk is full.
     """
     _write(path, safetensors.torch.save(dict(state), {"format": "pt"}))
-    record = {"format": FORMAT, **settings, "weights_sha256": _digest(state)}
-    _write(path.with_suffix(".json"), (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    _write(path.with_suffix(".json"), record_text(settings, digest(state)).encode())
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -141,12 +141,20 @@ def remove_checkpoints(folder: Path) -> None:
         file.unlink()
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what a process that is no more had begun to write."""
+    for file in (*_files(folder), *point_files(folder)):
+        if file.suffix == PARTIAL:
+            file.unlink()
+
+
 def optimiser_file(folder: Path, epoch: int) -> Path:
     """Where the optimiser's tensors are after so many epochs."""
     return folder / f"{_stem(epoch)}.optimiser.safetensors"
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
+def digest(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of named tensors."""
     return sha256(state[name] for name in sorted(state))
 
 
@@ -165,19 +173,6 @@ def _epoch(file: Path) -> int:
 def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
     return {f"{i}.{key}": t for i, of_one in state.items() for key, t in of_one.items() if isinstance(t, Tensor)}
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """The settings in a JSON file; none if the file is not one of ours but, say, a configuration of the user's."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}") from error
-    if "weights_sha256" not in record:
-        return {}
-    if record["format"] != FORMAT:
-        raise InputError(f"{path} has format {record['format']}; this version of gradlaw reads {FORMAT}")
-    return record
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,34 +1,63 @@
 """Where a training goes on: what the folder for its checkpoints already holds."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from gradlaw.errors import InputError
-from gradlaw.training.checkpoint import Checkpoint, latest, load_checkpoint, optimiser_file, remove_checkpoints
+from gradlaw.lock import locked
+from gradlaw.training.checkpoint import (
+    Checkpoint,
+    digest,
+    latest,
+    load_checkpoint,
+    optimiser_file,
+    remove_checkpoints,
+    remove_partial,
+)
 from gradlaw.training.points import point_files
 
 _AGREED = ("model", "start_sha256", "loss", "data", "test_data", "recipe", "seed")
 
 
-def open_folder(folder: Path, record: Mapping[str, Any], resume: bool, overwrite: bool) -> Checkpoint | None:
-    """Make the folder for checkpoints ready; returns the checkpoint to go on from, if there is one.
+_LOCK = ".lock"
+
+
+@contextmanager
+def claimed(folder: Path | None) -> Iterator[None]:
+    """Be the only one to train into a folder, which is made if it is not there; without one there is nothing to claim.
 
     Raises:
-        InputError: the folder cannot be written to, or holds a training and neither ``resume`` nor ``overwrite`` is
-            set, or a training with other settings is to be resumed.
+        InputError: the folder cannot be made or written to, or another process trains into it, which is named.
     """
+    if folder is None:
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"the folder {folder} cannot be written to")
+    with locked(folder / _LOCK, f"the training in {folder}"):
+        remove_partial(folder)
+        yield
+
+
+def open_folder(folder: Path, record: Mapping[str, Any], resume: bool, overwrite: bool) -> Checkpoint | None:
+    """Make a claimed folder for checkpoints ready; returns the checkpoint to go on from, if there is one.
+
+    Raises:
+        InputError: the folder holds a training and neither ``resume`` nor ``overwrite`` is set, or a training with
+            other settings is to be resumed.
+    """
     if overwrite:
         remove_checkpoints(folder)
     if latest(folder) is None:
@@ -63,16 +92,31 @@ def restore_optimiser(optimizer: torch.optim.Optimizer, last: Checkpoint) -> Non
     """Put back the tensors that the optimiser had at a checkpoint.
 
     Raises:
-        InputError: they are not there.
+        InputError: they are not there, or not those that were written.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in optimiser_tensors(last).items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def optimiser_tensors(last: Checkpoint) -> dict[str, Tensor]:
+    """The tensors that the optimiser had at a checkpoint.
+
+    Raises:
+        InputError: they are not there, or not those that were written.
     """
     path = optimiser_file(last.path.parent, last.settings["epoch"])
     if not path.is_file():
         raise InputError(f"{path} is missing: the training cannot go on from {last.path}; start it again (--force)")
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in safetensors.torch.load_file(path).items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is no whole safetensors file: {error}; start the training again (--force)") from error
+    if digest(tensors) != last.settings.get("optimiser_sha256", digest(tensors)):  # versions before had none
+        raise InputError(f"{path} is damaged: it does not hold what was written; start the training again (--force)")
+    return tensors
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

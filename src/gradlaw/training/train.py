@@ -25,7 +25,7 @@ from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evalu
 from gradlaw.training.keep import PointKeeper
 from gradlaw.training.points import checked_points, missing_points
 from gradlaw.training.recipe import Recipe
-from gradlaw.training.resume import open_folder, restore_optimiser
+from gradlaw.training.resume import claimed, open_folder, restore_optimiser
 from gradlaw.zoo import ModelSettings
 
 if TYPE_CHECKING:
@@ -125,21 +125,21 @@ def train(
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     end = recipe.epochs if until is None else min(recipe.epochs, count(until, "until"))
     keeper = _keeper(folder, points, setup, record)
-    last = None if folder is None else open_folder(folder, record, resume, overwrite)
-    if last is not None:
-        _go_on(last, record, setup, progress)
-        _check_reached(last, end, keeper.points)
-    path = None if last is None else last.path
     measure = None if test is None else partial(evaluate, model, loss, *_tensors(test))
-    steps = steps_of_epoch(setup)
-    with _own_randomness(problem.device), progress.stage("train", end * steps) as advance:
-        advance(record["epoch"] * steps)
-        if last is None:
-            keeper.start()
-        while record["epoch"] < end:
-            _one_epoch(setup, measure, record, path, end, keeper, advance, progress)
-            if folder is not None:
-                path = save_checkpoint(folder, model, optimizer, record, keep_all)
+    with claimed(folder), _own_randomness(problem.device):
+        last = None if folder is None else open_folder(folder, record, resume, overwrite)
+        if last is not None:
+            _go_on(last, record, setup, progress)
+            _check_reached(last, end, keeper.points)
+        path = None if last is None else last.path
+        with progress.stage("train", end * keeper.steps) as advance:
+            advance(record["epoch"] * keeper.steps)
+            if last is None:
+                keeper.start()
+            while record["epoch"] < end:
+                _one_epoch(setup, measure, record, path, end, keeper, advance, progress)
+                if folder is not None:
+                    path = save_checkpoint(folder, model, optimizer, record, keep_all)
     on_test = record["test"] and Score(**record["test"])
     training = Score(**record["training"]) if record["training"] else evaluate(model, loss, inputs, targets)
     return TrainingRun(recipe, seed, record["history"], training, on_test, path)

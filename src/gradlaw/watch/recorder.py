@@ -182,13 +182,17 @@ class Watch:
         self._begun = _Step(watched)
         if self._noise is not None:
             self._noise.finish(self._optimizer, self._scaler)
-        if self._window is not None and self.step % self._settings["window_every"] == 0:
-            held = loss_scale(self._optimizer, self._scaler).held
-            self._window.add(self.step, [p.grad for p in self._parameters], held)
-        if not watched and not self._is_watched(self.step + 1):
+        enters = self._window is not None and self.step % self._settings["window_every"] == 0
+        moves = watched or self._is_watched(self.step + 1)
+        if not moves:
             self._movement.skip_step()
+        if not moves and not enters:
             return
-        scale = loss_scale(self._optimizer, self._scaler)
+        scale = loss_scale(self._optimizer, self._scaler)  # asked once: a device has to be waited for
+        if self._window is not None and enters:
+            self._window.add(self.step, [p.grad for p in self._parameters], scale.held)
+        if not moves:
+            return
         if watched:
             self._begun.state = self._deliveries.judge(self._names, scale, world_size())
             self._deliveries.detach()

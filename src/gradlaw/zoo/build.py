@@ -61,7 +61,7 @@ def _fully_connected(depth: int, *steps: str) -> Architecture:
     return Architecture(partial(_fcn, depth=depth, steps=steps), {"width": 1, "depth": 0})
 
 
-_MOST_LAYERS = 10_000
+_MOST_LAYERS, _LARGEST_SIZE = 10_000, 10**9
 
 MODELS: dict[str, Architecture] = {
     "lenet": Architecture(_lenet, {"padding": 0}),
@@ -128,8 +128,8 @@ def build_model(
             samples that it does not take.
     """
     architecture = _architecture(name)
-    if classes < 1:
-        raise InputError(f"a model needs at least one class, got {classes}")
+    if not 1 <= classes <= _LARGEST_SIZE:
+        raise InputError(f"a model has from 1 to {_LARGEST_SIZE:,} classes, got {classes:,}")
     chosen: dict[str, Any] = {key: value for key, value in sizes.items() if value is not None}
     for key, value in chosen.items():
         _check_size(name, architecture, key, value)
@@ -152,8 +152,11 @@ def _check_memory(name: str, architecture: Architecture, shape: Shape, classes: 
     """Refuse a model whose parameters alone would not fit, before any of them is allocated."""
     if sizes.get("depth", 0) > _MOST_LAYERS:
         raise InputError(f"the depth of {name} must be at most {_MOST_LAYERS:,}, got {sizes['depth']:,}")
-    with torch.device("meta"):
-        tensors = list(architecture.make(shape, classes, **sizes).parameters())
+    try:
+        with torch.device("meta"):
+            tensors = list(architecture.make(shape, classes, **sizes).parameters())
+    except RuntimeError as error:  # a tensor of more than 2^63 bytes
+        raise InputError(f"{name} cannot have these sizes: {error}; choose smaller ones") from error
     needed, free = sum(t.nbytes for t in tensors), free_memory(torch.device("cpu"))
     if needed > free:
         chosen = ", ".join(f"{key}={value:,}" for key, value in sizes.items())
@@ -168,8 +171,10 @@ def _check_size(name: str, architecture: Architecture, key: str, value: int) -> 
         takes = ", ".join(architecture.smallest) or "no sizes"
         raise InputError(f"{name} has no {key} to choose; it takes {takes}")
     least = architecture.smallest[key]
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"the {key} of {name} must be an integer of at least {least}, got {value!r}")
+    if value > _LARGEST_SIZE:
+        raise InputError(f"the {key} of {name} must be at most {_LARGEST_SIZE:,}, got {value:,}")
 
 
 def _text(shape: Shape) -> str:

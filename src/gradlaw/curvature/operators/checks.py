@@ -22,14 +22,21 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
     """Refuse a problem whose mean loss is not a fixed function of theta; return what was found.
 
     Raises:
-        InputError: the loss is random; batch norm takes the statistics of a minibatch and there are no minibatches; or
-            whatever :func:`~gradlaw.history.engines.preflight.inspect_problem` refuses.
+        InputError: the loss is random, or can be differentiated once alone; batch norm takes the statistics of a
+            minibatch and there are no minibatches; or whatever
+            :func:`~gradlaw.history.engines.preflight.inspect_problem` refuses.
     """
     if not samples.grouped and not problem.by_batches:
         _refuse_minibatch_statistics(problem)
     probe = samples.indices.shape[1] if samples.grouped else min(_PROBE_SAMPLES, problem.samples)
     minibatches = Minibatches(problem.samples, probe, 2, samples.seed)
-    findings = inspect_problem(problem, minibatches, LoopEngine(problem, samples.seed))
+    reference = LoopEngine(problem, samples.seed)
+    findings = inspect_problem(problem, minibatches, reference)
+    if reference.by_backward:
+        raise InputError(
+            "segments checkpointed with use_reentrant=True cannot be differentiated twice, so that there is no "
+            "Hessian; checkpoint them with use_reentrant=False"
+        )
     if findings.random:
         raise InputError(
             "the loss is random at fixed parameters (dropout?), so that it has no Hessian: use model.eval(), or set "

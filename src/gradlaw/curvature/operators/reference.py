@@ -108,7 +108,8 @@ def mean_gradient(plain: PlainLoss, pieces: Sequence[np.ndarray]) -> tuple[Tenso
 def flat(parts: Sequence[Tensor]) -> Tensor:
     """One vector (n,) out of one tensor a parameter."""
     common = max((p.dtype for p in parts), key=lambda t: torch.finfo(t).bits)
-    return torch.cat([p.detach().reshape(-1).to(common) for p in parts])
+    dense = (p if p.layout == torch.strided else p.to_dense() for p in parts)
+    return torch.cat([p.detach().reshape(-1).to(common) for p in dense])
 
 
 def _in_type(problem: Problem, samples: Samples, dtype: torch.dtype, asked: bool) -> tuple[PlainLoss, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Choosing an engine: the fastest one that takes the problem and whose gradients the reference confirms, all along."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from gradlaw.history.engines.layerwise import LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import Findings
 from gradlaw.history.engines.samplewise import SamplewiseEngine
-from gradlaw.history.engines.verify import Disagreement, Verification
+from gradlaw.history.engines.verify import Disagreement, NotFinite, Verification
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -91,6 +91,13 @@ class EngineChoice:
             chunk = slice(start, min(start + self.engine.chunk(len(batches[0])), len(batches)))
             try:
                 losses[chunk] = self.engine.gradients(first + start, batches[chunk], out[chunk]).to(losses.dtype)
+            except NotFinite:  # so are the user's loss and data, whatever computes them
+                raise
+            except IndexError as error:  # a label that is no class, it may be: plain autograd says of which sample
+                for t, batch in enumerate(batches[chunk], start=first + start):
+                    self.reference.gradient(t, batch)
+                self.leave(error, first + start)
+                continue
             except Exception as error:  # anything that a model written for one minibatch may raise when it gets several
                 self.leave(error, first + start)
                 continue
@@ -102,6 +109,25 @@ class EngineChoice:
                     raise
             start = chunk.stop
         return losses
+
+    def state(self) -> dict[str, Any]:
+        """The engine in use, those that remain and what was seen, as plain data for :meth:`restore`."""
+        candidates = [list(candidate) for candidate in self._candidates]
+        return {
+            "engine": self.engine.name,
+            "candidates": candidates,
+            "notices": self.notices,
+            "verification": self.verification.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same run."""
+        self.notices = list(state["notices"])
+        self._candidates = [Candidate(*candidate) for candidate in state["candidates"]]
+        if state["engine"] != self.engine.name:
+            is_reference = state["engine"] == self.reference.name
+            self.engine = self.reference if is_reference else self._made(state["engine"])
+        self.verification.restore(state["verification"])
 
     def leave(self, error: Exception, t: int) -> None:
         """Take another engine from iteration t on, because of an error.
@@ -138,8 +164,8 @@ class EngineChoice:
         return self.reference
 
     def _tried(self, candidate: Candidate) -> Engine:
-        first = [self.minibatches[0], self.minibatches[1]]  # two, so that a mix-up between them shows
-        engine = _FAST[candidate.name](self.problem, first, self._most_samples)
+        first = self._first()
+        engine = self._made(candidate.name)
         if candidate.whole and engine.fallback:
             raise _LeavesParameters(f"it has no rule for {', '.join(sorted(engine.fallback))}")
         if candidate.batched and isinstance(engine, LayerwiseEngine) and isinstance(engine.second, LoopEngine):
@@ -149,6 +175,12 @@ class EngineChoice:
         for t in (0, 1):
             self.verification.compare(candidate.name, t, rows[t])
         return engine
+
+    def _first(self) -> list[np.ndarray]:
+        return [self.minibatches[0], self.minibatches[1]]  # two, so that a mix-up between them shows
+
+    def _made(self, name: str) -> VmapEngine | LayerwiseEngine | SamplewiseEngine:
+        return _FAST[name](self.problem, self._first(), self._most_samples)
 
 
 def choose_engine(

@@ -12,6 +12,7 @@ from torch.func import vmap
 from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
+from gradlaw.history.engines.gradient_hooks import refuse_gradient_hooks
 from gradlaw.history.engines.loop import LoopEngine, scalar_loss
 from gradlaw.history.engines.plain_cross_entropy import cross_entropies, is_plain_cross_entropy
 from gradlaw.history.engines.vmap import VmapEngine
@@ -87,7 +88,8 @@ class LayerwiseEngine:
 
     Raises:
         InputError: samples interact in the model in a way that is not known here, its output has not one row a
-            sample, or no parameter is used by a known layer; the message says which.
+            sample, no parameter is used by a known layer, gradients pass through hooks, or the inputs require a
+            gradient; the message says which.
     """
 
     name = "layerwise"
@@ -95,6 +97,7 @@ class LayerwiseEngine:
     def __init__(self, problem: Problem, batches: Sequence[np.ndarray], most_samples: int = MOST_SAMPLES):
         self.problem, self.most_samples = problem, most_samples
         self._state = problem.state()
+        refuse_gradient_hooks(problem)
         with problem.undisturbed(self._state):
             self._forward = RecordedForward(problem, batches)
         self._losses = self._batched_losses

@@ -1,7 +1,7 @@
 """The reference engine: plain autograd, one minibatch at a time."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.history.engines.locate_label import label_located
 from gradlaw.problem import Problem
 from gradlaw.randomness import RandomState, generators_in, seeded
+from gradlaw.training_step import not_a_loss
 
 
 class LoopEngine:
@@ -18,6 +20,9 @@ class LoopEngine:
 
     The model runs as its own code would run it, with its own parameters in place, so that whatever way the loss reaches
     them by counts. Buffers and attributes are put back after each pass.
+
+    Attributes:
+        by_backward: whether the model has shown to take ``.backward()`` alone, as reentrant checkpoints do.
     """
 
     name = "loop"
@@ -26,7 +31,7 @@ class LoopEngine:
         self.problem, self.seed = problem, seed
         self._state = problem.state()
         self._generators = generators_in(*problem.functions)
-        self._accumulates = False
+        self.by_backward = False
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
@@ -43,13 +48,19 @@ class LoopEngine:
 
     def gradient(self, t: int, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         """Loss and one gradient a parameter tensor; None where the loss does not depend on it."""
-        randomness = seeded(self._generators, self.seed, t) if self.problem.randomness == "seeded" else nullcontext()
-        with randomness:
+        if self.problem.randomness != "seeded":
+            with label_located(self.problem, t, indices):
+                return self._gradient(indices)
+        with self.problem.turn(), seeded(self._generators, self.seed, t), label_located(self.problem, t, indices):
             return self._gradient(indices)
 
     def draws(self, t: int, indices: np.ndarray) -> bool:
         """Whether a pass draws random numbers, from whatever generator is known; all are left as they were."""
-        with seeded(self._generators, self.seed, t):
+        with (
+            self.problem.turn(),
+            seeded(self._generators, self.seed, t),
+            label_located(self.problem, t, indices),
+        ):
             before = RandomState(self._generators)
             self._gradient(indices)
             return before.has_moved()
@@ -62,23 +73,31 @@ class LoopEngine:
 
     def _loss(self, inputs: Any, targets: Any) -> Tensor:
         loss = scalar_loss(self.problem.plain_loss(inputs, targets))
+        if any(p.grad is not None for p in self.problem.model.parameters()):
+            raise InputError(
+                "model or loss call backward() themselves: a step has to return the loss of its batch, and leave "
+                "backward() and the optimiser out"
+            )
         if not loss.requires_grad:
             raise InputError("the loss does not depend on any of the analysed parameters")
         return loss
 
     def _differentiate(self, inputs: Any, targets: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        with _gradients_set_aside(self.problem):
+            return self._of_theta(inputs, targets)
+
+    def _of_theta(self, inputs: Any, targets: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         parameters, loss = self.problem.parameters(), self._loss(inputs, targets)
-        if not self._accumulates:
+        if not self.by_backward:
             try:
                 return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
             except RuntimeError as error:
                 if "use_reentrant" not in str(error):
                     raise
-                self._accumulates = True  # reentrant checkpoints know .backward() alone
+                self.by_backward = True  # reentrant checkpoints know .backward() alone
                 loss = self._loss(inputs, targets)
-        with _gradients_set_aside(self.problem):
-            loss.backward()
-            return loss.detach(), tuple(p.grad for p in parameters)
+        loss.backward()
+        return loss.detach(), tuple(p.grad for p in parameters)
 
 
 @contextmanager
@@ -98,8 +117,7 @@ def _gradients_set_aside(problem: Problem) -> Iterator[None]:
 def scalar_loss(loss: Tensor) -> Tensor:
     """The loss, checked to be one number."""
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise InputError(f"loss must return one number, the mean over the minibatch; got {got}")
+        raise InputError(f"loss must return one number, the mean over the minibatch; got {not_a_loss(loss)}")
     if loss.is_complex():
         raise InputError("loss must return a real number; got a complex one")
     return loss.reshape(())

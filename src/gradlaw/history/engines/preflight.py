@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from gradlaw._torch import BatchNorm, pytree
 from gradlaw.errors import InputError
+from gradlaw.history.engines.gradient_hooks import late_hook_notices
 from gradlaw.history.engines.loop import LoopEngine, flatten
 from gradlaw.history.engines.rounding import measure_rounding
+from gradlaw.history.engines.sum_loss import sum_notices
 from gradlaw.history.engines.verify import check_finite
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
-from gradlaw.randomness import RandomState, generators_in, modules_that_draw
+from gradlaw.randomness import GENERATORS, RandomState, generators_in, modules_that_draw
 from gradlaw.training_step import tensors_of
 
 _REPEATED_SAMPLES = 512  # of a larger minibatch, that are computed twice
@@ -40,19 +42,21 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
     """Run the first minibatch through the reference engine and look at everything that could spoil a run.
 
     Raises:
-        InputError: the data set gives another sample each time; batch norm would normalise a single value; the forward
-            pass writes to parameters; the loss is random although the problem does not ask for that, or cannot be
-            seeded; it is not one number, not finite, or depends on no parameter; a gradient is not finite.
+        InputError: the data set gives another sample each time, or a pass writes to what it gives; batch norm would
+            normalise a single value; the forward pass writes to parameters; the loss is random although the problem
+            does not ask for that, or cannot be seeded; it is not one number, not finite, or depends on no parameter; a
+            gradient is not finite.
     """
     indices = minibatches[0]
     state = problem.state(parameters=True)
     with problem.undisturbed(state):
-        _check_samples_are_fixed(problem, indices[:_REPEATED_SAMPLES])
+        before = _check_samples_are_fixed(problem, indices[:_REPEATED_SAMPLES])
         with ExitStack() as hooks:
             for name, module in problem.model.named_modules():
                 _watch_batch_norm(hooks, name, module)
             is_random = reference.draws(0, indices)
         _refuse_written_parameters(state.changed_parameters())
+        _refuse_written_samples(problem, indices[:_REPEATED_SAMPLES], before)
         if is_random and problem.randomness == "refuse":
             drawing = modules_that_draw(problem.model, lambda: reference.draws(0, indices))
             where = f" in {', '.join(drawing)}" if drawing else ""
@@ -63,11 +67,12 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
             )
         loss, gradients = reference.gradient(0, indices)
         flat = flatten(gradients, problem)
-        check_finite(loss[None], flat[None], 0, problem.layout)
+        check_finite(loss[None], flat[None], 0, problem.layout, [indices])
         _check_repeatable(problem, indices, loss, flat, reference)
         rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
     unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
-    return Findings(flat, unused, rounding.error, is_random, list(rounding.notices))
+    of_sum = [] if is_random else sum_notices(problem, indices)
+    return Findings(flat, unused, rounding.error, is_random, [*rounding.notices, *of_sum, *late_hook_notices(problem)])
 
 
 def unused_notices(unused: Sequence[str]) -> list[str]:
@@ -93,18 +98,26 @@ def check_unchanged(problem: Problem, minibatches: Minibatches, findings: Findin
         )
 
 
-def _check_samples_are_fixed(problem: Problem, indices: np.ndarray) -> None:
-    """The data set gives the same samples twice, and draws no random numbers for them."""
-    generators = RandomState(generators_in(problem.data))
-    leaves = tensors_of if problem.by_batches else pytree.tree_leaves
-    first, second = (list(leaves(problem.fetch(indices))) for _ in range(2))
-    moved = generators.has_moved()
-    generators.restore()
+def _check_samples_are_fixed(problem: Problem, indices: np.ndarray) -> list[Any]:
+    """What the data set gives for these samples: the same twice, without drawing random numbers for them."""
+    with GENERATORS:
+        generators = RandomState(generators_in(problem.data))
+        first, second = (_contents(problem, indices) for _ in range(2))
+        moved = generators.has_moved()
+        generators.restore()
     if moved or not all(_equal(a, b) for a, b in zip(first, second, strict=True)):
         raise InputError(
             "the data set draws random numbers when a sample is fetched (augmentation?), so a sample has no fixed "
             "gradient; turn that off"
         )
+    return first
+
+
+def _contents(problem: Problem, indices: np.ndarray) -> list[Any]:
+    """What samples hold, to compare."""
+    fetched = problem.fetch(indices)
+    leaves = tensors_of(fetched) if problem.by_batches else pytree.tree_leaves(fetched)
+    return [leaf.detach().clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
 
 
 def _refuse_written_parameters(names: list[str]) -> None:
@@ -112,6 +125,15 @@ def _refuse_written_parameters(names: list[str]) -> None:
         raise InputError(
             f"the forward pass writes to the parameters {', '.join(names)} (max_norm of an embedding?), while theta is "
             "to stay as it is; they have been put back. Apply that once by hand and turn it off"
+        )
+
+
+def _refuse_written_samples(problem: Problem, indices: np.ndarray, before: list[Any]) -> None:
+    """Refuse a pass that writes to the data themselves, where they are objects that cannot be copied as a whole."""
+    if not all(_equal(a, b) for a, b in zip(before, _contents(problem, indices), strict=True)):
+        raise InputError(
+            "the forward pass writes to its data in place, so that they are not what they were (normalised, noise "
+            "added?); let it work on a clone"
         )
 
 

@@ -10,6 +10,7 @@ from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.engines.layerwise import LayerwiseEngine
 from gradlaw.history.engines.mean_of_samples import MeanOfSamples
+from gradlaw.history.engines.verify import check_sample
 from gradlaw.history.layers.normalisation import takes_batch_statistics
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -74,6 +75,7 @@ class SamplewiseEngine:
         """Write the gradients of the batches to the rows of ``out``; return the losses (C,).
 
         Raises:
+            NotFinite: loss or gradient of a sample are NaN or infinite.
             InputError: the loss of one of the minibatches is not the mean of the losses of its samples.
         """
         counts = _counts(batches, self.problem.samples)
@@ -87,6 +89,10 @@ class SamplewiseEngine:
             chunk = samples[start : start + step]
             gradients = rows[: len(chunk)]
             sample_losses = self._single.gradients(0, list(chunk[:, None]), gradients, see=proof.keep)
+            if not torch.isfinite(gradients.sum() + sample_losses.sum()):
+                # A mean would spread it over all iterations, those without the sample too: 0 x NaN is NaN.
+                for sample, loss, gradient in zip(chunk.tolist(), sample_losses.tolist(), gradients, strict=True):
+                    check_sample(first + int(counts[:, sample].argmax()), sample, loss, gradient)
             proof.keep_losses(sample_losses)
             weights = torch.from_numpy(counts[:, chunk]).to(out) / len(batches[0])
             out.addmm_(weights, gradients)

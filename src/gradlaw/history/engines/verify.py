@@ -1,13 +1,15 @@
 """What is required of any engine, on the minibatches that it is used on: finite gradients, those of plain autograd."""
 
 from collections.abc import Sequence
+from math import isfinite
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradlaw import random_streams
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, listed
 from gradlaw.history.engines.loop import LoopEngine, flatten
 from gradlaw.history.engines.moved_theta import moved_theta
 from gradlaw.minibatches import Minibatches
@@ -48,6 +50,15 @@ class Verification:
     def difference(self) -> float:
         """The median relative difference to the reference, which is rounding."""
         return float(np.median(list(self.compared.values()))) if self.compared else 0.0
+
+    def state(self) -> dict[str, Any]:
+        """What has been compared and what will be, as plain data for :meth:`restore`."""
+        return {"compared": list(self.compared.items()), "random": self._rng.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.compared = dict(state["compared"])
+        self._rng.bit_generator.state = state["random"]
 
     def choose(self, start: int, losses: Tensor) -> list[int]:
         """Which iterations of a band to compare, given its losses (C,)."""
@@ -119,13 +130,26 @@ class NotFinite(InputError):
     """A loss or gradient of the user's problem that is NaN or infinite, whatever computes it."""
 
 
-def check_finite(losses: Tensor, gradients: Tensor, first: int, layout: list[ParameterSlice]) -> None:
+def check_finite(
+    losses: Tensor,
+    gradients: Tensor,
+    first: int,
+    layout: list[ParameterSlice],
+    batches: Sequence[np.ndarray] = (),
+) -> None:
     """Refuse NaN and infinity among the losses (C,) and gradients (C, n) of iterations ``first`` onwards.
 
+    Args:
+        losses: of the iterations.
+        gradients: of the same.
+        first: the first of them.
+        layout: names the parameter of a gradient.
+        batches: samples of the iterations, to be named. Default: they are not.
+
     Raises:
-        NotFinite: names the first bad iteration, and for a gradient its parameter.
+        NotFinite: names the first bad iteration, its samples, and for a gradient its parameter.
     """
-    check_losses(losses, first)
+    check_losses(losses, first, batches)
     # A sum is finite unless a term is not, or it overflows; only then is every value looked at.
     if torch.isfinite(gradients.sum()):
         return
@@ -137,15 +161,34 @@ def check_finite(losses: Tensor, gradients: Tensor, first: int, layout: list[Par
         raise NotFinite(
             f"the gradient of iteration {first + row} is {value} at parameter {part.name!r} "
             f"(element {column - part.start} of {part.stop - part.start}), while its loss is {float(losses[row]):.4g}"
+            f"{_samples(batches, row)}"
         )
 
 
-def check_losses(losses: Tensor, first: int) -> None:
-    """Refuse NaN and infinity among the losses (C,) of iterations ``first`` onwards.
+def check_losses(losses: Tensor, first: int, batches: Sequence[np.ndarray] = ()) -> None:
+    """Refuse NaN and infinity among the losses (C,) of iterations ``first`` onwards; arguments of :func:`check_finite`.
 
     Raises:
-        NotFinite: names the first bad iteration.
+        NotFinite: names the first bad iteration and its samples.
     """
-    for t, loss in enumerate(losses.tolist(), start=first):
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise NotFinite(f"the loss of iteration {t} is {loss}: has the model diverged, or do the data hold NaN?")
+    for row, loss in enumerate(losses.tolist()):
+        if not isfinite(loss):
+            raise NotFinite(
+                f"the loss of iteration {first + row} is {loss}: has the model diverged, or do the data hold NaN?"
+                f"{_samples(batches, row)}"
+            )
+
+
+def check_sample(t: int, sample: int, loss: float, gradient: Tensor) -> None:
+    """Refuse NaN and infinity in the loss and the gradient (n,) of one sample, which iteration t is the first to hold.
+
+    Raises:
+        NotFinite: names the sample and the iteration.
+    """
+    if not isfinite(loss) or not bool(torch.isfinite(gradient).all()):
+        what = f"loss is {loss}" if not isfinite(loss) else f"gradient is not finite, while its loss is {loss:.4g}"
+        raise NotFinite(f"the gradient of iteration {t} is not finite: of its sample {sample} the {what}")
+
+
+def _samples(batches: Sequence[np.ndarray], row: int) -> str:
+    return f" (samples: {listed(map(str, batches[row].tolist()), 8)})" if len(batches) else ""

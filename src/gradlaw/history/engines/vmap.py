@@ -9,6 +9,7 @@ from torch.func import grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
+from gradlaw.history.engines.gradient_hooks import refuse_gradient_hooks
 from gradlaw.history.engines.loop import scalar_loss
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -27,6 +28,9 @@ class VmapEngine:
         problem: without randomness in its forward pass.
         batches: not needed; the other engines look at them.
         most_samples: that pass through the model at once; a memory knob that does not change results.
+
+    Raises:
+        InputError: gradients pass through hooks.
     """
 
     name = "vmap"
@@ -34,6 +38,7 @@ class VmapEngine:
 
     def __init__(self, problem: Problem, batches: Sequence[np.ndarray] = (), most_samples: int = MOST_SAMPLES):
         self.problem, self._state, self._most_samples = problem, problem.state(), most_samples
+        refuse_gradient_hooks(problem)
         names = [part.name for part in problem.layout]
         theta = dict(zip(names, (p.detach() for p in problem.parameters()), strict=True))
         frozen = {name: p.detach() for name, p in problem.model.named_parameters() if name not in theta}
@@ -63,7 +68,7 @@ class VmapEngine:
         # The fused attention kernels have no batching rule and would run one by one.
         with self.problem.undisturbed(self._state), sdpa_kernel(SDPBackend.MATH):
             gradients, losses = self._batched(self._theta, buffers, inputs, targets)
-        torch.cat([g.reshape(count, -1).to(out.dtype) for g in gradients.values()], dim=1, out=out)
+        torch.cat([g.detach().reshape(count, -1).to(out.dtype) for g in gradients.values()], dim=1, out=out)
         return losses.detach()
 
 

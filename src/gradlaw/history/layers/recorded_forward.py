@@ -108,6 +108,10 @@ class RecordedForward:
 
     def _samples(self, batches: Sequence[np.ndarray]) -> tuple[Any, Any]:
         inputs, targets = self.problem.fetch(np.stack(batches))
+        if any(leaf.requires_grad for leaf in pytree.tree_leaves(inputs)):
+            raise InputError(
+                "the inputs require a gradient, which is for derivatives with respect to them; use engine='loop'"
+            )
         return pytree.tree_map(lambda a: a.flatten(0, 1), inputs), targets
 
     def _detached_layers(self) -> list[tuple[str, nn.Module, LayerRule]]:

@@ -1,6 +1,6 @@
 """Which rule a layer has."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from gradlaw.errors import InputError
 from gradlaw.history.layers.any_layer import AnyLayer, is_plain_layer
@@ -83,7 +83,7 @@ def rule_of(module: nn.Module) -> LayerRule | None:
 
 
 def _registered(module: nn.Module) -> LayerRule | None:
-    if "forward" in vars(module):
+    if "forward" in vars(module) or _has_computed_weight(module):
         return None
     for cls in type(module).__mro__:
         if cls in _rules:
@@ -91,3 +91,10 @@ def _registered(module: nn.Module) -> LayerRule | None:
         if any(not name.startswith("__") for name in vars(cls)):
             return None
     return None
+
+
+def _has_computed_weight(module: nn.Module) -> bool:
+    """Whether a layer of PyTorch keeps a tensor that is neither parameter nor buffer: a weight that is made of its
+    parameters before each call, as the older ``weight_norm``, ``spectral_norm`` and ``prune`` do.
+    """
+    return any(isinstance(value, Tensor) for value in vars(module).values())

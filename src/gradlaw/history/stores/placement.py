@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from gradlaw.errors import InputError
+from gradlaw.history.stores.zarr_store import BAND_BYTES, stored_bytes
 from gradlaw.problem import Problem
 from gradlaw.resources import MEMORY_SHARE, free_memory
 
@@ -16,26 +17,33 @@ MEMORY = "memory"
 
 @dataclass(frozen=True)
 class Placement:
-    """The folder of a store on disk, or None for memory; a ``temporary`` one is made below it."""
+    """The folder of a store on disk, or the one to make a temporary store in; None for the memory of the device."""
 
     folder: Path | None
-    temporary: bool
+    device: torch.device
     announcement: str | None
 
 
-def place(store: str | Path | None, problem: Problem, iterations: int, dtype: torch.dtype) -> Placement:
+def place(
+    store: str | Path | None,
+    problem: Problem,
+    iterations: int,
+    dtype: torch.dtype,
+    band_bytes: int = BAND_BYTES,
+) -> Placement:
     """Decide where T gradients stored as ``dtype`` go, from their size and what is free.
 
     Raises:
         InputError: they do not fit where they are asked to go; the message says how many would.
     """
+    shape = iterations, problem.dimensions
     row = problem.dimensions * dtype.itemsize
-    needed = iterations * row
+    needed, on_disk = iterations * row, stored_bytes(shape, dtype, band_bytes)
     size = f"a gradient history of T={iterations:,} x n={problem.dimensions:,} takes {needed / 1e9:.2f} GB"
     if store is not None and store != MEMORY:
         folder = Path(store)
-        _check_disk(folder.parent, needed, row, size)
-        return Placement(folder, False, f"{size}: stored in {folder}")
+        _check_disk(folder, on_disk - _bytes_in(folder), row, size)
+        return Placement(folder, problem.device, f"{size}: stored in {folder}")
     free = free_memory(problem.device)
     fits = needed <= MEMORY_SHARE * free
     if store == MEMORY and needed > free:
@@ -43,11 +51,16 @@ def place(store: str | Path | None, problem: Problem, iterations: int, dtype: to
             f"{size} and {free / 1e9:.2f} GB of memory are free, which fits T={free // row:,}; give a folder as store"
         )
     if fits or store == MEMORY:
-        return Placement(None, False, None)
+        return Placement(None, problem.device, None)
     parent = Path(tempfile.gettempdir())
-    _check_disk(parent, needed, row, size)
+    _check_disk(parent, on_disk, row, size)
     where = f"more than {MEMORY_SHARE:.0%} of the {free / 1e9:.2f} GB of memory that are free: stored below {parent}"
-    return Placement(parent, True, f"{size}, {where} while it is used")
+    return Placement(parent, problem.device, f"{size}, {where} while it is used")
+
+
+def _bytes_in(folder: Path) -> int:
+    """What an earlier call wrote there already."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _check_disk(folder: Path, needed: int, row: int, size: str) -> None:
@@ -55,6 +68,6 @@ def _check_disk(folder: Path, needed: int, row: int, size: str) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise InputError(
-            f"{size} and the disk of {existing} has {free / 1e9:.2f} GB left, which fits T={free // row:,}; lower T, "
-            "or analyse a part of the parameters"
+            f"{size}, {needed / 1e9:.2f} GB of disk, and that of {existing} has {free / 1e9:.2f} GB left, which fits "
+            f"T={free // row:,}; lower T, or analyse a part of the parameters"
         )

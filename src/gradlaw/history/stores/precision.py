@@ -90,6 +90,15 @@ class Storage:
         self._nonzero += nonzero
         self._underflown += nonzero - int(torch.count_nonzero(out))
 
+    def state(self) -> list[float]:
+        """What has been measured so far, for :meth:`restore`."""
+        return [self._error_power, self._power, self._largest, self._nonzero, self._underflown]
+
+    def restore(self, state: list[float]) -> None:
+        """Go on from a state."""
+        self._error_power, self._power, self._largest = state[:3]
+        self._nonzero, self._underflown = map(int, state[3:])
+
     def measured(self) -> StoredPrecision:
         """Type and errors of what has been stored."""
         underflow = self._underflown / max(1, self._nonzero)

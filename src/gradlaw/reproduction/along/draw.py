@@ -11,15 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from gradlaw.report.drawing import GREY, STYLE, fix_layout
+from gradlaw.report.figure import STYLE, fix_layout
+from gradlaw.report.palette import BLUE, GREEN, GREY, VERMILLION
 from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, SEED
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance
 
-# Of Okabe and Ito, which colour-blind readers tell apart; each optimiser has its own colour, mark and dashes.
+# Each optimiser has its own colour, mark and dashes.
 OPTIMISERS = {
-    "sgd": ("SGD", "#0072B2", "o", "-"),
-    "momentum": ("SGD with momentum", "#D55E00", "s", "--"),
-    "adam": ("Adam", "#009E73", "^", ":"),
+    "sgd": ("SGD", BLUE, "o", "-"),
+    "momentum": ("SGD with momentum", VERMILLION, "s", "--"),
+    "adam": ("Adam", GREEN, "^", ":"),
 }
 _START = 0.03  # where epoch 0 is drawn on the logarithmic axis
 _TICKS = {_START: "0", 0.1: "0.1", 1: "1", 10: "10", 50: "50"}

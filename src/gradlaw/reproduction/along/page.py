@@ -35,10 +35,10 @@ def write_page(rows: pd.DataFrame, study: Study, path: Path) -> list[Path]:
     Raises:
         InputError: the disk is full.
     """
+    from gradlaw.report.figure import encode_figure
     from gradlaw.reproduction.along.draw import draw_along  # matplotlib
-    from gradlaw.reproduction.draw import image
 
-    figure = image(draw_along(rows, list(study.networks)), "png", study.profile.meaning)
+    figure = encode_figure(draw_along(rows, list(study.networks)), "png", study.profile.meaning)
     files: dict[Path, str | bytes] = {path: page(rows, study), path.parent / FIGURE: figure}
     for file, content in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ class FactorPasses:
             taker = _Taker(gram_pass, store, slice(start, end), len(losses))
             batches = [self.minibatches[t] for t in range(start, end)]
             losses[start:end] = self.engine.contributions(batches, taker.take, names)
-            check_losses(losses[start:end], start)
+            check_losses(losses[start:end], start, batches)
             if not taker.finite:
                 suspects = torch.zeros(len(losses), dtype=torch.bool)
                 suspects[start:end] = True
@@ -93,8 +93,9 @@ class FactorPasses:
         for start in range(0, len(losses), step):
             end = min(start + step, len(losses))
             block = rows[: end - start]
-            losses[start:end] = engine.gradients(start, [self.minibatches[t] for t in range(start, end)], block)
-            check_finite(losses[start:end], block, start, part.layout)
+            batches = [self.minibatches[t] for t in range(start, end)]
+            losses[start:end] = engine.gradients(start, batches, block)
+            check_finite(losses[start:end], block, start, part.layout, batches)
             offset = 0
             for term in gram_pass.terms:
                 width, shift = term.stop - term.start, columns[term.part.name] + term.start
@@ -113,7 +114,7 @@ class FactorPasses:
         row = torch.empty(1, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)
         for t in suspects.nonzero().flatten().tolist():
             loss = reference.gradients(t, [self.minibatches[t]], row)
-            check_finite(loss, row, t, self.problem.layout)
+            check_finite(loss, row, t, self.problem.layout, [self.minibatches[t]])
 
 
 class _Taker:

@@ -20,15 +20,15 @@ def both_eigenvalues(gram: Tensor) -> tuple[np.ndarray, np.ndarray]:
     Args:
         gram: shape (T, T), float64, on the CPU; T >= 2.
     """
-    reflected = _reflected(gram).numpy().T  # symmetric: the transpose is the column-major matrix of LAPACK
-    size = int(lapack.dsytrd_lwork(len(reflected), lower=1)[0])
-    _, diagonal, beside, _, _ = lapack.dsytrd(reflected, lower=1, lwork=size, overwrite_a=1)
+    matrix = reflected(gram).numpy().T  # symmetric: the transpose is the column-major matrix of LAPACK
+    size = int(lapack.dsytrd_lwork(len(matrix), lower=1)[0])
+    _, diagonal, beside, _, _ = lapack.dsytrd(matrix, lower=1, lwork=size, overwrite_a=1)
     whole = eigvalsh_tridiagonal(diagonal, beside, lapack_driver="sterf")
     centred = eigvalsh_tridiagonal(diagonal[1:], beside[1:], lapack_driver="sterf")
     return whole, np.sort(np.append(centred, 0.0))
 
 
-def _reflected(gram: Tensor) -> Tensor:
+def reflected(gram: Tensor) -> Tensor:
     """P K P = K - v w^T - w v^T, P = I - 2 v v^T, with w = 2 (K v - (v^T K v) v)."""
     iterations = len(gram)
     v = torch.full((iterations,), 1 / math.sqrt(iterations), dtype=gram.dtype)

@@ -1,0 +1,63 @@
+"""The laws of the population behind the covariance spectrum."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gradlaw.analysis.section import Run, TableSection, register
+from gradlaw.spectra.matrices import COVARIANCE
+from gradlaw.spectra.population.fit import PopulationLaw
+from gradlaw.spectra.population.of_gram import population_or_reason
+from gradlaw.spectra.population.population import independent_iterations, why_dependent
+from gradlaw.spectra.population.result import PopulationSpectrum
+from gradlaw.stats import fit_power_law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@register
+class Population(TableSection):
+    """One row a law (a power law, one with a break), with what both have in common; None where none can be told.
+
+    Columns: ``law``; ``s`` and ``s_below`` with the ends of their intervals of 95%, ``break_rank``, ``p_value``;
+    ``height`` (ln lambda) at ``pivot``; ``iterations`` (independent ones), ``outliers``, ``last``, ``spread``; and
+    ``s_sample``, the exponent of the k largest eigenvalues of the sample.
+    """
+
+    name, place = "population", 4
+
+    def measure(self, run: Run) -> pd.DataFrame | None:
+        settings, covariance = run.history.settings, run.measured["spectra"][COVARIANCE]
+        reason = why_dependent(settings)
+        if reason is None:
+            used = independent_iterations(settings)
+            gram, rounding = run.gram
+            known = covariance.eigenvalues if used == len(gram) else None
+            with run.progress.stage("population behind the spectrum"):
+                found = population_or_reason(gram[:used, :used], run.history.shape[1], rounding, covariance=known)
+            if not isinstance(found, str):
+                return _table(found, run.sizes.of_spectra)
+            reason = found
+        run.notices.append(f"population behind the spectrum left out: {reason}")
+        return None
+
+
+def _table(found: PopulationSpectrum, k: int) -> pd.DataFrame:
+    import pandas as pd  # loaded for those who keep a table
+
+    k = min(k, found.last)
+    common = {"iterations": found.iterations, "outliers": found.outliers, "last": found.last, "spread": found.spread,
+              "k": k, "s_sample": fit_power_law(found.sample, k).s}  # fmt: skip
+    laws = [law for law in (found.power_law, found.broken) if law is not None]
+    return pd.DataFrame([_row(law) | common for law in laws])
+
+
+def _row(law: PopulationLaw) -> dict[str, Any]:
+    row: dict[str, Any] = {"law": "broken power law" if law.broken else "power law"}
+    for name in ("s", "s_below", "break_rank"):
+        ends = law.interval(name) if law.broken or name == "s" else (math.nan, math.nan)
+        value = getattr(law, name)
+        row |= {name: math.nan if value is None else value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
+    return row | {"p_value": law.p_value, "height": float(law.parameters[0]), "pivot": law.shape.pivot}

@@ -1,0 +1,19 @@
+"""The options of gradlaw verify."""
+
+import argparse
+from pathlib import Path
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``gradlaw verify`` takes."""
+    parser.description = (
+        "Checks every file of a run directory, a folder of runs, a training or a store of results against\n"
+        "the digests that were taken when it was written, and names what is damaged and what to do. The exit\n"
+        "status is 0 if all is whole and 1 if something is damaged."
+    )
+    parser.epilog = "examples:\n  gradlaw verify runs/a\n  gradlaw verify runs/reproduce/store --repair"
+    parser.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="that gradlaw wrote")
+    parser.add_argument("--repair", action="store_true", help="draw damaged figures and pages again; remove damaged "
+                        "results of a store, which the command that made them then measures again")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command="gradlaw.cli.verify:run")

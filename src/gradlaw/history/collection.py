@@ -1,0 +1,173 @@
+"""Filling a matrix with the gradients of a run, band by band, from wherever an earlier call came to."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradlaw.atomic import full_disk_explained
+from gradlaw.history.engines.choose import EngineChoice
+from gradlaw.history.engines.verify import Disagreement, check_finite
+from gradlaw.history.stores.precision import Storage
+from gradlaw.history.stores.unfinished import Unfinished
+from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, metadata_digests
+from gradlaw.history.transforms import Apply, Memory, Transform, WeightDecay, start_transforms
+from gradlaw.progress import Advance, Progress
+
+_LOSSES, _MEMORY = "losses", "memory "
+
+
+class _Again(Exception):
+    """What has been collected cannot stay, and is collected again."""
+
+
+class Collection:
+    """The work of filling a matrix with the gradients of a run.
+
+    Args:
+        target: (T, n), in memory or on disk.
+        choice: of the engine.
+        stored: type of what is stored.
+        transforms: applied on the way.
+        unused: parameters on which the loss of the first minibatch does not depend.
+        unfinished: where to note how far it is, so that it can go on; None where there is no use for that.
+
+    Attributes:
+        losses: of the iterations that are done, (T,).
+        unused: those on which no minibatch's loss depended, once all is collected.
+        storage: what storing did to the gradients.
+        notices: what was decided, in words.
+    """
+
+    def __init__(
+        self,
+        target: Tensor | DiskGradients,
+        choice: EngineChoice,
+        stored: torch.dtype,
+        transforms: Sequence[Transform],
+        unused: Sequence[str],
+        unfinished: Unfinished | None = None,
+    ):
+        self.target, self.choice, self.transforms, self.unfinished = target, choice, transforms, unfinished
+        self.problem, self.minibatches = choice.problem, choice.minibatches
+        self.unused, self.notices = list(unused), list[str]()
+        self._stored = stored
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is collected yet."""
+        self.done = 0  # iterations, whole bands of them
+        self.storage = Storage(self._stored, self.problem.layout)
+        self.memory: Memory = {}
+        self.losses = torch.empty(len(self.minibatches), dtype=self.problem.dtype, device=self.problem.device)
+
+    def fill(self, progress: Progress) -> None:
+        """Collect everything that is not there yet."""
+        while True:
+            label = f"collect gradients ({self.choice.engine.name})"
+            with progress.stage(label, len(self.minibatches)) as advance:
+                advance(self.done)
+                try:
+                    return self._fill(advance)
+                except (Disagreement, _Again):  # the choice has another engine by now, or the transforms other settings
+                    self._begin()
+                    self.save()
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, Tensor]) -> None:
+        """Go on from what :meth:`save` saved."""
+        device = self.problem.device
+        self.done, self.unused, self.notices = state["done"], state["unused"], state["notices"]
+        self.choice.restore(state["choice"])
+        self.storage.restore(state["storage"])
+        self.losses[: self.done] = arrays[_LOSSES].to(device)
+        self.memory = {
+            name.removeprefix(_MEMORY): value.to(device if value.ndim else "cpu")
+            for name, value in arrays.items()
+            if name.startswith(_MEMORY)
+        }
+
+    def save(self) -> None:
+        """Note how far it is, on the disk."""
+        if self.unfinished is None:
+            return
+        state = {
+            "done": self.done,
+            "unused": self.unused,
+            "notices": self.notices,
+            "choice": self.choice.state(),
+            "storage": self.storage.state(),
+            "metadata": metadata_digests(self.unfinished.folder)[GRADIENTS],
+        }
+        memory = {_MEMORY + name: value for name, value in self.memory.items()}
+        self.unfinished.save(state, {_LOSSES: self.losses[: self.done], **memory})
+
+    def _fill(self, advance: Advance) -> None:
+        """Band by band of rows."""
+        problem = self.problem
+        iterations = len(self.minibatches)
+        on_disk = self.target if isinstance(self.target, DiskGradients) else None
+        height = iterations if on_disk is None else on_disk.chunks[0]
+        buffer = (
+            self.target
+            if isinstance(self.target, Tensor)
+            else torch.empty(height, problem.dimensions, dtype=self._stored, device=problem.device)
+        )
+        apply = start_transforms(self.transforms, problem, self.unused, self.memory)
+        for top in range(self.done, iterations, height):
+            band = buffer[: min(height, iterations - top)]
+            for start, rows in self._chunks(top, band):
+                self.losses[start : start + len(rows)] = self._collect(start, rows, apply)
+                advance(len(rows))
+            if on_disk is not None:
+                self._keep(on_disk, band)
+
+    def _keep(self, on_disk: DiskGradients, band: Tensor) -> None:
+        """Write a band, and note it once it is on the disk."""
+        with full_disk_explained(on_disk.folder, *self.remedy()):
+            on_disk.write(self.done, band)
+        self.done += len(band)
+        self.save()
+
+    def remedy(self) -> tuple[str, str]:
+        """What is kept where the disk is full, and what to do then."""
+        if self.unfinished is None:
+            return "the history was a temporary one, and is lost", "collect again, into a folder of your own as store"
+        return (
+            f"the gradients of {self.done:,} of {len(self.minibatches):,} iterations are kept",
+            "make the same call again: it goes on from there",
+        )
+
+    def _chunks(self, top: int, band: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Pieces of a band, (first iteration, rows), as large as the engine of the moment wants them."""
+        start = 0
+        while start < len(band):
+            end = min(start + self.choice.engine.chunk(self.minibatches.batch_size), len(band))
+            yield top + start, band[start:end]
+            start = end
+
+    def _collect(self, start: int, kept: Tensor, apply: Apply) -> Tensor:
+        """The gradients of iterations ``start`` onwards into rows of the stored type; returns the losses (C,)."""
+        problem = self.problem
+        # Engines and transforms work in the problem's type: on rows of their own where another is stored.
+        apart = kept.dtype != problem.dtype
+        rows = torch.empty(kept.shape, dtype=problem.dtype, device=problem.device) if apart else kept
+        batches = [self.minibatches[t] for t in range(start, start + len(kept))]
+        losses = self.choice.gradients(start, batches, rows)
+        check_finite(losses, rows, start, problem.layout, batches)
+        self._note_used(rows)
+        apply(rows)
+        if apart:
+            self.storage.store(rows, kept, start)
+        return losses
+
+    def _note_used(self, rows: Tensor) -> None:
+        """Parameters that the first minibatch left out and others use."""
+        parts = {part.name: part for part in self.problem.layout}
+        used = [name for name in self.unused if rows[:, parts[name].start : parts[name].stop].any()]
+        if not used:
+            return
+        self.unused = [name for name in self.unused if name not in used]
+        self.notices.append(f"some minibatches depend on these parameters and others do not: {', '.join(used)}")
+        if any(isinstance(transform, WeightDecay) for transform in self.transforms):
+            raise _Again  # which is to act on all that is used

@@ -1,0 +1,181 @@
+"""The law of a population that makes the measured log determinants most likely.
+
+Differences of L(tau) between neighbours of a grid of tau are nearly Gaussian with known mean and covariance (see
+:mod:`gradlaw.spectra.population.log_determinants`), so that a law is fitted by generalised least squares and the
+residual sum of squares is chi-squared where the population is of the family. Differences are blind to how large the
+outliers are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+from scipy.linalg import solve_triangular
+from scipy.optimize import least_squares
+
+from gradlaw.by_value import ByValue
+from gradlaw.errors import choice, significance
+from gradlaw.spectra.population.laws import Family, Shape, logarithms, population
+from gradlaw.spectra.population.log_determinants import Weighted, expected_log_determinants, log_determinants
+
+SPACING, FEWEST_TAUS = 3.0, 4  # ratio of neighbouring tau: closer ones tell nearly the same
+BREAK_TAUS = 6  # that a law of four parameters takes
+STEEPEST, LEAST = 8.0, -0.5  # exponents that are looked for
+_HEIGHT, _ROUNDS, _SETTLED, _STEP = 12.0, 4, 1e-3, 1e-4
+_ENOUGH = {"ftol": 1e-5, "xtol": 1e-5, "gtol": 1e-5}
+_FLOOR = 1e-6  # variance of a difference below which the closed forms are not trusted
+_STARTS = (0.35, 0.7)  # of the break, between the first rank and the last, by logarithm
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(ByValue):
+    """Eigenvalues of B that a law is fitted to.
+
+    Attributes:
+        eigenvalues: l_i, descending.
+        outliers: leading ones that no law describes.
+        last: number of the last that is used.
+    """
+
+    eigenvalues: np.ndarray
+    outliers: int
+    last: int
+
+    @property
+    def slope(self) -> float:
+        """Of the line through logarithms of eigenvalue and rank: an exponent to start from."""
+        ranks = np.log(np.arange(self.outliers + 1, self.last + 1))
+        values = np.log(self.eigenvalues[self.outliers : self.last])
+        return float(np.clip(-np.cov(ranks, values)[0, 1] / ranks.var(ddof=1), LEAST, STEEPEST))
+
+    @property
+    def taus(self) -> np.ndarray:
+        """A grid over the eigenvalues in use, descending, that hardly moves with single ones."""
+        used = np.log(self.eigenvalues[self.outliers : self.last])
+        step, middle = np.log(SPACING), used.mean()
+        low, high = int(np.floor((used[-1] - middle) / step)), int(np.ceil((used[0] - middle) / step))
+        while high - low + 1 < FEWEST_TAUS:
+            low, high = (low - 1, high) if middle - low * step < high * step - middle else (low, high + 1)
+        return np.asarray(np.exp(middle + step * np.arange(high, low - 1, -1)))
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationLaw(ByValue):
+    """A law fitted to a population: lambda = c r^-s, below a break r^-s_below.
+
+    Attributes:
+        parameters: as :func:`~gradlaw.spectra.population.laws.logarithms` takes them.
+        covariance: of their errors.
+        chi_square: residual sum of squares, chi-squared where the population is of the family.
+        degrees: its degrees of freedom.
+        shape: where the law begins and ends.
+    """
+
+    parameters: np.ndarray
+    covariance: np.ndarray
+    chi_square: float
+    degrees: int
+    shape: Shape
+
+    @property
+    def s(self) -> float:
+        """The exponent, with a break that of the upper part."""
+        return float(self.parameters[1])
+
+    @property
+    def s_below(self) -> float:
+        """The exponent below the break; s without one."""
+        return float(self.parameters[2 if self.broken else 1])
+
+    @property
+    def broken(self) -> bool:
+        """Whether it has a break."""
+        return len(self.parameters) > 2
+
+    @property
+    def break_rank(self) -> float | None:
+        """Where the break is; None without one."""
+        return float(np.exp(self.parameters[3])) if self.broken else None
+
+    @property
+    def p_value(self) -> float:
+        """Of a spectrum further from the law than this one, where the population is of the family."""
+        return float(special.chdtrc(self.degrees, self.chi_square))
+
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Of ``"s"``, ``"s_below"`` or ``"break_rank"``, for a population that is of the family: see :attr:`p_value`.
+
+        Raises:
+            InputError: another name, one that the law does not have, or a level outside (0, 1).
+        """
+        places = {"s": 1, "s_below": 2, "break_rank": 3} if self.broken else {"s": 1}
+        place = places[choice(name, "name", places)]
+        half = special.ndtri((1 + significance(level, "level")) / 2) * np.sqrt(self.covariance[place, place])
+        ends = self.parameters[place] - half, self.parameters[place] + half
+        low, high = (float(np.exp(end)) if name == "break_rank" else float(end) for end in ends)
+        return low, high
+
+    def eigenvalues(self, ranks: np.ndarray) -> np.ndarray:
+        """Lambda at ranks from the first of the law to n."""
+        return np.asarray(np.exp(logarithms(self.parameters, np.asarray(ranks, dtype=float), self.shape.pivot)))
+
+
+def fit_law(measured: Measured, dimensions: int, scales: Weighted, family: Family) -> PopulationLaw | None:
+    """The most likely law of a family.
+
+    Args:
+        measured: what it is fitted to.
+        dimensions: n.
+        scales: of the draws.
+        family: of laws.
+
+    Returns:
+        None where the spectrum spans too little for so many parameters, or no law of the family comes near.
+    """
+    first, taus = measured.outliers + 1, measured.taus
+    shape = Shape(first, dimensions, float(np.sqrt(first * measured.last)))
+    slope = measured.slope
+    if family == "power law":
+        starts = [[slope]]
+    elif len(taus) < BREAK_TAUS:
+        return None
+    else:
+        span = np.log(measured.last / first)
+        starts = [[slope, slope, np.log(first) + part * span] for part in _STARTS]
+    height = float(np.log(measured.eigenvalues[int(shape.pivot) - 1]))
+    fits = [_from(np.array([height, *start]), measured, shape, scales, taus) for start in starts]
+    found = [fit for fit in fits if fit is not None]
+    return min(found, key=lambda fit: fit.chi_square) if found else None
+
+
+def _from(
+    start: np.ndarray, measured: Measured, shape: Shape, scales: Weighted, taus: np.ndarray
+) -> PopulationLaw | None:
+    """Least squares from one start, with the covariance of the law found last; None where there is no such law."""
+    observed = np.diff(log_determinants(measured.eigenvalues, taus))
+    outliers, draws = measured.eigenvalues[: measured.outliers], len(measured.eigenvalues)
+    low, high = [start[0] - _HEIGHT, LEAST], [start[0] + _HEIGHT, STEEPEST]
+    if len(start) > 2:
+        low, high = [*low, LEAST, np.log(shape.first)], [*high, STEEPEST, np.log(shape.dimensions)]
+    parameters = start
+    for _ in range(_ROUNDS):
+        expected = expected_log_determinants(population(parameters, shape, outliers, draws), scales, taus)
+        covariance = np.diff(np.diff(expected.covariance, axis=0), axis=1)
+        root = np.linalg.cholesky(covariance + _FLOOR * np.eye(len(covariance)))
+
+        def residuals(at: np.ndarray, root: np.ndarray = root) -> np.ndarray:
+            means = expected_log_determinants(population(at, shape, outliers, draws), scales, taus).means
+            return np.asarray(solve_triangular(root, observed - np.diff(means), lower=True))
+
+        before, solution = (
+            parameters,
+            least_squares(residuals, parameters, bounds=(low, high), diff_step=_STEP, **_ENOUGH),
+        )
+        parameters = solution.x
+        if np.max(np.abs(parameters - before)) < _SETTLED:
+            break
+    information = solution.jac.T @ solution.jac
+    if np.linalg.cond(information) > 1 / np.finfo(float).eps:
+        return None
+    degrees = len(observed) - len(parameters)
+    return PopulationLaw(parameters, np.linalg.inv(information), float(2 * solution.cost), degrees, shape)

@@ -1,0 +1,131 @@
+"""Laws of a population from a few draws, against populations whose law is known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import gradlaw as gl
+from gradlaw.spectra.population.draws import drawn_gram
+from gradlaw.spectra.population.laws import Shape
+from gradlaw.spectra.population.population import independent_iterations, population_of_gram
+
+ITERATIONS, DIMENSIONS = 100, 1200
+RANKS = np.arange(1, DIMENSIONS + 1.0)
+STRICT = 0.998  # level of intervals here: of the tests of this file hardly one fails by chance
+
+
+@pytest.mark.parametrize("s", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize("sizes", [0.0, 0.7])
+def test_the_exponent_of_a_power_law(s, sizes):
+    factors = np.exp(sizes * np.random.default_rng(1).standard_normal(ITERATIONS))
+    gram = drawn_gram(7.0 * RANKS**-s, ITERATIONS, seed=2, sizes=factors) + 5.0  # and a mean
+    found = population_of_gram(gram, DIMENSIONS, broken=False)
+    low, high = found.power_law.interval("s", STRICT)
+    assert low < s < high
+    assert high - low < 0.12
+    assert found.power_law.p_value > 0.001
+    expected = np.sqrt(np.mean(factors**4) / np.mean(factors**2) ** 2 - 1)
+    assert found.spread == pytest.approx(expected, rel=0.15, abs=1e-9)
+
+
+def test_draws_of_different_sizes_look_steeper_than_they_are():
+    """Why the sizes are measured: without them the sample spectrum is taken for that of another law."""
+    factors = np.exp(0.7 * np.random.default_rng(1).standard_normal(ITERATIONS))
+    plain, scattered = (drawn_gram(RANKS**-1.0, ITERATIONS, 2, sizes=f) for f in (None, factors))
+    slopes = [
+        gl.fit_power_law(population_of_gram(g, DIMENSIONS, broken=False).sample, 60).s for g in (plain, scattered)
+    ]
+    assert slopes[1] > slopes[0] + 0.2
+
+
+def test_a_break_is_found_and_a_plain_law_rejected():
+    eigenvalues = np.where(RANKS < 40, RANKS**-0.8, 40**-0.8 * (RANKS / 40) ** -2.0)
+    found = population_of_gram(drawn_gram(eigenvalues, 200, seed=0), DIMENSIONS)
+    assert found.power_law.p_value < 1e-6
+    law = found.law()
+    assert law is found.broken
+    for name, true in {"s": 0.8, "s_below": 2.0, "break_rank": 40.0}.items():
+        low, high = law.interval(name, STRICT)
+        assert low < true < high, name
+    assert law.p_value > 0.001
+    np.testing.assert_allclose(found.eigenvalues(400), eigenvalues[:400], rtol=0.15)
+
+
+def test_outliers_do_not_tilt_the_law():
+    eigenvalues = RANKS**-1.0
+    eigenvalues[:5] *= 30
+    found = population_of_gram(drawn_gram(eigenvalues, ITERATIONS, seed=3), DIMENSIONS, broken=False)
+    low, high = found.power_law.interval("s", STRICT)
+    assert found.outliers == 5
+    assert low < 1 < high
+    np.testing.assert_allclose(found.eigenvalues(20), eigenvalues[:20], rtol=0.6)
+    assert found.law() is found.power_law
+
+
+def test_groups_of_ranks_hold_every_rank_once():
+    for first, dimensions in ((1, 60), (10, 44_426), (3, 104)):
+        middle, counts = Shape(first, dimensions, 10.0).groups()
+        assert counts.sum() == dimensions - first + 1
+        assert (np.diff(middle) > 0).all()
+        np.testing.assert_allclose(middle[:3], [first, first + 1, first + 2])
+
+
+@pytest.fixture(scope="module")
+def problem() -> gl.Problem:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 4))
+    return gl.Problem(model, cross_entropy, (torch.randn(90, 20), torch.randint(4, (90,))))
+
+
+def test_a_history_gives_its_first_epoch(problem):
+    history = gl.collect(problem, 150, 1)
+    found = gl.population_spectrum(history, broken=False)
+    assert (found.iterations, found.dimensions) == (90, 754)
+    assert found == gl.population_spectrum(history.gradients[:90], broken=False, gram=None)
+    assert found == gl.population_spectrum(
+        history, broken=False, gram=history.gradients.double() @ history.gradients.double().T
+    )
+    drawn = gl.collect(problem, 100, 1, replacement=True)
+    assert independent_iterations(drawn.settings) == 100
+
+
+def test_the_sample_is_that_of_the_covariance(problem):
+    history = gl.collect(problem, 80, 1)
+    expected = gl.gradient_spectrum(history).eigenvalues[:79] * 80 / 79
+    np.testing.assert_allclose(gl.population_spectrum(history, broken=False).sample, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_refusals(problem):
+    with pytest.raises(gl.InputError, match=r"dampening=0\.0 makes each depend on those before"):
+        gl.population_spectrum(gl.collect(problem, 80, 1, transforms=(gl.Momentum(0.9),)))
+    with pytest.raises(gl.InputError, match="22 independent iterations are too few"):
+        gl.population_spectrum(gl.collect(problem, 200, 4))  # 22 batches an epoch
+    gram = drawn_gram(RANKS**-1.0, 60)
+    with pytest.raises(gl.InputError, match="last=70 but the covariance spectrum has numerical rank 59"):
+        population_of_gram(gram, DIMENSIONS, last=70)
+    law = population_of_gram(gram, DIMENSIONS, broken=False).power_law
+    with pytest.raises(gl.InputError, match="name must be one of s, got 'break_rank'"):
+        law.interval("break_rank")
+    with pytest.raises(gl.InputError, match="k=1300 eigenvalues, while there are n=1200"):
+        population_of_gram(gram, DIMENSIONS, broken=False).eigenvalues(1300)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eigenvalues": -RANKS}, "not negative"),
+        ({"sizes": np.ones(3)}, "one for each of 10 draws"),
+        ({"freedom": 2.0}, "have no variance"),
+    ],
+)
+def test_draws_refuse(settings, message):
+    with pytest.raises(gl.InputError, match=message):
+        drawn_gram(**({"eigenvalues": RANKS, "iterations": 10} | settings))
+
+
+def test_student_draws_have_the_same_covariance():
+    eigenvalues = np.array([4.0, 1.0])
+    gram = drawn_gram(eigenvalues, 4000, freedom=6.0)
+    assert float(gram.diagonal().mean()) == pytest.approx(5.0, rel=0.1)
