@@ -3,7 +3,7 @@
 import re
 import shlex
 
-import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 from gradlaw.cli.main import _parser
@@ -32,11 +32,11 @@ def agree(printed: str, shown: str) -> bool:
 @pytest.mark.parametrize("page", WITH_CODE, ids=_name)
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    matplotlib.use("agg")
+    plt.switch_backend("agg")
     for block, printed in pages.run(page):
         if block.printed is not None:
             assert agree(printed, block.printed), f"{block.place} prints\n{printed}"
-    matplotlib.pyplot.close("all")
+    plt.close("all")
     assert {path.name for path in tmp_path.glob("*.png")} <= pages.pictures(page).keys()
 
 
