@@ -209,3 +209,12 @@ def test_help_is_there_for_every_command(capsys):
         assert ended.value.code == 0
         assert "gradlaw" in capsys.readouterr().out
     assert _gradlaw().returncode == 2
+
+
+@pytest.mark.parametrize("before", ["", "import torch; "])
+def test_threads_are_those_asked_for(before):
+    code = f"{before}from gradlaw.cli.main import main; main(['report', 'nowhere', '--threads', '1']); import torch"
+    done = subprocess.run([sys.executable, "-c", f"{code}; print(torch.get_num_threads())"], capture_output=True,
+                          text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "2"})  # fmt: skip
+    assert done.stdout == "1\n"
+    assert main(["report", "nowhere", "--threads", "0"]) == 2

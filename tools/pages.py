@@ -2,9 +2,9 @@
 
 python tools/pages.py docs/concepts/directions.md     # runs the page and renews the pictures beside it
 
-A block that a page does not run has a comment on the line above it, ``<!-- not run: REASON -->``; a page of such blocks
-has one for all, ``<!-- no block of this page is run with it: REASON -->``. A block of ``text`` right below one of Python
-is what that prints.
+A block that a page does not run has a comment on the line above it, ``<!-- not run: REASON -->``; a page of such
+blocks has one for all, ``<!-- no block of this page is run with it: REASON -->``. A block of ``text`` right below one
+of Python is what that prints.
 """
 
 import contextlib
