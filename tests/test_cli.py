@@ -1,3 +1,4 @@
+import inspect
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import gradlaw as gl
+from gradlaw.cli.demonstration import fill_sizes, is_demonstration
 from gradlaw.cli.main import _parser, main
 
 _COMMANDS = ("analyze", "batch-size", "compare", "report", "train", "reproduce", "plan", "verify")
@@ -26,28 +28,49 @@ def _gradlaw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
                           env=environment, check=False)  # fmt: skip
 
 
-def test_without_arguments_the_paper_s_sizes_are_taken():
-    options = _parser(["analyze"]).parse_args(["analyze"])
-    sizes = options.iterations, options.batch_size, options.gaussian_k, options.alpha, options.seed
-    assert sizes == (5000, 10, 100, 0.05, 0)
-    assert (options.k, options.data, options.model, options.problem, options.out) == (None, None, None, None, None)
+@pytest.mark.parametrize("function", [gl.analyze, gl.collect])
+def test_defaults_are_those_of_python_and_of_the_paper(function):
+    options = _parser(["analyze"]).parse_args(["analyze", "--model", "fcn"])
+    fill_sizes(options)
+    named = "iterations", "batch_size", "seed", *(("k", "gaussian_k", "alpha") if function is gl.analyze else ())
+    parameters = inspect.signature(function).parameters
+    assert [getattr(options, name) for name in named] == [parameters[name].default for name in named]
+    assert (options.iterations, options.data, options.problem, options.out) == (5000, None, None, None)
+
+
+def test_a_demonstration_is_what_names_nothing_to_analyse():
+    bare, sized, named = (_parser(["analyze"]).parse_args(["analyze", *arguments]) for arguments in (
+        [], ["--iterations", "40", "--width", "8"], ["--data", "digits"]))  # fmt: skip
+    for options, sizes in ((bare, ("fcn-relu", 200, 1500)), (sized, ("fcn-relu", 8, 40)), (named, (None, None, 5000))):
+        assert is_demonstration(options) == (options is not named)
+        fill_sizes(options)
+        assert (options.model, options.width, options.iterations) == sizes
 
 
 def test_the_digits_are_analysed_as_installed(capsys):
-    done = _gradlaw("analyze", "--iterations", "1000")
+    done = _gradlaw("analyze", "--iterations", "600")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[0] == "fcn on digits, B = 10, T = 1,000"
-    assert lines[-1] == "report: runs/fcn-digits-B10-T1000-seed0/report.html"
+    assert lines[0] == "fcn-relu on digits, B = 10, T = 600"
+    assert lines[-1] == "report: runs/fcn-relu-digits-width200-B10-T600-seed0/report.html"
     assert "collect gradients" in done.stderr
-    run = gl.Analysis.load("runs/fcn-digits-B10-T1000-seed0")
-    assert (run.settings["iterations"], run.settings["batch_size"], run.settings["k"]) == (1000, 10, 1000)
+    run = gl.Analysis.load("runs/fcn-relu-digits-width200-B10-T600-seed0")
+    assert (run.settings["iterations"], run.settings["batch_size"], run.settings["k"]) == (600, 10, 200)
     assert {axis: (tests.series, tests.k) for axis, tests in run.tests.items()} == {
-        "dimension": (1000, 1000),
-        "iteration": (10_510, 333),  # 64-70-70-10 with two batch norms
+        "dimension": (600, 1000),
+        "iteration": (55_210, 200),  # 64-200-200-10
     }
-    assert main(["analyze", "--iterations", "1000"]) == 2
+    # The effect that the tool is for, and words for it.
+    assert run.tests["dimension"].power_law_rate > 0.9
+    assert run.tests["dimension"].power_law_rate_calibrated > 0.7
+    assert run.tests["iteration"].power_law_rate_calibrated < 0.05
+    assert all(verdict.fit.is_power_law_calibrated for verdict in run.spectral_verdicts())
+    seen = lines[lines.index("What is seen:") + 1 :]
+    assert seen[: len(run.findings)] == [f"- {finding}" for finding in run.findings]
+    assert seen[0] == "- Across parameters, most gradients have power-law tails (high certainty)"
+    assert any(line.startswith("This is a demonstration") for line in seen)
+    assert main(["analyze", "--iterations", "600"]) == 2
     assert "already holds a run" in capsys.readouterr().err
 
 
@@ -65,7 +88,7 @@ def test_real_images_from_the_command_line(mnist_folder):
 
 
 def test_report_is_written_again(capsys):
-    assert main(["analyze", *QUICK, "--out", "run"]) == 0
+    assert main(["analyze", "--model", "fcn", *QUICK, "--out", "run"]) == 0
     first = capsys.readouterr().out
     page = Path("run/report.html").read_bytes()
     Path("run/report.html").unlink()
@@ -85,7 +108,7 @@ def test_force_overwrites(capsys):
 
 
 def test_transforms_are_named_and_recorded(capsys):
-    assert main(["analyze", *QUICK, "--transform", "clip-norm=1.0", "--transform", "adam"]) == 0
+    assert main(["analyze", "--model", "fcn", *QUICK, "--transform", "clip-norm=1.0", "--transform", "adam"]) == 0
     assert "fcn on digits (clip-norm=1.0" in capsys.readouterr().out
     run = gl.Analysis.load("runs/fcn-digits-clip-norm1.0-adam-B10-T40-seed0")
     assert [text.partition("=")[0] for text in run.settings["transforms"]] == ["clip-norm", "adam"]
@@ -145,7 +168,7 @@ def test_a_problem_of_ones_own(capsys):
         (["--model", "lenet"], "lenet takes images of 28x28 or 32x32, the samples have shape 1x8x8"),
         (["--batch-size", "1798"], "batch_size=1798 is larger than the data set (N=1797)"),
         (["--iterations", "1"], "--iterations/-T: must be at least 2, got 1"),
-        (["--batch-size", "1"], "a single value per channel"),
+        (["--model", "fcn", "--batch-size", "1"], "a single value per channel"),
         (["--k", "1"], "--k/-K: must be at least 2, got 1"),
         (["--alpha", "1"], "alpha must lie between 0 and 1"),
         (["--parameters", "conv*"], "no trainable parameter matches 'conv*'"),
@@ -186,3 +209,12 @@ def test_help_is_there_for_every_command(capsys):
         assert ended.value.code == 0
         assert "gradlaw" in capsys.readouterr().out
     assert _gradlaw().returncode == 2
+
+
+@pytest.mark.parametrize("before", ["", "import torch; "])
+def test_threads_are_those_asked_for(before):
+    code = f"{before}from gradlaw.cli.main import main; main(['report', 'nowhere', '--threads', '1']); import torch"
+    done = subprocess.run([sys.executable, "-c", f"{code}; print(torch.get_num_threads())"], capture_output=True,
+                          text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "2"})  # fmt: skip
+    assert done.stdout == "1\n"
+    assert main(["report", "nowhere", "--threads", "0"]) == 2

@@ -11,7 +11,7 @@ import torch
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import Run
 from gradlaw.analysis.sections import all_sections
-from gradlaw.analysis.sizes import K, Sizes
+from gradlaw.analysis.sizes import Sizes
 from gradlaw.argument_types import checked
 from gradlaw.choices import DtypeName, EngineName
 from gradlaw.errors import InputError, count, significance
@@ -24,12 +24,14 @@ from gradlaw.plain import plain
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
+from gradlaw.report.finding import Finding
 from gradlaw.report.plots import Plots
 from gradlaw.report.sections import findings_of
 from gradlaw.report.state import state_of
 from gradlaw.report.summary import plain_summary
 from gradlaw.report.title import title
 from gradlaw.stats.gaussian import SHORTEST
+from gradlaw.stats.power import K
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +70,11 @@ class Analysis(AnalysisResult):
         with extra("report", "writing a report"):
             from gradlaw.report.write import write_page
         write_page(self, Path(path))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What it shows, in plain words by written rules, each with its certainty; at most five, as on the page."""
+        return findings_of(self)
 
     @property
     def plot(self) -> Plots:
@@ -143,7 +150,7 @@ class Analysis(AnalysisResult):
 
     def _repr_html_(self) -> str:
         rows: dict[str, object] = {finding.headline: f"{finding.text} ({finding.certainty} certainty)"
-                                   for finding in findings_of(self)}  # fmt: skip
+                                   for finding in self.findings}  # fmt: skip
         spectrum = self.spectra["covariance"]
         picture = rank_picture(spectrum.eigenvalues[: spectrum.rank], "Eigenvalues of the covariance by rank, log-log")
         return html_table(title(self), {"network": state_of(self)} | rows, picture)
@@ -153,7 +160,7 @@ class Analysis(AnalysisResult):
 def analyze(
     problem: Problem,
     iterations: int = 5000,
-    batch_size: int = 1,
+    batch_size: int = 10,
     k: int | None = None,
     gaussian_k: int = 100,
     alpha: float = 0.05,
@@ -173,11 +180,11 @@ def analyze(
     Args:
         problem: model, loss and data at fixed parameters.
         iterations: T (paper: 5000).
-        batch_size: B.
-        k: how many of the largest values every power-law test uses. Default: 1000, as in the paper; in tests of series
-            at most a third of the series (n values across dimensions, T across iterations), for more is no tail and
-            gets no verdict (see :attr:`GradientTests.no_verdict`). One that is given is used wherever a series has so
-            many values. Spectra use at most min(T, n) eigenvalues. Where k is lowered a notice says so.
+        batch_size: B; a sample of :meth:`Problem.from_step` is a batch of yours.
+        k: how many of the largest values every power-law test uses. Default: 1000, as in the paper, and at most a third
+            of a series (n values across dimensions, T across iterations) or of a spectrum (min(T, n) eigenvalues), for
+            more is no tail and gets no verdict (see :attr:`GradientTests.no_verdict`). One that is given is used
+            wherever there are so many values. Where k is lowered a notice says so.
         gaussian_k: how many values the Gaussian test draws from each series (paper: 100); lowered to their length, with
             a notice.
         alpha: significance level.

@@ -1,8 +1,8 @@
 """The figure of the page: exponents by what was replaced."""
 
 import pandas as pd
-
 from gradlaw.report.drawing import BLUE, GREY, RED, encode, fix_layout
+
 from studies.explanations.design import REAL, VARIANTS
 from studies.transformers.figures import new_figure
 

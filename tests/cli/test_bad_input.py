@@ -54,7 +54,7 @@ def complaint(capsys, arguments):
         (["analyze", "--data", ""], "--data is empty"),
         (["analyze", "--parameters", ""], "--parameters is empty"),
         (["analyze", "--inputs", "a,,b"], "--inputs: has an empty name in its list"),
-        (["analyze", "--width", "100000000"], "take 40,000,032.0 GB and"),
+        (["analyze", "--model", "fcn", "--width", "100000000"], "take 40,000,032.0 GB and"),
         (["analyze", "--model", "lnn", "--hidden-layers", "100000"], "the depth of lnn must be at most 10,000"),
         (["analyze", "--out", LONG], "cannot be made: File name too long"),
         (["analyze", "--out", "file"], "the run directory file cannot be made: File exists"),

@@ -20,7 +20,9 @@ def _data(run):
 
 
 def test_normalisation_and_label_noise_are_recorded():
-    assert main([*QUICK, "--normalise", "pixel", "--label-noise", "symmetric=0.4", "--seed", "3"]) == 0
+    assert (
+        main([*QUICK, "--data", "digits", "--normalise", "pixel", "--label-noise", "symmetric=0.4", "--seed", "3"]) == 0
+    )
     data = _data("fcn-digits-pixel-symmetric0.4-B10-T40-seed3")
     clean = gl.load_data("digits", normalise="pixel")
     noise = gl.corrupt_labels(clean, "symmetric", 0.4, seed=3).source.label_noise

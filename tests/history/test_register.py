@@ -131,7 +131,7 @@ def test_spectra_without_gradients_are_exact(name, batch_size):
 
 
 def test_row_factors_are_used_in_place_of_gradients(capsys):
-    gl.gradient_spectrum(_problem(MODELS["three parameters"]()), iterations=8, progress=gl.Progress())
+    gl.gradient_spectrum(_problem(MODELS["three parameters"]()), iterations=8, batch_size=1, progress=gl.Progress())
     said = " ".join(capsys.readouterr().err.split())
     assert "By factors: 0.matrix; 2 by gradients" in said  # the offset goes with the matrix
 

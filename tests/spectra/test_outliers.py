@@ -90,7 +90,7 @@ def test_scale_does_not_matter():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 60}, "most=50 outliers of k=60 eigenvalues: between 1 and k - 21"),
+        ({"k": 60, "most": 50}, "most=50 outliers of k=60 eigenvalues: between 1 and k - 21"),
         ({"most": 0}, "most=0 outliers"),
         ({"k": 3000}, "k=3000 eigenvalues were asked for"),
         ({"alpha": 1.0}, "alpha must lie between"),
@@ -109,3 +109,17 @@ def test_a_spectrum_below_its_rank_is_refused():
     spectrum = _spectrum(np.arange(1, 301) ** -0.5, 60, 0)
     with pytest.raises(gl.InputError, match="k=60 but the covariance spectrum has numerical rank 59"):
         count_outliers(spectrum, k=60, most=9)
+
+
+def test_default_sizes_are_lowered_to_the_spectrum_with_a_notice():
+    spectrum = _spectrum(np.arange(1, 301) ** -0.5, 150, 0)
+    found = count_outliers(spectrum)
+    assert (found.k, found.most) == (50, 29)  # a third of min(T, n), as in an analysis
+    assert found.notices == (
+        "K lowered from 1,000 to 50: a third of the 150 eigenvalues",
+        "at most 29 outliers are looked for instead of 50: K is 50",
+    )
+    assert count_outliers(spectrum, 50, 29).notices == ()
+    assert (count_outliers(RANKS[:200] ** -1.0).k, count_outliers(RANKS**-1.0).notices) == (200, ())
+    with pytest.raises(gl.InputError, match="most=50 outliers of k=3 eigenvalues"):
+        count_outliers([3.0, 2.0, 1.0])

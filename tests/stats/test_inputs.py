@@ -207,7 +207,7 @@ def test_a_bad_value_is_named_by_its_place_in_what_was_passed():
 BAD_ARGUMENTS = [
     (lambda k: gl.fit_power_law(PLAIN[0], k), (1, 13, 3.0, "3", None, True, -1)),
     (lambda k: gl.fit_power_law_rows(PLAIN, k), (1, 13, 3.0, None)),
-    (lambda k: gl.gradient_tests(PLAIN, k=k, gaussian_k=8), (1, 13, 3.0, None)),
+    (lambda k: gl.gradient_tests(PLAIN, k=k, gaussian_k=8), (1, 13, 3.0)),
     (lambda k: gl.gradient_tests(PLAIN, k=8, gaussian_k=k), (7, 13, 8.0, "8")),
     (lambda k: gl.gaussian_test_rows(PLAIN, k), (7, 13, 8.0, None)),
     (lambda k: stats.compare_tails(PLAIN[0], k), (1, 13, 3.0)),

@@ -93,3 +93,22 @@ def test_values_that_are_not_finite_are_located_in_the_history(matrix, axis):
     spoiled[41, 77] = np.inf
     with pytest.raises(gl.InputError, match="row 41, column 77 is inf"):
         gl.gradient_tests(spoiled, axis, k=20, gaussian_k=30)
+
+
+def test_default_sizes_are_lowered_to_the_series_with_a_notice():
+    history = np.random.default_rng(0).standard_normal((50, 4000))
+    across_iterations = gl.gradient_tests(history, "iteration")
+    assert (across_iterations.k, across_iterations.gaussian_k) == (16, 50)
+    assert across_iterations.notices == (
+        "K lowered from 1,000 to 16: a tail is at most a third of the 50 values",
+        "Gaussian test on all 50 values of a series instead of 100",
+    )
+    shown = str(across_iterations).splitlines()
+    assert shown[0].startswith("iteration-wise: 4,000 series of 50 values, K = 16: power law in ")
+    assert [line for line in shown if "lowered" in line] == [f"note: {across_iterations.notices[0]}"]
+    asked = gl.gradient_tests(history, "iteration", k=16, gaussian_k=50)
+    assert (asked.notices, asked.scalars()) == ((), across_iterations.scalars())
+    assert gl.gradient_tests(history[:, :3000]).notices == ()
+    short = gl.gradient_tests(history[:6], "iteration")
+    assert (short.k, short.gaussian_k) == (2, None)
+    assert short.notices[1] == "Gaussian test left out: it needs 8 values, a series has 6"

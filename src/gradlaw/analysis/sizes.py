@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from gradlaw.errors import InputError
 from gradlaw.stats.gaussian import SHORTEST
-from gradlaw.stats.power import lowered_k
+from gradlaw.stats.power import K, lowered_k
 from gradlaw.stats.series import AXES
-
-K = 1000  # the paper's, where no other is asked for
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,13 @@ class Sizes:
             for axis, lowered in used.items()
             if lowered < k
         ]
-        of_spectra = min(k, iterations, dimensions)
+        eigenvalues = min(iterations, dimensions)
+        of_spectra = lowered_k(k, eigenvalues) if asked is None else min(k, eigenvalues)
         if of_spectra < k:
+            most = "a third of the " if asked is None else ""
             notices.append(
-                f"K lowered from {k:,} to {of_spectra:,} in fits of spectra: there are T={iterations} iterations, "
-                f"n={dimensions} dimensions"
+                f"K lowered from {k:,} to {of_spectra:,} in fits of spectra: {most}{eigenvalues:,} eigenvalues that "
+                f"T = {iterations:,} iterations of n = {dimensions:,} dimensions give"
             )
         gaussian: dict[str, int | None] = {}
         for axis, length in lengths.items():

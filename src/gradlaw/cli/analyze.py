@@ -10,6 +10,7 @@ from gradlaw.analysis.run_directory import RunDirectory, claimed
 from gradlaw.analyze import Analysis, analyze
 from gradlaw.analyze_checkpoints import TABLE, analyze_checkpoints
 from gradlaw.cli.checkpoint_files import matching
+from gradlaw.cli.demonstration import fill_sizes, is_demonstration, what_is_seen
 from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
 from gradlaw.cli.report import print_summary
@@ -25,6 +26,8 @@ from gradlaw.training import Checkpoint
 
 def run(options: argparse.Namespace) -> None:
     """Analyse what the options name, write the run directory, print the summary and where the report is."""
+    shown = is_demonstration(options)
+    fill_sizes(options)
     settings = _settings(options)
     if options.checkpoints:
         _run_checkpoints(options, settings)
@@ -46,6 +49,8 @@ def run(options: argparse.Namespace) -> None:
             analysis = analyze(problem, progress=progress, **settings)
             out = _save(analysis, place, options.force, progress)
     print_summary(analysis)
+    if shown:
+        say(f"\n{what_is_seen(analysis)}")
     say(f"\nreport: {out / PAGE}")
 
 

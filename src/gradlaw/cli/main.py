@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import NoReturn
 
+from gradlaw.cli.options.values import whole
 from gradlaw.cli.signals import Ended, raise_from_now
 from gradlaw.errors import InputError, printable, unknown
 from gradlaw.extras import require
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser(given).parse_args(given)
         _refuse_empty(options)
+        _take_threads(options.threads)
         require(*options.needs)
         command: Callable[[argparse.Namespace], int | None] = resolve_name(options.command)
         raise_from_now()
@@ -93,6 +95,18 @@ def _refuse_empty(options: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} is empty; leave it out for its default")
 
 
+def _take_threads(threads: int | None) -> None:
+    """Compute with so many threads: the libraries read the variable when they are loaded, PyTorch can be told later."""
+    if threads is None:
+        return
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+    else:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong and where the help is."""
 
@@ -113,5 +127,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=meaning, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == chosen:
             resolve_name(options)(command)
+            command.add_argument("--threads", type=whole(), metavar="N", help="to compute with (default: one a core); "
+                                 "on a machine that others use, small models are faster with 1")  # fmt: skip
             command.set_defaults(needs=(extra, f"gradlaw {name}"))
     return parser

@@ -42,7 +42,7 @@ from gradlaw.progress import SILENT, Progress
 def collect(
     problem: Problem,
     iterations: int = 5000,
-    batch_size: int = 1,
+    batch_size: int = 10,
     seed: int = 0,
     engine: EngineName = "auto",
     transforms: Sequence[Transform] = (),
@@ -58,7 +58,7 @@ def collect(
     Args:
         problem: model, loss and data; neither parameters nor buffers change.
         iterations: T, at least 2.
-        batch_size: B, at most the number of samples.
+        batch_size: B, at most the number of samples; those of :meth:`Problem.from_step` are batches of yours.
         seed: of the minibatches, and of each iteration's randomness if the problem has any.
         engine: how gradients are computed. ``"loop"``: plain autograd, the reference. ``"vmap"``: many minibatches at
             once. ``"layerwise"``: the same from the inputs and output gradients of layers (see

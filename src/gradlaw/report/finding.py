@@ -50,6 +50,9 @@ class Finding:
     panel: str
     advice: Advice | None = None
 
+    def __str__(self) -> str:
+        return f"{self.headline} ({self.certainty} certainty)"
+
 
 def share_in_words(share: float) -> str:
     """A share of series in words."""

@@ -13,6 +13,7 @@ class Term:
         source: paper or method, if it has one.
         caveat: when not to trust it, or what it is not.
         also: other spellings.
+        elsewhere: what the field calls it beside the paper, or what it must not be taken for.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Term:
     source: str = ""
     caveat: str = ""
     also: tuple[str, ...] = ()
+    elsewhere: str = ""
 
     @property
     def key(self) -> str:
@@ -39,21 +41,25 @@ TERMS = (
         "Across the n parameters of one iteration: a series is the gradient of one minibatch.",
         source="Xie et al. 2023",
         caveat="Claims about one direction say nothing about the other.",
+        elsewhere="the distribution of the gradient, or of its coordinates",
     ),
     Term(
         "iteration-wise",
         "Across the T minibatches of one parameter: a series is the noise of sampling that one parameter sees.",
         source="Xie et al. 2023",
         also=("across minibatches",),
+        elsewhere="gradient noise, minibatch noise",
     ),
     Term(
         "gradient history",
         "The gradients of T minibatches at fixed parameters, a matrix of T by n. Nothing is trained.",
+        elsewhere="a matrix of stochastic gradients; no history of a training, whose parameters move",
     ),
     Term(
         "T",
         "How many minibatches the gradients were taken of.",
         also=("iterations",),
+        elsewhere="the number of gradient samples, or of steps",
     ),
     Term(
         "B",
@@ -63,6 +69,7 @@ TERMS = (
     Term(
         "n",
         "How many parameters were analysed.",
+        elsewhere="d, p, or the number of parameters",
     ),
     Term(
         "K",
@@ -84,12 +91,14 @@ TERMS = (
         "The exponent by rank: the r-th largest value is proportional to r^(-s); s = 1/(beta - 1). A larger s "
         "falls faster.",
         source="Zipf; Xie et al. 2023",
+        elsewhere="the Zipf exponent; the exponent of the density is beta, called alpha by powerlaw and WeightWatcher",
     ),
     Term(
         "d_KS",
         "The Kolmogorov-Smirnov distance between the K largest values and the fitted law: the largest gap "
         "between their distribution functions. Smaller is straighter.",
         source="Clauset, Shalizi, Newman 2009",
+        elsewhere="D, the KS statistic",
     ),
     Term(
         "published",
@@ -97,6 +106,7 @@ TERMS = (
         source="Xie et al. 2023, Eq. 8",
         caveat="Meant for a law known beforehand; a law fitted to the same data passes 99.5% of the time.",
         also=("power law, published",),
+        elsewhere="the Kolmogorov-Smirnov test at 5%, with critical distances for a law that is not fitted",
     ),
     Term(
         "calibrated",
@@ -108,6 +118,7 @@ TERMS = (
             "calibrated level",
             "calibrated test",
         ),
+        elsewhere="a Lilliefors test",
     ),
     Term(
         "by chance",
@@ -130,6 +141,7 @@ TERMS = (
         "A series that cannot be tested: fewer than K nonzero values, or all equal (dead units, constant pixels).",
         caveat="Counts as failing in rates, left out of means.",
         also=("cannot be tested",),
+        elsewhere="dead units, constant inputs; no common name",
     ),
     Term(
         "95% interval",
@@ -149,10 +161,12 @@ TERMS = (
     Term(
         "second moment",
         "The matrix (1/T) sum g g^T of the gradients g.",
+        elsewhere="the uncentred covariance; of single-sample gradients, the empirical Fisher matrix",
     ),
     Term(
         "covariance",
         "The same of the gradients less their mean: the noise of minibatches.",
+        elsewhere="the gradient noise covariance, often C or Sigma",
     ),
     Term(
         "spectrum",
@@ -179,6 +193,7 @@ TERMS = (
         "hundred times.",
         caveat="They may be of variance alone: compare with the controls.",
         also=("leading eigenvalues",),
+        elsewhere="spikes, or the top subspace; not the outliers of a data set",
     ),
     Term(
         "controls",
@@ -196,6 +211,7 @@ TERMS = (
         source="McCandlish et al. 2018, unbiased",
         caveat="Of plain SGD, at these parameters; it grows while training.",
         also=("critical batch size",),
+        elsewhere="the gradient noise scale, GNS, or B_simple; elsewhere also the ratio of learning rate to B",
     ),
     Term(
         "signal to noise",
@@ -218,6 +234,7 @@ TERMS = (
         "2 for Gaussian noise, smaller for heavier tails.",
         source="Mohammadi et al. 2015; Simsekli et al. 2019",
         caveat="The estimator answers whatever it is given, and is no test of stability.",
+        elsewhere="the tail index of gradient noise",
     ),
     Term(
         "Hill",

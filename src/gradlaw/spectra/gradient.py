@@ -41,7 +41,7 @@ def gradient_spectrum(
         history: a GradientHistory, a (T, n) array or tensor of gradients, or a Problem.
         center: take the mean over the iterations off first.
         iterations: T, of a Problem (default 5000); this and the next three as for :func:`gradlaw.collect`.
-        batch_size: B, of a Problem (default 1).
+        batch_size: B, of a Problem (default 10).
         seed: of the minibatches of a Problem (default 0).
         replacement: draw each minibatch of a Problem independently instead of by shuffled epochs (default False).
         advance: called with the number of dimensions just accumulated, of a history.
@@ -55,7 +55,7 @@ def gradient_spectrum(
     asked = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "replacement": replacement}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if isinstance(history, Problem):
-        minibatches = Minibatches(history.samples, **{"iterations": 5000, "batch_size": 1, **given})
+        minibatches = Minibatches(history.samples, **{"iterations": 5000, "batch_size": 10, **given})
         result = factor_gram(history, minibatches, progress=progress)
         return spectrum_of_gram(result.gram, history.dimensions, center, result.rounding, result.gradients)
     if given:

@@ -10,6 +10,7 @@ from gradlaw.errors import InputError, significance
 from gradlaw.errors import count as check_count
 from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.arrays import as_sample
+from gradlaw.stats.power import K, lowered_k
 
 MOST_OUTLIERS = 50  # the largest count that is looked for, unless another is asked for
 FEWEST_BELOW = 21  # eigenvalues below them, whose 20 spacings determine the slope
@@ -29,6 +30,7 @@ class Outliers(ByValue):
         s: slope of that line, from the spacings below rank ``most``.
         k: how many eigenvalues were used.
         most: how many outliers there could have been.
+        notices: which default sizes were lowered to fit the spectrum, in words.
     """
 
     count: int
@@ -39,9 +41,10 @@ class Outliers(ByValue):
     s: float
     k: int
     most: int
+    notices: tuple[str, ...] = ()
 
 
-def count_outliers(spectrum: Any, k: int = 1000, most: int = MOST_OUTLIERS, alpha: float = 0.01) -> Outliers:
+def count_outliers(spectrum: Any, k: int | None = None, most: int | None = None, alpha: float = 0.01) -> Outliers:
     """Count the leading eigenvalues above the largest drop of a spectrum, if that drop is too large for a power law.
 
     For independent draws from any power law the scaled spacings r ln(lambda_r / lambda_(r+1)) are independent
@@ -58,8 +61,10 @@ def count_outliers(spectrum: Any, k: int = 1000, most: int = MOST_OUTLIERS, alph
 
     Args:
         spectrum: a Spectrum, or an array of shape (L,) of positive eigenvalues in descending order.
-        k: how many eigenvalues make up the power law, outliers included (paper: 1000).
-        most: the largest count that can be found: above the c - 1 in question, and at most k - 21.
+        k: how many eigenvalues make up the power law, outliers included. Default: 1000, as in the paper, and at most a
+            third of the min(T, n) of a Spectrum, as in :func:`gradlaw.analyze`, or all of an array; with a notice.
+        most: the largest count that can be found: above the c - 1 in question, and at most k - 21. Default: 50, lowered
+            to that with a notice.
         alpha: how often a pure power law may show outliers.
 
     Raises:
@@ -72,7 +77,8 @@ def count_outliers(spectrum: Any, k: int = 1000, most: int = MOST_OUTLIERS, alph
         >>> count_outliers(line).count, count_outliers(np.where(np.arange(1000) < 9, 10 * line, line)).count
         (0, 9)
     """
-    k, most, alpha = check_count(k, "k", 0), check_count(most, "most", 0), significance(alpha)
+    k, most, notices = _sizes(spectrum, k, most)
+    most, alpha = check_count(most, "most", 0), significance(alpha)
     if not 1 <= most <= k - FEWEST_BELOW:
         raise InputError(
             f"most={most} outliers of k={k} eigenvalues: between 1 and k - {FEWEST_BELOW} are possible, for "
@@ -96,7 +102,28 @@ def count_outliers(spectrum: Any, k: int = 1000, most: int = MOST_OUTLIERS, alph
         s=s,
         k=k,
         most=most,
+        notices=notices,
     )
+
+
+def _sizes(spectrum: Any, k: int | None, most: int | None) -> tuple[int, int, tuple[str, ...]]:
+    """K and ``most``, as large as the spectrum allows where they are not given, and what was lowered in words."""
+    notices = []
+    if k is None:
+        if isinstance(spectrum, Spectrum):
+            eigenvalues = min(spectrum.iterations, spectrum.dimensions)
+            k, all_of = lowered_k(K, eigenvalues), f"a third of the {eigenvalues:,} eigenvalues"
+        else:
+            k = min(K, len(as_sample(spectrum)))
+            all_of = "all eigenvalues there are"
+        if k < K:
+            notices.append(f"K lowered from {K:,} to {k:,}: {all_of}")
+    k = check_count(k, "k", 0)
+    if most is None:
+        most = min(MOST_OUTLIERS, k - FEWEST_BELOW) if k > FEWEST_BELOW else MOST_OUTLIERS
+        if most < MOST_OUTLIERS:
+            notices.append(f"at most {most} outliers are looked for instead of {MOST_OUTLIERS}: K is {k:,}")
+    return k, most, tuple(notices)
 
 
 def _critical_drop(most: int, below: int, alpha: float) -> float:

@@ -15,6 +15,8 @@ from scipy.special import ndtri
 from gradlaw.errors import InputError
 from gradlaw.stats.powerlaw import check_k, fit_power_law_rows
 
+K = 1000  # the paper's, where no other is asked for
+GAUSSIAN_K = 100
 HIGHEST_SHARE = 0.2  # of Gaussian series that may pass a verdict worth giving
 TAIL_SHARE = 3  # a tail is at most this part of its series
 _VALUES = 400_000  # simulated, or thereabouts

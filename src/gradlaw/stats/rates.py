@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as check_seed
 from gradlaw.stats.arrays import Array, as_matrix
 from gradlaw.stats.calibration import gaussian_pass_rate
-from gradlaw.stats.gaussian import gaussian_test_rows
-from gradlaw.stats.power import false_alarm_rates, no_verdict
+from gradlaw.stats.gaussian import SHORTEST, gaussian_test_rows
+from gradlaw.stats.power import GAUSSIAN_K, K, false_alarm_rates, lowered_k, no_verdict
 from gradlaw.stats.powerlaw import PowerLawFits, check_k, fit_series
 from gradlaw.stats.series import series_blocks, series_shape
 
@@ -53,7 +53,8 @@ class GradientTests(ByValue):
 
     A power-law rate is to be read beside the share of Gaussian series of the same length and k that pass the same
     verdict (``..._of_gaussian``). Where more than 20% do, or k is more than a third of the length, the rate is no
-    finding, and ``no_verdict`` says which sizes would make it one.
+    finding, and ``no_verdict`` says which sizes would make it one. ``notices`` says which default sizes were lowered to
+    fit the series; ``str`` is a few sentences.
     """
 
     axis: str
@@ -74,6 +75,16 @@ class GradientTests(ByValue):
     is_power_law_calibrated: np.ndarray
     degenerate_series: np.ndarray
     gaussian_p_value: np.ndarray | None
+    notices: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rates = f"power law in {self.power_law_rate:.1%} (calibrated {self.power_law_rate_calibrated:.1%})"
+        if self.gaussian_rate is not None:
+            rates += f", Gaussian in {self.gaussian_rate:.1%}"
+        head = f"{self.axis}-wise: {self.series:,} series of {self.length:,} values, K = {self.k:,}: {rates}"
+        remarks = [f"{self.degenerate:.1%} cannot be tested and count as failing"] if self.degenerate else []
+        remarks += [self.no_verdict] if self.no_verdict else []
+        return "\n".join([head, *(f"note: {remark}" for remark in (*remarks, *self.notices))])
 
     @property
     def series(self) -> int:
@@ -183,7 +194,7 @@ class GradientTests(ByValue):
 
     def scalars(self) -> dict[str, Any]:
         """Every setting, every rate with its Wilson 95% interval, and every mean, by name."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SERIES_COLUMNS}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*SERIES_COLUMNS, "notices")}
         values |= {name: getattr(self, name) for name in _SCALARS}
         return values | {f"{name}_interval": self.interval(values[name]) for name in RATES}
 
@@ -204,8 +215,8 @@ class GradientTests(ByValue):
 def gradient_tests(
     history: SeriesSource | Any,
     axis: Axis = "dimension",
-    k: int = 1000,
-    gaussian_k: int | None = 100,
+    k: int | None = None,
+    gaussian_k: int | Literal["auto"] | None = "auto",
     alpha: float = 0.05,
     seed: int = 0,
     *,
@@ -217,8 +228,10 @@ def gradient_tests(
         history: a GradientHistory, or a (T, n) array or tensor.
         axis: ``"dimension"`` tests the T rows (the n gradients of one iteration each), ``"iteration"`` the n columns
             (the T gradients of one parameter each).
-        k: how many of the largest magnitudes the power-law test uses (paper: 1000).
-        gaussian_k: how many values, drawn at random, the Gaussian test uses (paper: 100); None leaves it out.
+        k: how many of the largest magnitudes the power-law test uses. Default: 1000, as in the paper, and at most a
+            third of a series, with a notice.
+        gaussian_k: how many values, drawn at random, the Gaussian test uses; None leaves it out. Default: 100, as in
+            the paper, lowered to the length of a series with a notice; left out below 8 values.
         alpha: significance level of all verdicts.
         seed: of the draws of the Gaussian test.
         advance: called with the number of series just tested.
@@ -228,12 +241,32 @@ def gradient_tests(
             those of the history).
     """
     source = as_source(history)
-    tester = SeriesTester(axis, series_shape(source.shape, axis)[1], k, gaussian_k, alpha, seed)
+    length = series_shape(source.shape, axis)[1]
+    used, drawn, notices = _sizes(length, k, gaussian_k)
+    tester = SeriesTester(axis, length, used, drawn, alpha, seed)
     for first, block in source.blocks(axis):
         tester.add(first, block)
         if advance:
             advance(len(block))
-    return tester.result()
+    return replace(tester.result(), notices=notices)
+
+
+def _sizes(
+    length: int, k: int | None, gaussian_k: int | Literal["auto"] | None
+) -> tuple[int, int | None, tuple[str, ...]]:
+    """K and the number of drawn values of series of this length, and which defaults were lowered for it, in words."""
+    notices = []
+    used = lowered_k(K, length) if k is None else k
+    if k is None and used < K:
+        notices.append(f"K lowered from {K:,} to {used:,}: a tail is at most a third of the {length:,} values")
+    if gaussian_k != "auto":
+        return used, gaussian_k, tuple(notices)
+    if length < SHORTEST:
+        notices.append(f"Gaussian test left out: it needs {SHORTEST} values, a series has {length}")
+        return used, None, tuple(notices)
+    if length < GAUSSIAN_K:
+        notices.append(f"Gaussian test on all {length} values of a series instead of {GAUSSIAN_K}")
+    return used, min(GAUSSIAN_K, length), tuple(notices)
 
 
 class SeriesTester:
@@ -262,6 +295,7 @@ class SeriesTester:
     def result(self) -> GradientTests:
         """The tests of all blocks added, in their order."""
         ceiling = None if self.gaussian_k is None else gaussian_pass_rate(self.gaussian_k, self.alpha)
+        columns: dict[str, Any] = {name: _joined([getattr(f, name) for f in self._fits]) for name in _FIT_COLUMNS}
         return GradientTests(
             axis=self.axis,
             length=self.length,
@@ -274,7 +308,7 @@ class SeriesTester:
             gaussian_ceiling=ceiling,
             degenerate_series=_joined([fits.degenerate for fits in self._fits]),
             gaussian_p_value=_joined(self._gaussian) if self._gaussian else None,
-            **{name: _joined([getattr(fits, name) for fits in self._fits]) for name in _FIT_COLUMNS},
+            **columns,
         )
 
 

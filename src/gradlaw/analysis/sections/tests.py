@@ -63,6 +63,6 @@ def _iteration_wise(analysis: AnalysisResult) -> pd.DataFrame:
 
 def _read_tests(scalars: dict[str, Any], frame: pd.DataFrame) -> GradientTests:
     names = GradientTests.__dataclass_fields__
-    values: dict[str, Any] = {name: scalars[name] for name in names if name not in SERIES_COLUMNS}
+    values: dict[str, Any] = {name: scalars[name] for name in names if name not in (*SERIES_COLUMNS, "notices")}
     values |= {name: frame[name].to_numpy() if name in frame else None for name in SERIES_COLUMNS}
     return GradientTests(**values)
