@@ -1,8 +1,9 @@
 """The figure of the page: exponents by what was replaced."""
 
 import pandas as pd
-from gradlaw.report.drawing import BLUE, GREY, RED, encode, fix_layout
 
+from gradlaw.report.figure import encode_figure, fix_layout
+from gradlaw.report.palette import BLUE, GREY, VERMILLION
 from studies.explanations.design import REAL, VARIANTS
 from studies.transformers.figures import new_figure
 
@@ -17,10 +18,10 @@ def figure(spectra: pd.DataFrame) -> bytes:
             ax.axvline(rows[rows.variant == REAL].s.mean(), color=GREY, lw=1)
             for place, variant in enumerate(VARIANTS):
                 found = rows[rows.variant == variant]
-                colour = BLUE if variant == REAL else RED
+                colour = BLUE if variant == REAL else VERMILLION
                 ax.plot(found.s, [place] * len(found), "o", mfc="none", color=colour, ms=5)
             ax.set(title=f"{network}, {data}", xlabel="s of the sample covariance")
             ax.set_yticks(range(len(VARIANTS)), VARIANTS)
             ax.set_ylim(len(VARIANTS) - 0.5, -0.5)
         fix_layout(drawn)
-        return encode(drawn, "png", "gradlaw study of explanations: exponents")
+        return encode_figure(drawn, "png", "gradlaw study of explanations: exponents")
