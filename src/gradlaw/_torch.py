@@ -26,6 +26,7 @@ __all__ = [
     "backward_number",
     "convolve",
     "copy_all",
+    "default_store",
     "has_packed_projection",
     "is_functional",
     "is_unscaled",
@@ -109,3 +110,8 @@ def is_unscaled(scaler: Any, optimizer: torch.optim.Optimizer) -> bool:
     """Whether a gradient scaler has divided the gradients of an optimiser by its scale since its last update."""
     state = scaler._per_optimizer_states.get(id(optimizer))
     return state is not None and state["stage"] is OptState.UNSCALED
+
+
+def default_store() -> Any:
+    """The store of the process group that has been initialised: keys and values that all ranks see."""
+    return torch.distributed.distributed_c10d._get_default_store()

@@ -18,19 +18,12 @@ from gradlaw.history.engines.preflight import check_unchanged, inspect_problem, 
 from gradlaw.history.engines.rounding_alone import rounding_alone
 from gradlaw.history.engines.verify import Disagreement, check_finite
 from gradlaw.history.gradient_history import GradientHistory
+from gradlaw.history.notices import repeat_notices, transform_notices
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.placement import MEMORY, Placement, place
 from gradlaw.history.stores.precision import DTYPES, Storage
-from gradlaw.history.transforms import (
-    Adam,
-    Apply,
-    Momentum,
-    Transform,
-    WeightDecay,
-    describe,
-    start_transforms,
-)
+from gradlaw.history.transforms import Apply, Transform, WeightDecay, start_transforms
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
 
@@ -119,8 +112,8 @@ def collect(
             *choice.notices,
             *run.notices,
             *run.storage.notices(),
-            *_notices_of(transforms),
-            *_repeats(problem, asked),
+            *transform_notices(transforms),
+            *repeat_notices(problem, asked),
         ],
     )
     if folder is not None:
@@ -176,25 +169,6 @@ def _target(
     gradients = zarr_store.create(folder, shape, dtype, band_bytes)
     weakref.finalize(gradients, shutil.rmtree, folder)
     return gradients, folder
-
-
-def _notices_of(transforms: Sequence[Transform]) -> list[str]:
-    recursive = [describe(t) for t in transforms if isinstance(t, Momentum | Adam)]
-    return [
-        f"{name} makes iterations depend on one another, while tests across iterations take them for independent; its "
-        "first updates start from zero"
-        for name in recursive
-    ]
-
-
-def _repeats(problem: Problem, settings: HistorySettings) -> list[str]:
-    if settings.batch_size > 1 or settings.iterations <= problem.samples or problem.randomness == "seeded":
-        return []
-    noun = "batches" if problem.by_batches else "samples"
-    return [
-        f"{settings.iterations:,} iterations of single {noun} out of {problem.samples:,}: they repeat, and no more "
-        f"than {problem.samples:,} gradients differ"
-    ]
 
 
 class _Again(Exception):

@@ -32,6 +32,7 @@ from gradlaw.problem import Problem
 Apply = Callable[[Tensor], None]  # works in place on the next rows (C, n), which follow on those of the last call
 
 _NORM_EPS = 1e-6  # clip_grad_norm_ adds it to the norm
+EVERY = slice(None)  # column
 _LEAST_EPS = torch.finfo(torch.float32).tiny
 
 
@@ -51,7 +52,7 @@ class ClipByNorm:
         _check("max_norm", self.max_norm, lambda v: 0 < v < inf, "positive and finite")
         _check("norm_type", self.norm_type, lambda v: v >= 1, "at least 1")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), columns: slice = EVERY) -> Apply:
         """What to call with consecutive rows."""
 
         def apply(rows: Tensor) -> None:
@@ -72,7 +73,7 @@ class ClipByValue:
     def __post_init__(self) -> None:
         _check("value", self.value, lambda v: 0 < v < inf, "positive and finite")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), columns: slice = EVERY) -> Apply:
         """What to call with consecutive rows."""
 
         def apply(rows: Tensor) -> None:
@@ -94,12 +95,13 @@ class WeightDecay:
     def __post_init__(self) -> None:
         _check("coefficient", self.coefficient, lambda v: 0 <= v < inf, "finite and not negative")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), columns: slice = EVERY) -> Apply:
         """What to call with consecutive rows, for the theta that the problem has now."""
         term = flatten(problem.parameters(), problem) * self.coefficient
         for part in problem.layout:
             if part.name in unused:
                 term[part.start : part.stop] = 0
+        term = term[columns]
 
         def apply(rows: Tensor) -> None:
             rows.add_(term)
@@ -125,7 +127,7 @@ class Momentum:
         if self.nesterov and self.dampening:
             raise InputError(f"nesterov momentum has no dampening, got dampening={self.dampening!r}")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), columns: slice = EVERY) -> Apply:
         """What to call with consecutive rows."""
         average: Tensor | None = None
 
@@ -168,10 +170,11 @@ class Adam:
             _check("each of betas", beta, lambda v: 0 <= v < 1, "at least 0 and below 1")
         _check("eps", self.eps, lambda v: _LEAST_EPS <= v < inf, f"at least {_LEAST_EPS:.2g} and finite")
 
-    def start(self, problem: Problem, unused: Sequence[str] = ()) -> Apply:
+    def start(self, problem: Problem, unused: Sequence[str] = (), columns: slice = EVERY) -> Apply:
         """What to call with consecutive rows."""
         (beta1, beta2), t = self.betas, 0
-        mean = torch.zeros(problem.dimensions, dtype=problem.dtype, device=problem.device)
+        columns_here = len(range(*columns.indices(problem.dimensions)))
+        mean = torch.zeros(columns_here, dtype=problem.dtype, device=problem.device)
         square = torch.zeros_like(mean)
         largest = torch.zeros_like(mean) if self.amsgrad else square
 
@@ -189,10 +192,13 @@ class Adam:
         return apply
 
 
+Clipping = ClipByNorm | ClipByValue
 Transform = ClipByNorm | ClipByValue | WeightDecay | Momentum | Adam
 
 
-def start_transforms(transforms: Sequence[Transform], problem: Problem, unused: Sequence[str] = ()) -> Apply:
+def start_transforms(
+    transforms: Sequence[Transform], problem: Problem, unused: Sequence[str] = (), columns: slice = EVERY
+) -> Apply:
     """All transforms as one function of consecutive rows.
 
     Call it with the rows of the history in the order of iterations, chunk by chunk: tensors (C, n) of the problem's
@@ -202,12 +208,13 @@ def start_transforms(transforms: Sequence[Transform], problem: Problem, unused: 
         transforms: in the order in which they are applied.
         problem: whose theta weight decay adds, as it is now.
         unused: parameters on which the loss does not depend; their rows stay zero.
+        columns: which of the n dimensions the rows have; a clipping by norm needs all.
 
     Raises:
         InputError: see :func:`check_order`.
     """
     check_order(transforms)
-    steps = [transform.start(problem, unused) for transform in transforms]
+    steps = [transform.start(problem, unused, columns) for transform in transforms]
 
     def apply(rows: Tensor) -> None:
         for step in steps:
