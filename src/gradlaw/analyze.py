@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gradlaw.analysis.by_ranks import join_ranks, made_elsewhere, ranks_of
+from gradlaw.analysis.by_ranks import joined, made_elsewhere, ranks_of
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import Run
 from gradlaw.analysis.sections import all_sections
@@ -154,6 +154,7 @@ def analyze(
         progress: where to show it; nothing is shown by default.
 
     Raises:
+        RankLost: another rank has died.
         InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, alpha outside (0, 1), ``extended``
             with fewer than 8 iterations, or a store that holds another history.
     """
@@ -165,20 +166,16 @@ def analyze(
         raise InputError(f"extended statistics need at least {SHORTEST} iterations, got {iterations}")
     progress = progress or SILENT
     asked = frozenset(name for name, wanted in {"controls": controls, "extended": extended}.items() if wanted)
-    group = join_ranks(ranks, asked, store, dtype, {"k": k, "gaussian_k": gaussian_k, "alpha": alpha})
-    history: GradientHistory | ShardedHistory
-    if group.size == 1:
-        history = collect(
-            problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
-        )
-    else:
-        history = collect_sharded(
-            group, problem, iterations, batch_size, seed, engine, transforms, replacement, progress=progress
-        )
-    sizes = Sizes.lowered(k, gaussian_k, history.shape)
-    run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
-    for section in all_sections():
-        run.measured[section.name] = section.measure(run)
+    settings: dict[str, Any] = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "engine": engine,
+                                "transforms": transforms, "replacement": replacement, "progress": progress}  # fmt: skip
+    same = {"k": k, "gaussian_k": gaussian_k, "alpha": alpha}
+    with joined(ranks, asked, store, dtype, same) as group:
+        history = (collect(problem, store=store, dtype=dtype, **settings) if group.size == 1
+                   else collect_sharded(group, problem, **settings))  # fmt: skip
+        sizes = Sizes.lowered(k, gaussian_k, history.shape)
+        run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
+        for section in all_sections():
+            run.measured[section.name] = section.measure(run)
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
         layout=history.layout,

@@ -6,7 +6,8 @@ magnitudes of an iteration and the values that the Gaussian test draws. Each for
 float64; the first rank computes the eigenvalues of their sum. Every rank has the whole result.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from gradlaw.ranks.processes import is_first
 _KEY = "ranks"  # of the machine in the provenance
 
 
-def join_ranks(
+@contextmanager
+def joined(
     ranks: str, asked: Collection[str], store: str | Path | None, dtype: Any, same: Mapping[str, Any]
-) -> RankGroup:
-    """The ranks that make an analysis together, before any work.
+) -> Iterator[RankGroup]:
+    """The ranks that make an analysis together, around all of its work.
 
     Args:
         ranks: ``"all"`` of an initialised process group, or ``"one"``.
@@ -37,11 +39,19 @@ def join_ranks(
 
     Raises:
         InputError: a rank did not come, arguments differ between ranks, or are for one rank alone.
+        RankLost: a rank has died.
     """
     choice(ranks, "ranks", RANK_CHOICES)
     group = join() if ranks == "all" else ALONE
-    if group.size == 1:
-        return group
+    with group.alive():
+        if group.size > 1:
+            _refuse(group, asked, store, dtype, same)
+        yield group
+
+
+def _refuse(
+    group: RankGroup, asked: Collection[str], store: str | Path | None, dtype: Any, same: Mapping[str, Any]
+) -> None:
     group.refuse_differences({**same, "sections": sorted(asked), "store": str(store), "dtype": str(dtype)})
     reasons = {
         "store": store not in (None, "memory") and "the share of each rank stays in its memory; take more ranks",
@@ -55,7 +65,6 @@ def join_ranks(
             raise group.common_error(
                 f"{name} does not go with {group.size} ranks yet: {reason}, or leave the work to one rank"
             )
-    return group
 
 
 def ranks_of(history: GradientHistory | ShardedHistory) -> dict[str, int]:

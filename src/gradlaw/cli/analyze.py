@@ -10,10 +10,12 @@ from gradlaw.analyze_checkpoints import TABLE, analyze_checkpoints
 from gradlaw.cli.checkpoint_files import matching
 from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
+from gradlaw.cli.ranks import ranks_of, started_by_torchrun
 from gradlaw.cli.report import print_summary
 from gradlaw.errors import InputError
 from gradlaw.history.transforms import parse_transform
 from gradlaw.progress import Progress
+from gradlaw.ranks import RankGroup
 from gradlaw.training import Checkpoint
 
 
@@ -23,20 +25,31 @@ def run(options: argparse.Namespace) -> None:
     if options.checkpoints:
         _run_checkpoints(options, settings)
         return
-    checkpoint = take_from_checkpoint(options)
+    with ranks_of(options) as ranks:
+        _run_one(options, settings, ranks)
+
+
+def _run_one(options: argparse.Namespace, settings: dict[str, Any], ranks: RankGroup) -> None:
+    """One analysis; of several ranks the first writes and prints."""
+    with ranks.together():
+        checkpoint = take_from_checkpoint(options)
     out = Path(options.out or _default_directory(options, checkpoint))
-    check_free(out, options.force)
-    with Progress(shown=not options.quiet) as progress:
-        problem = problem_of(options, checkpoint, progress)
-        check_space(out, options.iterations, problem.dimensions)
+    ranks.first(lambda: check_free(out, options.force))
+    with Progress(shown=ranks.is_first and not options.quiet) as progress:
+        with ranks.together():
+            problem = problem_of(options, checkpoint, progress)
+        ranks.first(lambda: check_space(out, options.iterations, problem.dimensions))
         analysis = analyze(problem, progress=progress, **settings)
-        analysis.save(out, options.force, progress=progress)
-    print_summary(analysis)
-    print(f"\nreport: {out / 'report.html'}")
+        ranks.first(lambda: analysis.save(out, options.force, progress=progress))
+    if ranks.is_first:
+        print_summary(analysis)
+        print(f"\nreport: {out / 'report.html'}")
 
 
 def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     """The same at each of several weights, in one table; runs that are there already are read."""
+    if started_by_torchrun():
+        raise InputError("--checkpoints runs on one rank; start each weights by itself with --checkpoint on several")
     if options.checkpoint is not None:
         raise InputError("--checkpoint does not go with --checkpoints: name all weights by the latter")
     for name in ("force", "store"):

@@ -8,10 +8,11 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import NoReturn
 
-from gradlaw.errors import InputError, printable, unknown
+from gradlaw.errors import InputError, OfAnotherRank, RankLost, printable, unknown
 from gradlaw.extras import require
 
-BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
+RANK_LOST, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+_BY_RANKS = "gradlaw.cli.analyze:run"  # the command that several ranks share
 
 # name: (what adds its options, the extra that it needs, its line in the help)
 _COMMANDS = {
@@ -49,11 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser(given).parse_args(given)
         _refuse_empty(options)
         require(*options.needs)
+        _refuse_ranks(options)
         command: Callable[[argparse.Namespace], None] = resolve_name(options.command)
         command(options)
         sys.stdout.flush()
+    except OfAnotherRank:  # which tells of it
+        return BAD_INPUT
     except InputError as error:
         return _complain(str(error))
+    except RankLost as error:
+        return _complain(str(error), RANK_LOST)
     except BrokenPipeError:  # what reads the output has seen enough: gradlaw report RUN | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush would fail
         return PIPE_CLOSED
@@ -67,15 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, status: int = BAD_INPUT) -> int:
     print(printable(f"gradlaw: error: {message}"), file=sys.stderr)
-    return BAD_INPUT
+    return status
 
 
 def _refuse_empty(options: argparse.Namespace) -> None:
     for name, value in vars(options).items():
         if value == "" or (isinstance(value, list) and "" in value):
             raise InputError(f"--{name.replace('_', '-')} is empty; leave it out for its default")
+
+
+def _refuse_ranks(options: argparse.Namespace) -> None:
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if "RANK" in os.environ and ranks not in ("0", "1") and options.command != _BY_RANKS:
+        raise InputError(f"several ranks share gradlaw analyze alone; start this command once, not {ranks} times")
 
 
 class _Parser(argparse.ArgumentParser):

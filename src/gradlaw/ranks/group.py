@@ -13,16 +13,13 @@ import torch
 from torch import Tensor
 
 from gradlaw._torch import default_store
-from gradlaw.errors import InputError, listed
+from gradlaw.errors import InputError, OfAnotherRank, RankLost, listed
+from gradlaw.ranks.lifeline import Lifeline
 from gradlaw.ranks.processes import distributed, world_size
 
 Result = TypeVar("Result")
 _JOIN_SECONDS = 300  # for ranks to come that read data or write files at their own pace
-_WORK = timedelta(days=7)  # one rank computes while others wait; a rank that dies is seen by other means
-
-
-class OfAnotherRank(InputError):
-    """An error of another rank, which tells of it; this one only ends."""
+_WORK = timedelta(days=1)  # one rank computes while others wait; a rank that dies is seen by other means
 
 
 class RankGroup:
@@ -38,6 +35,7 @@ class RankGroup:
     def __init__(self, rank: int = 0, size: int = 1, objects: Any = None, tensors: Any = None):
         self.rank, self.size = rank, size
         self._objects, self._tensors = objects, tensors
+        self._lifeline: Lifeline | None = None
 
     def __repr__(self) -> str:
         return f"RankGroup(rank {self.rank} of {self.size})"
@@ -46,6 +44,22 @@ class RankGroup:
     def is_first(self) -> bool:
         """Whether this one prints and writes for all."""
         return self.rank == 0
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Work inside which a rank that dies is named, and ends the others; see :class:`Lifeline`.
+
+        Raises:
+            RankLost: inside, where a collective fails because a rank has died.
+        """
+        if self.size == 1 or self._lifeline is not None:
+            yield
+            return
+        try:
+            with Lifeline(self.rank, self.size, self.gather) as self._lifeline:
+                yield
+        finally:
+            self._lifeline = None
 
     def shares(self, total: int) -> list[range]:
         """``total`` things in one run of neighbours a rank, whose lengths differ by at most one."""
@@ -61,7 +75,7 @@ class RankGroup:
         if self.size == 1:
             return tensor
         sent, group = self._sent(tensor)
-        torch.distributed.all_reduce(sent, group=group)
+        self._call(torch.distributed.all_reduce, sent, group=group)
         return tensor if sent is tensor else tensor.copy_(sent)
 
     def gather(self, value: Result) -> list[Result]:
@@ -69,7 +83,7 @@ class RankGroup:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(values, value, group=self._objects)
+        self._call(torch.distributed.all_gather_object, values, value, group=self._objects)
         return values
 
     def broadcast(self, tensor: Tensor, source: int) -> Tensor:
@@ -77,7 +91,7 @@ class RankGroup:
         if self.size == 1:
             return tensor
         sent, group = self._sent(tensor)
-        torch.distributed.broadcast(sent, source, group=group)
+        self._call(torch.distributed.broadcast, sent, source, group=group)
         return tensor if sent is tensor else tensor.copy_(sent)
 
     def exchange(self, pieces: Sequence[Tensor], shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -93,7 +107,8 @@ class RankGroup:
         sent, group = self._sent(flat)
         sizes = [rows * columns for rows, columns in shapes]
         received = sent.new_empty(sum(sizes))
-        torch.distributed.all_to_all_single(received, sent, sizes, [piece.numel() for piece in pieces], group=group)
+        parts = [piece.numel() for piece in pieces]
+        self._call(torch.distributed.all_to_all_single, received, sent, sizes, parts, group=group)
         matrices = received.to(flat.device).split(sizes)
         return [matrix.view(shape) for matrix, shape in zip(matrices, shapes, strict=True)]
 
@@ -127,13 +142,13 @@ class RankGroup:
         with self.together():
             value = work() if self.is_first else None
         values = [value]
-        torch.distributed.broadcast_object_list(values, 0, group=self._objects)
+        self._call(torch.distributed.broadcast_object_list, values, 0, group=self._objects)
         result: Any = values[0]
         return result
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """All ranks reach the end of what is inside, without an error, or none goes on.
+        """All ranks reach the end of what is inside, without an error, or none goes on. Nothing is exchanged inside.
 
         Raises:
             Exception: that of this rank, or :class:`OfAnotherRank` for that of the first rank that has one.
@@ -143,8 +158,13 @@ class RankGroup:
             return
         try:
             yield
+        except RankLost:
+            raise
         except Exception as error:
-            self.gather(_told(error))
+            message = _told(error)
+            first = self.gather(message).index(message)
+            if first < self.rank:  # which says the same
+                raise OfAnotherRank(message) from error
             raise
         self.refuse_failures(self.gather(None))
 
@@ -160,6 +180,14 @@ class RankGroup:
         for rank, error in enumerate(errors):
             if error is not None:
                 raise OfAnotherRank(f"rank {rank} of {self.size}: {error}")
+
+    def _call(self, collective: Callable[..., Any], *arguments: Any, group: Any) -> None:
+        try:
+            collective(*arguments, group=group)
+        except RuntimeError as error:
+            if self._lifeline is None:
+                raise
+            raise self._lifeline.explain(error) from error
 
     def _sent(self, tensor: Tensor) -> tuple[Tensor, Any]:
         """A tensor as it travels, and the group by which it does."""
