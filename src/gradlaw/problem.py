@@ -55,7 +55,8 @@ class Problem:
     """A model, a loss and data at fixed parameters theta: all that a gradient depends on besides its minibatch.
 
     Args:
-        model: any module. It is used in the mode it is in: in training mode (PyTorch's default) BatchNorm takes the
+        model: any module, of a ``DistributedDataParallel`` the one inside. It is used in the mode it is in: in training
+            mode (PyTorch's default) BatchNorm takes the
             statistics of the minibatch, in evaluation mode its running ones. Every pass starts from the parameters,
             buffers and attributes that the model has now, and leaves them as they were.
         loss: ``loss(model(inputs), targets)``, a scalar: the mean over the minibatch.
@@ -93,9 +94,16 @@ class Problem:
             raise InputError(f"loss must be callable as loss(output, targets), got {type(loss).__name__}")
         if randomness not in RANDOMNESS:
             raise InputError(f"randomness must be one of {', '.join(RANDOMNESS)}, got {randomness!r}")
-        self.loss, self.randomness, self.name = loss, randomness, name or type(model).__name__
+        self.loss, self.randomness = loss, randomness
+        self.notices: list[str] = []
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            model = model.module
+            self.notices.append(
+                "the model inside its DistributedDataParallel is analysed: a gradient is that of one minibatch, and no "
+                "mean over ranks"
+            )
         self.device = _device_of(model, device)
-        self.model = _on_device(model, self.device)
+        self.model, self.name = _on_device(model, self.device), name or type(model).__name__
         self.layout = _layout(self.model, parameters)
         self.data: Dataset[Any] | Batches | tuple[Any, Any] = _normalise_data(data)
         self.data_description = description_of(data)
@@ -148,7 +156,7 @@ class Problem:
         part = type(self)(
             self.model, self.loss, self.data, names, self.device, randomness=self.randomness, name=self.name
         )
-        part._caller = self._caller
+        part._caller, part.notices = self._caller, self.notices
         return part
 
     def dimensions_by_module(self, kinds: ModuleKinds) -> dict[str, list[slice]]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import torch
 
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, RankLost
 from gradlaw.ranks import ALONE, RankGroup, join
 
 _START_SECONDS = 300
@@ -36,9 +36,15 @@ def ranks_of(options: argparse.Namespace) -> Iterator[RankGroup]:
     torch.distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=timedelta(seconds=_START_SECONDS)
     )
-    group = join(_START_SECONDS)
-    with group.alive():
-        yield group
+    try:
+        group = join(_START_SECONDS)
+        with group.alive():
+            yield group
+    except RankLost:  # to take leave of a group would wait for the lost
+        raise
+    except BaseException:
+        torch.distributed.destroy_process_group()
+        raise
     torch.distributed.destroy_process_group()
 
 

@@ -201,7 +201,7 @@ def _told(error: Exception) -> str:
 
 
 ALONE = RankGroup()
-_joined: dict[int, RankGroup] = {}  # by the identity of the default group, which lives as long as the process
+_joined: list[tuple[Any, RankGroup]] = []  # the last, with the default group that it was made in
 _calls = 0
 
 
@@ -219,14 +219,14 @@ def join(seconds: float = _JOIN_SECONDS) -> RankGroup:
     if world_size() == 1:
         return ALONE
     _refuse_absent(seconds)
-    dist, key = distributed(), id(torch.distributed.group.WORLD)
+    dist, default = distributed(), torch.distributed.group.WORLD
     assert dist is not None
-    if key not in _joined:
+    if not _joined or _joined[0][0] is not default:
         objects = dist.new_group(backend="gloo", timeout=_WORK)
         has_nccl = "nccl" in dist.get_backend()
         tensors = dist.new_group(backend="nccl", timeout=_WORK) if has_nccl else None
-        _joined[key] = RankGroup(dist.get_rank(), dist.get_world_size(), objects, tensors)
-    return _joined[key]
+        _joined[:] = [(default, RankGroup(dist.get_rank(), dist.get_world_size(), objects, tensors))]
+    return _joined[0][1]
 
 
 def _refuse_absent(seconds: float) -> None:

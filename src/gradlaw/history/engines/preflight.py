@@ -67,7 +67,7 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
         _check_repeatable(problem, indices, loss, flat, reference)
         rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
     unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
-    return Findings(flat, unused, rounding.error, is_random, list(rounding.notices))
+    return Findings(flat, unused, rounding.error, is_random, [*problem.notices, *rounding.notices])
 
 
 def unused_notices(unused: Sequence[str]) -> list[str]:
