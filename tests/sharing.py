@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 import gradlaw as gl
 from gradlaw.cli.main import main
 from gradlaw.minibatches import Minibatches
+from gradlaw.zoo import GPT, next_token_loss
 
 ALONG = (gl.ClipByNorm(0.5), gl.WeightDecay(1e-2), gl.Momentum(0.9))
 CASES: dict[str, dict[str, Any]] = {
@@ -118,6 +119,38 @@ def wrapped(rank: int) -> dict[str, gl.Analysis]:
     plain = problem()
     parallel = gl.Problem(nn.parallel.DistributedDataParallel(plain.model), plain.loss, plain.data)
     return {"parallel": gl.analyze(parallel, 20, k=5), "alone": gl.analyze(plain, 20 + rank, k=5, ranks="one")}
+
+
+def gpt() -> gl.Problem:
+    """A transformer whose first and last weights are one parameter."""
+    torch.manual_seed(1)
+    model = GPT(11, context=8, width=8, depth=2, heads=2)
+    return gl.Problem(model, next_token_loss, (torch.randint(11, (40, 8)), torch.randint(11, (40, 8))))
+
+
+def spread(rank: int) -> dict[str, Any]:
+    """The same spread by fully_shard, used before and after; and what is spread in other ways."""
+    from torch.distributed.device_mesh import init_device_mesh  # these take seconds to load
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+
+    plain = gpt()
+    model, tokens = plain.model, plain.data[0][:2]
+    mesh = init_device_mesh("cpu", (2,))
+    with torch.no_grad():
+        before = model(tokens)
+    for block in model.blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    found = gl.analyze(gl.Problem(model, plain.loss, plain.data), 30, 2, k=10, engine="loop")
+    with torch.no_grad():
+        unmoved = torch.allclose(model(tokens), before, atol=1e-5)
+    half = nn.Sequential(nn.Linear(4, 4))
+    fully_shard(half, mesh=mesh, mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))
+    by_tensors = parallelize_module(nn.Sequential(nn.Linear(4, 4)), mesh, {"0": ColwiseParallel()})
+    data = torch.randn(8, 4), torch.randn(8, 4)
+    refused = [_message(lambda m=m: gl.Problem(m, nn.functional.mse_loss, data)) for m in (half, by_tensors)]
+    return {"analysis": found, "unmoved": unmoved, "refused": refused}
 
 
 def dying(rank: int) -> str:

@@ -23,6 +23,7 @@ from gradlaw.patterns import chosen
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
+from gradlaw.whole_model import whole_model
 
 Loss = Callable[[Any, Any], Tensor]
 ModuleKinds = Mapping[str, type[nn.Module] | tuple[type[nn.Module], ...]]
@@ -55,10 +56,10 @@ class Problem:
     """A model, a loss and data at fixed parameters theta: all that a gradient depends on besides its minibatch.
 
     Args:
-        model: any module, of a ``DistributedDataParallel`` the one inside. It is used in the mode it is in: in training
-            mode (PyTorch's default) BatchNorm takes the
-            statistics of the minibatch, in evaluation mode its running ones. Every pass starts from the parameters,
-            buffers and attributes that the model has now, and leaves them as they were.
+        model: any module; one that is wrapped or spread over ranks is unwrapped or gathered (see
+            :mod:`gradlaw.whole_model`). It is used in the mode it is in: in training mode (PyTorch's default) BatchNorm
+            takes the statistics of the minibatch, in evaluation mode its running ones. Every pass starts from the
+            parameters, buffers and attributes that the model has now, and leaves them as they were.
         loss: ``loss(model(inputs), targets)``, a scalar: the mean over the minibatch.
             It may be any function of the whole minibatch: class weights, masks, pairs of samples, penalties on theta.
         data: ``(inputs, targets)`` or a map-style ``Dataset`` of such pairs. Inputs and targets are tensors or arrays
@@ -95,13 +96,7 @@ class Problem:
         if randomness not in RANDOMNESS:
             raise InputError(f"randomness must be one of {', '.join(RANDOMNESS)}, got {randomness!r}")
         self.loss, self.randomness = loss, randomness
-        self.notices: list[str] = []
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            model = model.module
-            self.notices.append(
-                "the model inside its DistributedDataParallel is analysed: a gradient is that of one minibatch, and no "
-                "mean over ranks"
-            )
+        model, self.notices = whole_model(model)
         self.device = _device_of(model, device)
         self.model, self.name = _on_device(model, self.device), name or type(model).__name__
         self.layout = _layout(self.model, parameters)

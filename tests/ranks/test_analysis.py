@@ -101,6 +101,19 @@ def test_a_wrapped_model_is_the_model_inside_and_one_rank_can_work_alone(tmp_pat
         assert len(found["alone"].losses) == 20 + rank
 
 
+def test_a_spread_model_is_gathered_and_stays_spread(tmp_path):
+    plain = gl.analyze(sharing.gpt(), 30, 2, k=10, engine="loop")
+    for rank in sharing.run(sharing.spread, 2, tmp_path):
+        found = rank["analysis"]
+        assert found.layout == plain.layout
+        np.testing.assert_array_equal(found.losses, plain.losses)
+        np.testing.assert_array_equal(found.tests["dimension"].d_ks, plain.tests["dimension"].d_ks)
+        assert any("spread over ranks by fully_shard" in notice for notice in found.notices)
+        assert rank["unmoved"]
+        assert "MixedPrecisionPolicy" in rank["refused"][0]
+        assert "spread over ranks in a way that is not known here" in rank["refused"][1]
+
+
 def test_a_rank_that_is_killed_is_named_and_ends_the_others(tmp_path):
     first, second, third = sharing.run(sharing.dying, 3, tmp_path)
     assert second is None
