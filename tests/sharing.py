@@ -18,7 +18,10 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.cli.main import main
+from gradlaw.history.collect_sharded import collect_sharded
 from gradlaw.minibatches import Minibatches
+from gradlaw.ranks import join
+from gradlaw.spectra.gram.history_gram import history_gram
 from gradlaw.zoo import GPT, next_token_loss
 
 ALONG = (gl.ClipByNorm(0.5), gl.WeightDecay(1e-2), gl.Momentum(0.9))
@@ -126,6 +129,14 @@ def gpt() -> gl.Problem:
     torch.manual_seed(1)
     model = GPT(11, context=8, width=8, depth=2, heads=2)
     return gl.Problem(model, next_token_loss, (torch.randint(11, (40, 8)), torch.randint(11, (40, 8))))
+
+
+def gram_of_layers(rank: int) -> tuple[torch.Tensor, torch.Tensor, float, Any]:
+    """The Gram matrix layer by layer, and from the gradients."""
+    net = problem()
+    history = collect_sharded(join(), net, 40, 1, engine="layerwise")
+    by_layers, dense = history_gram(history, net, least_saved=1.0), history_gram(history, net)
+    return by_layers.gram, dense.gram, by_layers.rounding, gl.gradient_spectrum(history).eigenvalues
 
 
 def spread(rank: int) -> dict[str, Any]:

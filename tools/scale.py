@@ -17,7 +17,8 @@ NETWORK_BYTES = 20e9  # a second, by each GPU at once
 EIGEN_FLOPS = 50e9  # of one processor that reduces a matrix to three diagonals
 GPU_MEMORY = 80e9
 PASSES = 12  # over the share, by the tests in both directions and the noise
-OVERHEAD = 2e9  # bytes of a process, its model and its bands of work; those of the model come on top
+OF_MODEL = 9  # parameters, two gradients, four rows that are computed at once, one that is sent, one received
+OVERHEAD = 2e9  # bytes of a process
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def seconds(model: Model, ranks: int) -> dict[str, float]:
 
 
 def memory(model: Model, ranks: int) -> float:
-    """Bytes of one rank: its share, two T x T matrices, and parameters, gradient and a band of two rows and copies."""
-    return 4 * model.iterations * model.parameters / ranks + 16 * model.iterations**2 + 24 * model.parameters + OVERHEAD
+    """Bytes of one rank: its share, two T x T matrices, and what has the size of the model."""
+    share = 4 * model.iterations * model.parameters / ranks
+    return share + 16 * model.iterations**2 + 4 * OF_MODEL * model.parameters + OVERHEAD
 
 
 def table() -> str:

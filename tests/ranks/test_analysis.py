@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import gradlaw as gl
 import sharing
+from gradlaw.spectra.gram.history_gram import history_gram
 
 # All but the Gaussian p-values, whose last digit depends on how many are computed side by side.
 EXACT = ("beta", "s", "lambda_min", "d_ks", "p_value", "is_power_law", "is_power_law_calibrated", "degenerate_series")
@@ -112,6 +114,19 @@ def test_a_spread_model_is_gathered_and_stays_spread(tmp_path):
         assert rank["unmoved"]
         assert "MixedPrecisionPolicy" in rank["refused"][0]
         assert "spread over ranks in a way that is not known here" in rank["refused"][1]
+
+
+def test_ranks_share_out_the_layers_of_the_gram_matrix(tmp_path):
+    net = sharing.problem()
+    history = gl.collect(net, 40, 1, engine="layerwise")
+    expected = history_gram(history, net, least_saved=1.0)
+    spectrum = gl.gradient_spectrum(history).eigenvalues
+    for by_layers, dense, rounding, eigenvalues in sharing.run(sharing.gram_of_layers, 3, tmp_path):
+        assert (by_layers - expected.gram).norm() <= 1e-6 * expected.gram.norm()
+        assert (dense - expected.gram).norm() <= 1e-6 * expected.gram.norm()
+        assert not torch.equal(by_layers, dense)
+        assert history.rounding / 2 <= rounding <= 10 * expected.rounding
+        np.testing.assert_allclose(eigenvalues, spectrum, atol=1e-6 * spectrum[0])
 
 
 def test_a_rank_that_is_killed_is_named_and_ends_the_others(tmp_path):
