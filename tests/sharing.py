@@ -100,7 +100,7 @@ def _not_finite() -> gl.Problem:
 
 def refusals(rank: int) -> dict[str, str]:
     """By what is wrong: what this rank was told."""
-    small = {"iterations": 20, "k": 5}
+    small = {"iterations": 20, "batch_size": 1, "k": 5}
     wrong = {
         "a parameter": lambda: gl.analyze(_moved(rank, 0), **small),
         "a buffer": lambda: gl.analyze(_moved(rank, 9), **small),

@@ -19,7 +19,7 @@ def told(tmp_path_factory):
 def test_the_first_rank_writes_and_prints_and_the_other_is_silent(told):
     first, second, folder = told
     assert first[0][0] == 0, first[0]
-    assert first[0][1].splitlines()[0] == "fcn on digits, B = 10, T = 40"
+    assert first[0][1].splitlines()[0] == "fcn-relu on digits, B = 10, T = 40"
     assert second[0] == (0, "", "")
     assert gl.Analysis.load(folder / "run").provenance["machine"]["ranks"] == 2
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"run"}
