@@ -83,7 +83,7 @@ def analyze_checkpoints(
             :func:`gradlaw.train`. Files of one name in several folders are told apart by the folder's.
         directory: for the runs.
         progress: where to show it.
-        **settings: of :func:`gradlaw.analyze`.
+        **settings: of :func:`gradlaw.analyze` but ``ranks``: one process does it all.
 
     Returns:
         All analyses; ``to_frame()`` is their comparison.
@@ -153,7 +153,7 @@ def _at(problem: Problem, path: Path, directory: Path, progress: Progress, setti
         checkpoint.restore(problem.model)
         if (directory / RECORD).is_file():
             return _reopened(problem, directory, settings)
-        analysis = analyze(problem, progress=progress, **settings)
+        analysis = analyze(problem, progress=progress, ranks="one", **settings)
     analysis.save(directory, progress=progress)
     return analysis
 
