@@ -129,6 +129,7 @@ class RankGroup:
 
     def common_error(self, message: str) -> InputError:
         """The error that all ranks raise together, of which the first tells."""
+        self._agree()
         return InputError(message) if self.is_first else OfAnotherRank(message)
 
     def first(self, work: Callable[[], Result]) -> Result:
@@ -163,6 +164,7 @@ class RankGroup:
         except Exception as error:
             message = _told(error)
             first = self.gather(message).index(message)
+            self._agree()
             if first < self.rank:  # which says the same
                 raise OfAnotherRank(message) from error
             raise
@@ -179,7 +181,13 @@ class RankGroup:
         """
         for rank, error in enumerate(errors):
             if error is not None:
+                self._agree()
                 raise OfAnotherRank(f"rank {rank} of {self.size}: {error}")
+
+    def _agree(self) -> None:
+        """All ranks know that they end."""
+        if self._lifeline is not None:
+            self._lifeline.agreed = True
 
     def _call(self, collective: Callable[..., Any], *arguments: Any, group: Any) -> None:
         try:

@@ -41,6 +41,7 @@ class Lifeline:
 
     def __init__(self, rank: int, size: int, gather: Callable[[Any], list[Any]]):
         self.rank, self.size, self._gather = rank, size, gather
+        self.agreed = False  # that all ranks end with an error, which they know of
         self._lost, self._lost_rank = "", rank
         self._ended, self._told = threading.Event(), threading.Event()
         self._peers: dict[socket.socket, int] = {}
@@ -67,7 +68,7 @@ class Lifeline:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._ended.set()
         for peer in self._peers:
-            _send(peer, _DONE if error is None else f"{_FAILED} {self._lost_rank}")
+            _send(peer, _DONE if error is None or self.agreed else f"{_FAILED} {self._lost_rank}")
         _send(self._wake, _DONE)
         self._watcher.join()
         for connection in (*self._peers, self._wake, self._woken):
