@@ -15,6 +15,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 SECTIONS = {
     "import_speed": "Importing",
     "collection_speed": "Collecting gradients",
+    "store_speed": "A gradient history on disk",
+    "unet_memory": "Collecting gradients of a U-Net: memory",
     "gram_speed": "The Gram matrix",
     "proof_cost": "What the proofs cost",
     "analysis_speed": "A whole analysis",
