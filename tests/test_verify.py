@@ -137,8 +137,21 @@ def test_damaged_results_of_a_store_are_removed_to_be_measured_again(tmp_path):
     assert [m in store for m in measurements] == [True, False]
 
 
+def test_each_file_of_a_gradient_history_is_checked(tmp_path):
+    gl.collect(_problem(), 20, 2, store=tmp_path / "whole")
+    assert gl.verify(tmp_path / "whole").whole
+    chunks = [path for path in (tmp_path / "whole").rglob("*") if path.is_file() and path.suffix != ".json"]
+    assert len(chunks) >= 2
+    for number, chunk in enumerate(chunks):
+        shutil.copytree(tmp_path / "whole", tmp_path / str(number))
+        _flip(tmp_path / str(number) / chunk.relative_to(tmp_path / "whole"))
+        found = gl.verify(tmp_path / str(number))
+        assert not found.whole
+        assert len(found.damages) == 1
+
+
 def test_what_is_not_ours_is_refused(tmp_path):
-    with pytest.raises(gl.InputError, match="holds no run, training or store"):
+    with pytest.raises(gl.InputError, match="holds no run, gradients, training or store"):
         gl.verify(tmp_path)
     with pytest.raises(gl.InputError, match="there is no directory"):
         gl.verify(tmp_path / "nowhere")

@@ -12,6 +12,7 @@ from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import Run
 from gradlaw.analysis.sections import all_sections
 from gradlaw.analysis.sizes import Sizes
+from gradlaw.argument_types import checked
 from gradlaw.choices import DtypeName, EngineName
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 class Analysis(AnalysisResult):
     """An :class:`~gradlaw.analysis.result.AnalysisResult` that can be kept and shown; ``str`` is the closing table."""
 
+    @checked
     def save(self, directory: str | Path, force: bool = False, *, progress: Progress | None = None) -> None:
         """Write the analysis, its figures and its report into a directory; see :mod:`gradlaw.analysis.files`.
 
@@ -52,6 +54,7 @@ class Analysis(AnalysisResult):
         write_run(self, Path(directory), force, progress or SILENT)
 
     @staticmethod
+    @checked
     def load(directory: str | Path) -> "Analysis":
         """Read back what :meth:`save` wrote.
 
@@ -153,6 +156,7 @@ class Analysis(AnalysisResult):
         return html_table(title(self), {"network": state_of(self)} | rows, picture)
 
 
+@checked
 def analyze(
     problem: Problem,
     iterations: int = 5000,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradlaw.analysis.overview import overview
 from gradlaw.analysis.run_directory import LOCK, claimed, make_folder
 from gradlaw.analyze import Analysis, analyze
+from gradlaw.argument_types import checked
 from gradlaw.atomic import write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
@@ -60,6 +61,7 @@ class CheckpointAnalyses(ByValue):
         return f"{text_table(title, _HEADER, rows)}\n\n{_NOTE}"
 
 
+@checked
 def analyze_checkpoints(
     problem: Problem,
     checkpoints: Sequence[str | Path],

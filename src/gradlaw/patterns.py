@@ -21,6 +21,8 @@ def chosen(patterns: str | Sequence[str] | None, names: Sequence[str], none_matc
     if patterns is None:
         return list(names)
     wanted = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(wanted, Sequence) or not all(isinstance(pattern, str) for pattern in wanted):
+        raise InputError(f"parameters must be names or patterns, one text or a list of texts, got {patterns!r}")
     matches = {pattern: matching(pattern, names) for pattern in wanted}
     for pattern, matched in matches.items():
         if not matched:

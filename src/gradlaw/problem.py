@@ -377,7 +377,7 @@ def _device_of(model: nn.Module, device: torch.device | str | None) -> torch.dev
 def _checked_device(device: torch.device | str) -> torch.device:
     try:
         found = torch.empty(0, device=device).device  # the one question that every backend answers
-    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
+    except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
         raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
     if found.type == "meta":
         raise InputError("device 'meta' cannot be used: its tensors have no values")

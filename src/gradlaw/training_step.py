@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradlaw._torch import pytree, strided_parts
+from gradlaw._torch import pytree, strided_parts, version
 from gradlaw.errors import InputError, listed
 from gradlaw.errors import seed as checked_seed
 from gradlaw.provenance import sha256
 from gradlaw.randomness import process_seeded
+from gradlaw.resources import memory_budget
 
 Step = Callable[[Any, Any], Tensor]
+_BATCH_BYTES = 1000  # of a batch beside its tensors
 _DEPTH = 4  # of attributes of a batch in which there are tensors
 
 
@@ -30,7 +32,8 @@ class Batches(Sequence[Any]):
             augments gives the same batches each time; they are left as they were.
 
     Raises:
-        InputError: no batch, or data that are no batches.
+        InputError: no batch, data that are no batches, more of them than memory holds, or an iterable that overwrites
+            those that it gave before.
     """
 
     def __init__(self, data: Iterable[Any], most: int | None = None, seed: int = 0):
@@ -48,8 +51,12 @@ class Batches(Sequence[Any]):
         if not isinstance(data, Iterable):
             raise InputError(f"data must be batches that can be iterated over, got {type(data).__name__}")
         self.description["seed"] = seed
+        kept = _Kept(memory_budget(torch.device("cpu"), None))
         with process_seeded(seed):
-            return list(islice(data, most))
+            for batch in islice(data, most):
+                kept.add(batch)
+        kept.refuse_overwritten()
+        return kept.batches
 
     def __len__(self) -> int:
         return self._length
@@ -69,6 +76,35 @@ class Batches(Sequence[Any]):
             return None
         leaves = [leaf for batch in self._batches[: self._length] for leaf in tensors_of(batch)]
         return sha256(leaves)
+
+
+class _Kept:
+    """Batches that are kept, while they come; ``most`` bytes of them."""
+
+    def __init__(self, most: int):
+        self.batches: list[Any] = []
+        self._most, self._bytes = most, 0
+        self._versions: dict[int, tuple[Tensor, int]] = {}
+
+    def add(self, batch: Any) -> None:
+        self.batches.append(batch)
+        self._bytes += _BATCH_BYTES
+        for tensor in tensors_of(batch):
+            if id(tensor) not in self._versions:
+                self._versions[id(tensor)] = tensor, version(tensor)
+                self._bytes += tensor.nbytes
+        if self._bytes > self._most:
+            raise InputError(
+                f"{len(self.batches):,} batches, which are kept, take half of the free memory, and there are more: "
+                "give the number to take as batches"
+            )
+
+    def refuse_overwritten(self) -> None:
+        if any(version(tensor) != before for tensor, before in self._versions.values()):
+            raise InputError(
+                "the data give the same tensor again with other contents, so that the batches before are lost: yield a "
+                "clone for each batch"
+            )
 
 
 def _fresh(leaf: Any, device: torch.device) -> Any:

@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from gradlaw.analysis.run_directory import RECORD, WRITING, WRITTEN, claimed, data_of, manifest_of_run
 from gradlaw.analyze import Analysis
+from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
 from gradlaw.extras import extra
+from gradlaw.history.stores.integrity import check as check_store
 from gradlaw.manifest import MANIFEST
 from gradlaw.progress import SILENT, Progress
 from gradlaw.reproduction.measurement import content_key
@@ -19,6 +21,7 @@ from gradlaw.reproduction.store import load_result
 from gradlaw.training.checkpoint import latest, load_checkpoint
 from gradlaw.training.resume import optimiser_tensors
 
+_STORE = "zarr.json"  # of a gradient history
 Read = TypeVar("Read")
 
 
@@ -67,8 +70,9 @@ class Verification:
         return "\n".join(lines + [f"  note: {remark}" for remark in self.remarks])
 
 
+@checked
 def verify(directory: str | Path, repair: bool = False, *, progress: Progress | None = None) -> Verification:
-    """Check every file of a run directory, a folder of runs, a training, or a store of a reproduction.
+    """Check every file of a run directory, a folder of runs, a gradient history, a training, or a store of results.
 
     Args:
         directory: that one of them is in.
@@ -88,11 +92,15 @@ def verify(directory: str | Path, repair: bool = False, *, progress: Progress | 
         raise InputError(f"there is no directory {directory}")
     if any((directory / name).exists() for name in (RECORD, WRITING, WRITTEN)) or (directory / MANIFEST).is_file():
         return _run(directory, repair, progress)
+    if (directory / _STORE).is_file():
+        damages = tuple(Damage(one.file, one.message) for one in check_store(directory))
+        files = sum(path.is_file() for path in directory.rglob("*"))
+        return Verification(directory, "a gradient history", files, damages)
     parts = [*_trainings(directory), *_results(directory, repair)]
     runs = [_run(folder, repair, progress) for folder in sorted(directory.iterdir()) if (folder / RECORD).is_file()]
     found = parts + runs
     if not found:
-        raise InputError(f"{directory} holds no run, training or store of results that gradlaw wrote")
+        raise InputError(f"{directory} holds no run, gradients, training or store of results that gradlaw wrote")
     return Verification(
         directory,
         " and ".join(dict.fromkeys(one.holds for one in found)),
@@ -144,6 +152,9 @@ def _trainings(directory: Path) -> Iterator[Verification]:
     kept = directory / "checkpoints"
     for folder in (directory, *(sorted(kept.iterdir()) if kept.is_dir() else ())):
         records = [*sorted(folder.glob("epoch-*.json")), *sorted(folder.glob("point-*.json"))]
+        if not records and (weights := [*folder.glob("epoch-*.safetensors"), *folder.glob("point-*.safetensors")]):
+            lost = Damage(folder, f"no JSON is beside {weights[0].name}: no epoch was finished; train again (--resume)")
+            yield Verification(folder, "a training", len(weights), (lost,))
         if records:
             damages = [_tried(partial(load_checkpoint, record), record)[1] for record in records]
             last = latest(folder)

@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from studies.explanations.design import COVARIANCE, LABELS, MARGINALS, ORTHOGONAL, WHITE
 
-_FITTED = 10_000  # samples that a covariance of inputs is taken of
-
 
 def replaced(inputs: Tensor, targets: Tensor, variant: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Inputs and targets of a variant; shapes stay."""
@@ -27,8 +25,7 @@ def same_covariance(inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Gaussian samples with the mean and the covariance of the inputs."""
     flat = inputs.flatten(1)
     mean = flat.mean(dim=0)
-    chosen = torch.randperm(len(flat), generator=generator)[:_FITTED]
-    centred = flat[chosen] - mean
+    centred = flat - mean
     root = torch.linalg.cholesky(
         (centred.T @ centred / len(centred)).double() + 1e-6 * torch.eye(flat.shape[1], dtype=torch.float64)
     )

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 ITERATIONS, K = 1000, 333  # T, and how many eigenvalues a fit of a spectrum has: a third
+SAMPLES = 10_000  # of a data set, the first: as many as 1,000 minibatches of 10 take
 SEEDS = (0, 1, 2)
 NETWORKS = {"lenet": 1, "fcn": 10, "lnn": 10}  # with the batch sizes of the paper
 DATA = ("mnist", "cifar10")

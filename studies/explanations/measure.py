@@ -15,7 +15,7 @@ from gradlaw.spectra.layers import layer_spectra
 from gradlaw.spectra.outliers import count_outliers
 from gradlaw.spectra.population.draws import drawn_gram
 from studies.explanations.counterfactual import replaced, weights
-from studies.explanations.design import ITERATIONS, REAL, K, Measurement
+from studies.explanations.design import ITERATIONS, REAL, SAMPLES, K, Measurement
 
 _PRODUCTS = 8000  # leading eigenvalues of a Kronecker product that are drawn; the others add their mean
 Row = dict[str, Any]
@@ -29,7 +29,7 @@ def measure(measurement: Measurement, data: Any) -> tuple[Row, list[Row]]:
         data: the data set that it names, as ``gl.load_data`` gives it.
     """
     generator = torch.Generator().manual_seed(measurement.seed)
-    inputs, targets = replaced(data.inputs, data.targets, measurement.variant, generator)
+    inputs, targets = replaced(data.inputs[:SAMPLES], data.targets[:SAMPLES], measurement.variant, generator)
     model = gl.build_model(measurement.network, data.sample_shape, data.classes, seed=measurement.seed)
     weights(model, measurement.variant, measurement.seed)
     problem = gl.Problem(model, cross_entropy, (inputs, targets))

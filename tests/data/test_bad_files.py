@@ -159,3 +159,31 @@ def test_bad_image_folders(tmp_path):
     _refused(folder, r"mixed sizes.*dog/001\.png is 4x5 with 1 channels of uint8, row 0 4x4")
     folder = write_images(tmp_path / "colours", [SMALL, np.zeros((4, 4, 3), np.uint8)], ["cat", "dog"])
     _refused(folder, r"dog/001\.png is 4x4 with 3 channels")
+
+
+@pytest.mark.parametrize("size", [(6_000, 6_000), (60_000, 60_000)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_that_would_fill_the_memory_is_named_and_not_decoded(tmp_path, size):
+    write_images(tmp_path, [SMALL], ["cat"])
+    (tmp_path / "cat/000.png").write_bytes(b"P5 %d %d 255\n" % size)  # says how large it is, and holds nothing
+    _refused(tmp_path, r"no readable image in .*cat/000\.png: .*pixels")
+
+
+def test_more_images_than_memory_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    write_images(tmp_path, [SMALL] * 3, ["cat"] * 3)
+    monkeypatch.setattr("gradlaw.data.images.free_memory", lambda _: 40)
+    _refused(tmp_path, "the 3 images of column 'image', each 4x4 with 1 channels of uint8, take 0.0 GB and 0.0 GB are")
+
+
+def test_the_types_of_columns_are_not_copied_for_each_of_them(tmp_path, monkeypatch):
+    counts, copy = [], datasets.Features.copy
+    for columns in (5, 50):
+        calls = []
+        monkeypatch.setattr(datasets.Features, "copy", lambda self, calls=calls: calls.append(1) or copy(self))
+        frame = (
+            pd.DataFrame(np.arange(3 * columns).reshape(3, columns) ** 2).rename(columns=str).assign(label=[0, 1, 1])
+        )
+        frame.to_csv(tmp_path / "wide.csv", index=False)
+        assert gl.load_data(str(tmp_path / "wide.csv"), cache=False).inputs.shape == (3, columns)
+        counts.append(len(calls))
+    assert counts[0] == counts[1], "the time to read a table of many columns would grow as their square"

@@ -506,6 +506,16 @@ def test_large_activations_are_left_to_the_loop(size, engine):
     assert gl.collect(problem, 4, 1).settings["engine"] == engine
 
 
+def test_the_larger_samples_are_the_fewer_are_computed_at_once():
+    most = []
+    for size in (32, 64, 128, 256):
+        data = torch.randn(1, 3, size, size), torch.randint(3, (1, size, size))
+        problem = gl.Problem(_convolutional(16), F.cross_entropy, data)
+        most.append(count_pass(LoopEngine(problem, 0), np.arange(1)).most_samples())
+    assert most[0] > most[1] > most[2] > most[3] >= 1
+    assert most[1] / most[3] == pytest.approx(16, rel=0.1)  # as many pixels
+
+
 def test_the_cost_of_a_pass_is_counted():
     problem = gl.Problem(nn.Linear(50, 20, bias=False), F.mse_loss, (torch.randn(8, 50), torch.randn(8, 20)))
     cost = count_pass(LoopEngine(problem, 0), np.arange(8))

@@ -21,6 +21,7 @@ from transformers import (
     T5ForConditionalGeneration,
     ViTConfig,
     ViTForImageClassification,
+    default_data_collator,
 )
 
 import gradlaw as gl
@@ -120,6 +121,18 @@ def test_gradients_are_those_of_the_models_loss(name: str) -> None:
         gradients = torch.autograd.grad(twin(**batch).loss, parameters, materialize_grads=True, allow_unused=True)
         torch.testing.assert_close(history[t], torch.cat([g.reshape(-1) for g in gradients]), rtol=1e-10, atol=1e-12)
     assert found.samples == 4
+
+
+def test_collators_of_transformers_get_the_columns_of_the_model() -> None:
+    torch.manual_seed(0)
+    model = lora().eval()  # takes any keyword, and the model in it does not
+    rng = torch.Generator().manual_seed(0)
+    rows = [{"input_ids": torch.randint(1, VOCABULARY, (6,), generator=rng), "number": i} for i in range(12)]
+    rows = [row | {"labels": row["input_ids"], "text": "a b"} for row in rows]
+    assert set(problem(model, rows, default_data_collator).data[0]) == {"input_ids", "labels"}
+    seen: list[set[str]] = []
+    problem(model, rows, lambda samples: seen.append(set(samples[0])) or default_data_collator(samples))
+    assert seen[0] == {"input_ids", "labels", "number", "text"}
 
 
 def test_lora_has_trainable_parameters_alone_and_tied_embeddings_are_one() -> None:

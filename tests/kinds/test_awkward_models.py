@@ -183,6 +183,12 @@ def test_hooks_on_gradients_are_for_plain_autograd(engine: Any) -> None:
         gl.collect(problem, 3, 4, engine=engine)
 
 
+def test_gradients_through_hooks_have_no_hessian() -> None:
+    model = hooked(lambda m: m[0].weight.register_hook(lambda g: 2 * g))().double()
+    with pytest.raises(gl.InputError, match=r"hooks \(of 0.weight\).*not the Hessian"):
+        gl.hessian(gl.Problem(model, F.cross_entropy, VECTORS))
+
+
 def test_hooks_that_come_after_the_gradient_are_told() -> None:
     def double(p: Tensor) -> None:
         assert p.grad is not None

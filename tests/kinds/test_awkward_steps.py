@@ -2,7 +2,7 @@
 
 import copy
 from collections import UserDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -69,6 +69,28 @@ def test_graphs_are_told_apart_by_what_they_hold() -> None:
     ]
     assert digests[0] != digests[1]
     assert len(list(tensors_of(names["loader"]))) == 16
+
+
+def test_an_iterable_that_overwrites_its_batches_is_refused() -> None:
+    def refilled() -> Iterator[Tensor]:
+        buffer = torch.empty(4, 5, dtype=torch.float64)
+        for seed in range(4):
+            yield buffer.copy_(draw(4, 5, seed=seed))
+
+    with pytest.raises(gl.InputError, match="the same tensor again with other contents"):
+        gl.Problem.from_step(perceptron(5, 3), lambda model, batch: model(batch).sum(), refilled())
+
+
+def test_a_stream_without_an_end_is_refused_before_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless() -> Iterator[Tensor]:
+        while True:
+            yield torch.zeros(1000)
+
+    monkeypatch.setattr("gradlaw.resources.free_memory", lambda device: 100_000)
+    step = lambda model, batch: model(batch).sum()  # noqa: E731
+    with pytest.raises(gl.InputError, match="11 batches, which are kept, take half of the free memory"):
+        gl.Problem.from_step(perceptron(1000, 3), step, endless())
+    assert gl.Problem.from_step(perceptron(1000, 3), step, endless(), batches=10).samples == 10
 
 
 @pytest.mark.parametrize("form", ["coo", "csr"])

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+from gradlaw.argument_types import checked
 from gradlaw.batch_size.by_layer import MODEL, noise_by_layer, scale_of
 from gradlaw.batch_size.cautions import Training, cautions
 from gradlaw.batch_size.groups import group_means
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 FEWEST = 20  # iterations: ten groups of two
 
 
+@checked
 def critical_batch_size(
     problem: Problem,
     iterations: int = 1000,

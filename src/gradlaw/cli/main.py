@@ -29,7 +29,7 @@ _COMMANDS = {
     "figures": ("gradlaw.cli.options.figures:add_options", "report",
                 "write the figures of a finished run, for a paper"),
     "verify": ("gradlaw.cli.options.verify:add_options", "report",
-               "check every file of a run, a training or a store, name what is damaged, and repair what can be"),
+               "check every file of a run, gradients, a training or results, and repair what can be"),
     "train": ("gradlaw.cli.options.train:add_options", "data",
               "train a model by the paper's recipe, with a checkpoint after every epoch"),
     "reproduce": ("gradlaw.cli.reproduce:add_options", "all",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradlaw.analysis.setting import setting_of
 from gradlaw.analyze import Analysis
+from gradlaw.argument_types import checked
 from gradlaw.compare.comparison import Comparison
 from gradlaw.compare.differences import difference_of
 from gradlaw.compare.exponents import exponents_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Known = Mapping[str, Mapping[str, Value]]  # by run, by quantity
 
 
+@checked
 def compare(
     runs: Runs,
     *,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradlaw import random_streams
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.base import CurvatureOperator
@@ -66,6 +67,7 @@ class CurvatureComparison(ByValue):
         return frame
 
 
+@checked
 def compare_curvature(
     hessian: Eigenpairs, covariance: Spectrum, batch_size: int, k: int = 1000, vectors: int | None = None
 ) -> CurvatureComparison:

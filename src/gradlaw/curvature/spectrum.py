@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from gradlaw.argument_types import checked
 from gradlaw.choices import Which
 from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.hessian import hessian
@@ -35,6 +36,7 @@ class HessianSpectrum(Eigenpairs):
         return fit_power_law(self.eigenvalues[:k], k, alpha)
 
 
+@checked
 def hessian_spectrum(
     problem: Problem,
     k: int = 1000,

@@ -7,12 +7,15 @@ import numpy as np
 import torch
 
 from gradlaw import random_streams
+from gradlaw.argument_types import checked
 from gradlaw.data.labelled import LabelledTensors, LabelNoise
 from gradlaw.errors import InputError
+from gradlaw.errors import seed as checked_seed
 
 LABEL_NOISE = ("symmetric", "pair", "random")
 
 
+@checked
 def corrupt_labels(data: LabelledTensors, kind: str, rate: float, seed: int) -> LabelledTensors:
     """The same inputs with corrupted targets; the data passed in are left alone.
 
@@ -63,8 +66,7 @@ def parse_label_noise(text: str) -> tuple[str, float]:
 
 def _check(data: LabelledTensors, kind: str, rate: float, seed: int) -> None:
     _check_kind(kind, rate, f"{kind}={rate}")
-    if seed < 0:
-        raise InputError(f"seed must not be negative, got {seed}")
+    checked_seed(seed)
     if data.source.label_noise is not None:
         raise InputError(f"the labels of {data.source.name!r} are corrupted already ({data.source.label_noise.kind})")
     if data.targets.ndim != 1:

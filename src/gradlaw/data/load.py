@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from gradlaw.argument_types import checked
 from gradlaw.choices import NormaliseBy
 from gradlaw.data.cache import cached
 from gradlaw.data.decoded import Decoded, decode
@@ -15,6 +16,7 @@ from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
 
 
+@checked
 def load_data(
     spec: str,
     split: str = "train",

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gradlaw.argument_types import checked
 from gradlaw.data.labelled import DataSource, LabelledTensors, Normalisation
 from gradlaw.data.location import locate
 from gradlaw.errors import InputError
@@ -14,6 +15,7 @@ NEXT_CHARACTER = "next character"
 _TRAINING_SHARE = 0.9
 
 
+@checked
 def load_text(path: str | Path, context: int = 64, split: str = "train") -> LabelledTensors:
     """Load a text as windows of characters that do not overlap, to predict at each character the one after it.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.atomic import full_disk_explained
 from gradlaw.choices import DtypeName, EngineName
 from gradlaw.errors import count
@@ -37,6 +38,7 @@ from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 
 
+@checked
 def collect(
     problem: Problem,
     iterations: int = 5000,

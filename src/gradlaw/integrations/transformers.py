@@ -1,6 +1,7 @@
 """Problems of Hugging Face transformers, whose models compute their own loss, and ``WatchCallback`` for its Trainer."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from gradlaw.choices import Randomness
 from gradlaw.errors import InputError, count
 from gradlaw.extras import extra
 from gradlaw.problem import Problem
+
+_LABELS = ("label", "labels", "label_ids")
 
 
 def problem(
@@ -36,7 +39,8 @@ def problem(
             ``from_pretrained`` gives evaluation mode, a model made of a configuration is in training mode with dropout.
         dataset: whatever a ``DataLoader`` takes.
         collator: from samples to a batch, for example ``DataCollatorForLanguageModeling``; default: transformers'
-            ``default_data_collator``.
+            ``default_data_collator``. Collators of transformers get those columns that the model takes, and labels, as
+            its Trainer gives them; one of your own gets samples as they are.
         batch_size: samples in a batch.
         batches: how many of the shuffled batches to take, all of which are kept in memory; default: one epoch.
         parameters: names or patterns, see :class:`gradlaw.Problem`.
@@ -56,12 +60,31 @@ def problem(
             from transformers import default_data_collator
         collator = default_data_collator
     loader: DataLoader[Any] = DataLoader(
-        dataset, count(batch_size, "batch_size"), shuffle=hasattr(dataset, "__len__"), collate_fn=collator,
-        drop_last=True,
+        dataset, count(batch_size, "batch_size"), shuffle=hasattr(dataset, "__len__"),
+        collate_fn=_of_columns(model, collator), drop_last=True,
     )  # fmt: skip
     return Problem.from_step(
         model, loss_of_outputs, loader, parameters, device, batches=batches, seed=seed, randomness=randomness
     )
+
+
+def _of_columns(model: Any, collator: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if not str(getattr(collator, "__module__", "")).startswith("transformers."):
+        return collator
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model  # of PEFT, which takes anything
+    taken = {*inspect.signature(inner.forward).parameters, *_LABELS}
+
+    def of_columns(samples: Sequence[Any]) -> Any:
+        return collator(
+            [
+                {name: value for name, value in sample.items() if name in taken}
+                if isinstance(sample, Mapping)
+                else sample
+                for sample in samples
+            ]
+        )
+
+    return of_columns
 
 
 def loss_of_outputs(model: nn.Module, batch: Any) -> Tensor:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.spectra.spectrum import Spectrum
@@ -45,6 +46,7 @@ class Eigengaps(ByValue):
         return fit_power_law(self.values, k, alpha)
 
 
+@checked
 def eigengaps(spectrum: Spectrum) -> Eigengaps:
     """The gaps between neighbouring eigenvalues of a spectrum, over all pairs.
 

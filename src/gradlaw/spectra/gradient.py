@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -19,6 +20,7 @@ from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.rates import SeriesSource, as_source
 
 
+@checked
 def gradient_spectrum(
     history: Any,
     center: bool = True,

@@ -31,6 +31,7 @@ import torch
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
 from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
 from gradlaw.spectra.eigenvectors import check_gram
@@ -98,6 +99,7 @@ class GradientNoise:
         return row
 
 
+@checked
 def gradient_noise(
     history: Any, batch_size: int | None = None, samples: int | None = None, *, gram: Tensor | None = None
 ) -> GradientNoise:

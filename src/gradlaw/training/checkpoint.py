@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from gradlaw.argument_types import checked
 from gradlaw.atomic import PARTIAL, write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
@@ -71,6 +72,7 @@ class Checkpoint(ByValue):
         return self.restore(self.model.build())
 
 
+@checked
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of :func:`gradlaw.train`, or the weights of anybody's model.
 

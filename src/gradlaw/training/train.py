@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from gradlaw._torch import BatchNorm
+from gradlaw.argument_types import checked
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
 from gradlaw.problem import Problem
@@ -66,6 +67,7 @@ class TrainingRun:
         return f"{len(self.history)} epochs; training: {score_in_words(self.training)}{test}"
 
 
+@checked
 def train(
     model: nn.Module,
     loss: Loss,

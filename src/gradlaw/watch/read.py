@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, choice
 from gradlaw.watch.as_json import from_json
@@ -107,6 +108,7 @@ class WatchLog(ByValue):
         return text + (f"; {len(self.broken)} lines cut off by a kill" if self.broken else "")
 
 
+@checked
 def read_watch(path: str | PathLike[str]) -> WatchLog:
     """Read the log of :func:`gradlaw.watch`, also of a run that is still going or was killed.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gradlaw import random_streams
+from gradlaw.argument_types import checked
 from gradlaw.choices import InitialisationName
 from gradlaw.errors import InputError, unknown
 from gradlaw.resources import free_memory
@@ -107,6 +108,7 @@ class ModelSettings:
         return ModelSettings(**values | {"sample_shape": tuple(values["sample_shape"])})
 
 
+@checked
 def build_model(
     name: str, sample_shape: Shape, classes: int, seed: int = 0, *, initialisation: InitialisationName = "pytorch",
     **sizes: int | None,

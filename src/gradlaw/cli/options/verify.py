@@ -7,9 +7,9 @@ from pathlib import Path
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``gradlaw verify`` takes."""
     parser.description = (
-        "Checks every file of a run directory, a folder of runs, a training or a store of results against\n"
-        "the digests that were taken when it was written, and names what is damaged and what to do. The exit\n"
-        "status is 0 if all is whole and 1 if something is damaged."
+        "Checks every file of a run directory, a folder of runs, a gradient history (--store of analyze), a\n"
+        "training or a store of results against the digests that were taken when it was written, and names\n"
+        "what is damaged and what to do. The exit status is 0 if all is whole and 1 if something is damaged."
     )
     parser.epilog = "examples:\n  gradlaw verify runs/a\n  gradlaw verify runs/reproduce/store --repair"
     parser.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="that gradlaw wrote")

@@ -1,5 +1,8 @@
 """An orthonormal basis of a Krylov space: rows in panels, in memory or on disk."""
 
+import os
+import zlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -8,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlaw.atomic import flush, write_whole
+from gradlaw.atomic import flush, full_disk_explained, write_whole
+from gradlaw.errors import InputError
 
 ROW_ITEM_BYTES = 8
 _PANEL_BYTES = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}  # a panel is read from memory once and from the cache twice
@@ -31,6 +35,7 @@ class Basis:
         self.size = 0
         self.generation = 0  # of the files: another one with every combination of the rows
         self._saved = 0  # full panels of this generation
+        self._checksums: list[int] = []  # of these
         fitting = _PANEL_BYTES.get(device.type, _PANEL_BYTES["cpu"]) // (dimensions * ROW_ITEM_BYTES)
         self.panel_rows = max(4, min(256, fitting))
         self._panels: list[Tensor] = []
@@ -63,7 +68,7 @@ class Basis:
         new_rows = coefficients.shape[1]
         count = -(-new_rows // self.panel_rows)
         self.generation += 1
-        self._saved = 0
+        self._saved, self._checksums = 0, []
         target = self._panels[:count]
         if self.folder is not None:
             target = [self._new_panel(index, self.generation) for index in range(count)]
@@ -76,9 +81,16 @@ class Basis:
                 target[index][: len(rows), columns] = rows
         self._panels, self.size = target, new_rows
 
-    def save(self, folder: Path) -> None:
-        """Write the panels that are not yet in ``folder``, each whole; flush those that are mapped from there."""
+    def save(self, folder: Path) -> list[int]:
+        """Write the panels that are not yet in ``folder``, each whole; flush those that are mapped from there.
+
+        Returns:
+            The checksum of the rows of each panel, which :meth:`load` needs.
+        """
+        checksums = list(self._checksums)
         for index, (start, panel) in enumerate(self._filled()):
+            if index >= len(self._checksums):
+                checksums.append(_checksum(panel, self.size - start))
             if index >= self._saved:
                 path = self._path(folder, index, self.generation)
                 if self.folder is None:
@@ -86,14 +98,33 @@ class Basis:
                 else:
                     flush(path)
                 self._saved += start + self.panel_rows <= self.size
+        self._checksums = checksums[: self._saved]
+        return checksums
 
-    def load(self, folder: Path, size: int, generation: int) -> None:
-        """Take over the first ``size`` rows that :meth:`save` wrote."""
+    def load(self, folder: Path, size: int, generation: int, checksums: Sequence[int]) -> None:
+        """Take over the first ``size`` rows that :meth:`save` wrote.
+
+        Raises:
+            InputError: a file is missing, or holds other rows than were written.
+        """
         self.size, self.generation, self._saved = size, generation, size // self.panel_rows
-        paths = [self._path(folder, index, generation) for index in range(-(-size // self.panel_rows))]
+        self._checksums = list(checksums[: self._saved])
+        self._panels = []
+        for index, checksum in enumerate(checksums):
+            panel = self._load_panel(self._path(folder, index, generation))
+            if _checksum(panel, size - index * self.panel_rows) != checksum:
+                raise _damaged(self._path(folder, index, generation), "its rows have another checksum")
+            self._panels.append(panel if self.folder is not None else panel.to(self.device))
+
+    def _load_panel(self, path: Path) -> Tensor:
         mode: Literal["r+"] | None = None if self.folder is None else "r+"
-        panels = [torch.from_numpy(np.load(path, mmap_mode=mode)) for path in paths]
-        self._panels = panels if self.folder is not None else [panel.to(self.device) for panel in panels]
+        try:
+            panel = np.load(path, mmap_mode=mode)
+        except (OSError, ValueError) as error:
+            raise _damaged(path, str(error)) from error
+        if panel.shape != (self.panel_rows, self.dimensions) or panel.dtype != np.float64:
+            raise _damaged(path, f"it holds {panel.dtype} of shape {panel.shape}")
+        return torch.from_numpy(panel)
 
     def forget_old_files(self, folder: Path) -> None:
         """Delete the files of other generations."""
@@ -110,11 +141,37 @@ class Basis:
         if self.folder is None:
             return torch.empty(shape, dtype=torch.float64, device=self.device)
         path = self._path(self.folder, index, generation)
-        return torch.from_numpy(np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=shape))
+        with full_disk_explained(path, "a checkpoint that was saved before is whole", "run again: from it, it resumes"):
+            panel = np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=shape)
+            _reserve(path)
+        return torch.from_numpy(panel)
 
     @staticmethod
     def _path(folder: Path, index: int, generation: int) -> Path:
         return folder / f"basis-{generation:04d}-{index:06d}.npy"
+
+
+def _reserve(path: Path) -> None:
+    """Have the blocks of a file, which is empty until it is written: a disk that is full ends a process that writes
+    to memory mapped from it, without a word.
+    """
+    if not hasattr(os, "posix_fallocate"):  # Windows and macOS
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError:
+            path.unlink()
+            raise
+
+
+def _checksum(panel: Tensor, rows: int) -> int:
+    """CRC-32 of the first rows of a panel, of as many as it has."""
+    return zlib.crc32(panel[:rows].cpu().numpy().data)
+
+
+def _damaged(path: Path, how: str) -> InputError:
+    return InputError(f"{path} is damaged or missing ({how}); delete the folder {path.parent}, and compute again")
 
 
 def _write_array(values: np.ndarray, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints of an eigensolver: the rows of its basis and its state, in a folder.
 
 Rows are in files that are on the disk before the state that counts them: whenever the process dies, the folder holds a
-whole state and the rows that belong to it.
+whole state and the rows that belong to it. Both have checksums, and what does not hold is refused.
 """
 
 import io
@@ -15,6 +15,7 @@ import numpy as np
 from gradlaw.atomic import write_whole
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.errors import InputError
+from gradlaw.sealed import sealed, unsealed
 
 _STATE = "state.npz"
 
@@ -28,7 +29,7 @@ class SolverState:
         seconds: between two saves.
 
     Raises:
-        InputError: the folder holds a checkpoint of other settings.
+        InputError: the folder holds a checkpoint of other settings, or one that is damaged.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], seconds: float):
@@ -37,7 +38,8 @@ class SolverState:
         folder.mkdir(parents=True, exist_ok=True)
         self.state: dict[str, Any] | None = None
         if (folder / _STATE).exists():
-            with np.load(folder / _STATE) as arrays:
+            content = unsealed(folder / _STATE, f"delete the folder {folder}, and compute again")
+            with np.load(io.BytesIO(content)) as arrays:
                 self.state = dict(arrays)
             self._check(json.loads(str(self.state.pop("settings"))), settings)
 
@@ -47,10 +49,10 @@ class SolverState:
 
     def save(self, state: dict[str, Any], basis: Basis) -> None:
         """Write the rows that are not yet there, then the state."""
-        basis.save(self.folder)
+        checksums = np.array(basis.save(self.folder), dtype=np.int64)
         content = io.BytesIO()
-        np.savez(content, settings=self._settings, **state)
-        write_whole(self.folder / _STATE, content.getvalue(), then="run again: it resumes")
+        np.savez(content, settings=self._settings, checksums=checksums, **state)
+        write_whole(self.folder / _STATE, sealed(content.getvalue()), then="run again: it resumes")
         basis.forget_old_files(self.folder)
         self._saved = time.monotonic()
 

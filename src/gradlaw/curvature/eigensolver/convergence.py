@@ -22,12 +22,13 @@ class EigenSearch:
     Attributes:
         finished: whether the k rows of the basis are now the result, of eigenvalues ``lanczos.projection.theta``.
         restarts: how often the basis was full.
+        consistent: whether an exception has left a state to go on from, as those do that end a product, not a restart.
     """
 
     def __init__(self, lanczos: Lanczos, k: int, which: str, tol: float, capacity: int, max_products: int):
         self.lanczos, self.k, self.which, self.tol = lanczos, k, which, tol
         self.capacity, self.max_products = capacity, max_products
-        self.restarts, self.finished = 0, False
+        self.restarts, self.finished, self.consistent = 0, False, True
         self._next_step = min(capacity, k + max(10, k // 4))
         self._probe_end = 0  # in products; 0 before the first probe
         self._probe_length = 0
@@ -46,7 +47,9 @@ class EigenSearch:
         products, rows = self.lanczos.products, self.lanczos.basis.size
         if rows < self._next_step and products < self.max_products:
             return False
+        self.consistent = False
         self._step()
+        self.consistent = True
         return True
 
     def products_left(self) -> int | None:

@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue, equal
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.curvature.eigensolver.lanczos import Lanczos
@@ -88,6 +89,7 @@ class SpectralDensity(ByValue):
         return _estimate(self.dimensions * shares)
 
 
+@checked
 def spectral_density(
     matrix: Any, *, probes: int = 10, steps: int = 100, seed: int = 0, progress: Progress | None = None
 ) -> SpectralDensity:

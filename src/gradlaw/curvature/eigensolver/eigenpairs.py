@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.choices import Which
 from gradlaw.curvature.eigensolver.basis import Basis
@@ -72,6 +73,7 @@ class Eigenpairs(ByValue):
         return len(sure) if sure.all() else int(np.argmin(sure))
 
 
+@checked
 def eigenpairs(
     matrix: Any,
     k: int,
@@ -107,15 +109,15 @@ def eigenpairs(
         keep_vectors: return the eigenvectors; they are copied out of the basis, in the type of the operator.
         max_products: stop the search here, converged or not. Default: 10 n.
         memory: bytes that the basis may take; beyond, it is on disk. Default: half of what is free.
-        checkpoint: a folder to save to now and then and to resume from, with the same result bit for bit. It is
-            emptied when the run is done. Default: no checkpoints.
+        checkpoint: a folder to save to now and then, and on Ctrl-C, and to resume from, with the same result bit for
+            bit. It is emptied when the run is done. Default: no checkpoints.
         save_seconds: between two saves, at least, 3 minutes by default; the result does not depend on it.
         seed: of the random vectors.
         progress: shows converged pairs, and what memory is needed beforehand.
 
     Raises:
         InputError: k < 1, an unknown ``which``, a ``tol`` or ``max_products`` too small, a product that is not finite,
-            a basis that does not fit, a checkpoint of another run.
+            a basis that does not fit, a checkpoint of another run or one that is damaged, a disk that is full.
 
     Example:
         >>> pairs = eigenpairs(np.diag([3.0, -5.0, 3.0, 1.0, 0.0]), k=3)
@@ -140,8 +142,12 @@ def eigenpairs(
             Lanczos(operator, basis, seed), k, which, tol, budget.capacity, max_products or 10 * operator.dimensions
         )
         run = _Run(search, saved, measure, progress)
-        run.search_pairs()
-        run.measure_residuals()
+        try:
+            run.search_pairs()
+            run.measure_residuals()
+        except BaseException as error:
+            run.save_interrupted(error)
+            raise
         result = run.result(keep_vectors)
     if saved is not None:
         saved.remove()
@@ -233,13 +239,20 @@ class _Run:
             operator=operator.describe(),
         )
 
+    def save_interrupted(self, error: BaseException) -> None:
+        """Save once more if it is Ctrl-C or the end of the process that stops the run, and not in a restart."""
+        if not isinstance(error, Exception) and self.search.consistent:
+            self._save(True)
+
     def _save(self, at_once: bool) -> None:
         if self.saved is not None and (at_once or self.saved.due()):
             state = self.lanczos.state() | self.search.state() | {"residuals": self.residuals}
             self.saved.save(state, self.basis)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.basis.load(self.saved.folder, int(state["size"]), int(state["generation"]))  # type: ignore[union-attr]
+        assert self.saved is not None
+        size, generation = int(state["size"]), int(state["generation"])
+        self.basis.load(self.saved.folder, size, generation, state["checksums"].tolist())
         self.lanczos.restore(state)
         self.search.restore(state)
         self.residuals = state["residuals"]

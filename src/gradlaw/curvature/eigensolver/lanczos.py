@@ -42,7 +42,19 @@ class Lanczos:
         self.dropped = np.zeros(0)
 
     def step(self) -> None:
-        """One product: the basis grows by one row. From an invariant subspace it continues at random."""
+        """One product: the basis grows by one row. From an invariant subspace it continues at random.
+
+        An exception, such as that of Ctrl-C, leaves the state as it was before.
+        """
+        before = self.next, self.basis.size, self.products, self.draws, self.norm
+        try:
+            self._step()
+        except BaseException:
+            self.next, self.basis.size, self.products, self.draws, self.norm = before
+            del self.projection.alpha[len(self.projection.beta) :]
+            raise
+
+    def _step(self) -> None:
         if self.next is None:
             self.next = self._random_vector()
         previous = self.basis.size - 1

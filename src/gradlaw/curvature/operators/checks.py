@@ -8,7 +8,8 @@ from gradlaw import random_streams
 from gradlaw._torch import BatchNorm
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.samples import Samples
-from gradlaw.errors import InputError
+from gradlaw.errors import InputError, listed
+from gradlaw.history.engines.gradient_hooks import hooked
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import Findings, inspect_problem
 from gradlaw.minibatches import Minibatches
@@ -22,10 +23,16 @@ def check_problem(problem: Problem, samples: Samples) -> Findings:
     """Refuse a problem whose mean loss is not a fixed function of theta; return what was found.
 
     Raises:
-        InputError: the loss is random, or can be differentiated once alone; batch norm takes the statistics of a
-            minibatch and there are no minibatches; or whatever
+        InputError: the loss is random, or can be differentiated once alone; gradients pass through hooks; batch norm
+            takes the statistics of a minibatch and there are no minibatches; or whatever
             :func:`~gradlaw.history.engines.preflight.inspect_problem` refuses.
     """
+    places = hooked(problem)
+    if places:
+        raise InputError(
+            f"gradients pass through hooks (of {listed(places)}), so that their derivative is not the Hessian of the "
+            "loss; remove them"
+        )
     if not samples.grouped and not problem.by_batches:
         _refuse_minibatch_statistics(problem)
     probe = samples.indices.shape[1] if samples.grouped else min(_PROBE_SAMPLES, problem.samples)

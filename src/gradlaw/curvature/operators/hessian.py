@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gradlaw._torch import pytree
+from gradlaw.argument_types import checked
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.checks import agrees, check_problem, check_products, random_vectors
 from gradlaw.curvature.operators.composites import Composites
@@ -32,6 +33,7 @@ _SMALL_BYTES, _SMALL_PRODUCT = 2e6, 1e7
 _HALVED_SAMPLES = 64  # whose product is compared with that of their halves
 
 
+@checked
 def hessian(
     problem: Problem,
     samples: int | None = None,
@@ -85,6 +87,7 @@ def hessian(
     return _build(HESSIAN, problem, samples, batch_size, seed, dtype, memory, chunk_samples, progress)
 
 
+@checked
 def gauss_newton(
     problem: Problem,
     samples: int | None = None,

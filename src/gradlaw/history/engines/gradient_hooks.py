@@ -5,6 +5,13 @@ from gradlaw.errors import InputError, listed
 from gradlaw.problem import Problem
 
 
+def hooked(problem: Problem) -> list[str]:
+    """The parameters and modules whose gradients pass through hooks."""
+    places = [part.name for part, p in zip(problem.layout, problem.parameters(), strict=True) if gradient_hooks(p)[0]]
+    modules = ((name or type(module).__name__, module) for name, module in problem.model.named_modules())
+    return [*places, *(name for name, module in modules if has_backward_hook(module))]
+
+
 def refuse_gradient_hooks(problem: Problem) -> None:
     """Refuse a problem whose gradients pass through hooks, for what computes them for many minibatches at once.
 
@@ -14,9 +21,7 @@ def refuse_gradient_hooks(problem: Problem) -> None:
     Raises:
         InputError: there are some; the message says where.
     """
-    places = [part.name for part, p in zip(problem.layout, problem.parameters(), strict=True) if gradient_hooks(p)[0]]
-    modules = ((name or type(module).__name__, module) for name, module in problem.model.named_modules())
-    places += [name for name, module in modules if has_backward_hook(module)]
+    places = hooked(problem)
     if places:
         raise InputError(f"hooks on gradients (of {listed(places)}) are run by plain autograd alone")
 

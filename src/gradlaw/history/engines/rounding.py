@@ -18,6 +18,7 @@ from gradlaw.problem import Problem
 
 _MEASURED = 4  # iterations; their median, since a unit at its kink can flip between two precisions
 _SAMPLES = 16  # of each of them
+_LARGE_PASS = 64e6  # bytes of results, from which on float64 gets half of the samples, and so no more memory
 _LARGEST_DOUBLED = 50_000_000  # parameters of a model that is put into float64 for a moment
 # Of what passes through a few layers, in units of its type's eps: 0.5 to 4 on the models of the tests.
 _TYPE_FACTOR = 4.0
@@ -45,8 +46,13 @@ def measure_rounding(
             whether that is the loss's meaning.
     """
     eps = torch.finfo(problem.dtype).eps
-    first, own = _with_lowest_eps(problem, lambda: _gradient(problem, reference, 0, minibatches[0][:_SAMPLES]))
-    double = None if is_random else _against_double(problem, minibatches, reference, first)
+    first, types = _with_types(lambda: _gradient(problem, reference, 0, minibatches[0][:_SAMPLES]))
+    own = types.lowest_eps(problem.dtype)
+    samples = _SAMPLES
+    if types.bytes > _LARGE_PASS and minibatches.batch_size > 2:
+        samples = max(2, min(_SAMPLES, minibatches.batch_size) // 2)
+        first = _gradient(problem, reference, 0, minibatches[0][:samples])
+    double = None if is_random else _against_double(problem, minibatches, reference, first, samples)
     error = max(eps, _TYPE_FACTOR * own if double is None else double.error)
     notices = []
     if own > max(torch.finfo(p.dtype).eps for p in problem.parameters()):
@@ -80,19 +86,20 @@ class _AgainstDouble:
 
 
 def _against_double(
-    problem: Problem, minibatches: Minibatches, reference: LoopEngine, first: Tensor
+    problem: Problem, minibatches: Minibatches, reference: LoopEngine, first: Tensor, samples: int
 ) -> _AgainstDouble | None:
-    """The median relative distance to float64 gradients; None where the model does not run in float64.
+    """The median relative distance to float64 gradients of so many samples; None where there is no float64.
 
     ``first`` is the gradient of the first of them in the model's own types.
     """
     if sum(p.numel() for p in problem.model.parameters()) > _LARGEST_DOUBLED:
         return None
-    batches = [minibatches[t][:_SAMPLES] for t in range(min(_MEASURED, len(minibatches)))]
+    batches = [minibatches[t][:samples] for t in range(min(_MEASURED, len(minibatches)))]
     single = [first, *(_gradient(problem, reference, t, batch) for t, batch in enumerate(batches[1:], start=1))]
     try:
         with _in_double(problem):
-            exact_first, lowest = _with_lowest_eps(problem, lambda: _gradient_in_double(problem, batches[0]))
+            exact_first, types = _with_types(lambda: _gradient_in_double(problem, batches[0]))
+            lowest = types.lowest_eps(problem.dtype)
             exact = [exact_first, *(_gradient_in_double(problem, batch) for batch in batches[1:])]
             turned = _gradient_in_double(problem, batches[0][::-1])
     except Exception:  # the same pass ran in the model's own types: constants of those, in whatever way they show
@@ -138,26 +145,31 @@ def _gradient(problem: Problem, reference: LoopEngine, t: int, indices: np.ndarr
     return flatten(reference.gradient(t, indices)[1], problem)
 
 
-def _with_lowest_eps(problem: Problem, gradient: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """A gradient, and the eps of the lowest of the floating types through which the loss depended on theta."""
+def _with_types(gradient: Callable[[], Tensor]) -> tuple[Tensor, "_Types"]:
+    """A gradient, and through what the loss depended on theta."""
     types = _Types()
     with types:
-        found = gradient()
-    return found, max((torch.finfo(dtype).eps for dtype in types.seen), default=torch.finfo(problem.dtype).eps)
+        return gradient(), types
 
 
 class _Types(TorchFunctionMode):
-    """Collects the types of all results that require a gradient."""
+    """Collects the types of all results that require a gradient, and their bytes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: set[torch.dtype] = set()
+        self.bytes = 0
+
+    def lowest_eps(self, default: torch.dtype) -> float:
+        """The eps of the lowest of the floating types, or of the default where there was none."""
+        return max((torch.finfo(dtype).eps for dtype in self.seen), default=torch.finfo(default).eps)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for leaf in result if isinstance(result, tuple | list) else (result,):
             if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.requires_grad:
                 self.seen.add(leaf.dtype)
+                self.bytes += leaf.nbytes
         return result
 
 

@@ -160,22 +160,22 @@ def _from(
     parameters = start
     for _ in range(_ROUNDS):
         expected = expected_log_determinants(population(parameters, shape, outliers, draws), scales, taus)
-        covariance = np.diff(np.diff(expected.covariance, axis=0), axis=1)
-        root = np.linalg.cholesky(covariance + _FLOOR * np.eye(len(covariance)))
+        covariance = np.diff(np.diff(expected.covariance, axis=0), axis=1) + _FLOOR * np.eye(len(taus) - 1)
+        if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:
+            return None
+        root = np.linalg.cholesky(covariance)
 
         def residuals(at: np.ndarray, root: np.ndarray = root) -> np.ndarray:
             means = expected_log_determinants(population(at, shape, outliers, draws), scales, taus).means
             return np.asarray(solve_triangular(root, observed - np.diff(means), lower=True))
 
-        before, solution = (
-            parameters,
-            least_squares(residuals, parameters, bounds=(low, high), diff_step=_STEP, **_ENOUGH),
-        )
+        solution = least_squares(residuals, parameters, bounds=(low, high), diff_step=_STEP, **_ENOUGH)
+        moved = float(np.max(np.abs(solution.x - parameters)))
         parameters = solution.x
-        if np.max(np.abs(parameters - before)) < _SETTLED:
+        if moved < _SETTLED:
             break
     information = solution.jac.T @ solution.jac
-    if np.linalg.cond(information) > 1 / np.finfo(float).eps:
+    if not np.isfinite(information).all() or np.linalg.cond(information) > 1 / np.finfo(float).eps:
         return None
     degrees = len(observed) - len(parameters)
     return PopulationLaw(parameters, np.linalg.inv(information), float(2 * solution.cost), degrees, shape)
