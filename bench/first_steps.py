@@ -1,6 +1,6 @@
 """What a newcomer tries first, beside plain PyTorch doing the same: seconds of CPU time of a process.
 
-The network of the README (64-32-10, 2,410 parameters) on the 1,797 digits. Imports are not counted, whatever else a
+A small network (64-32-10, 2,410 parameters) on the 1,797 digits. Imports are not counted, whatever else a
 first call loads is. Plain PyTorch collects gradients by a loop of `torch.autograd.grad` and takes `eigvalsh` of their
 Gram matrix, without any test; the Hessian it builds row by row and takes `eigvalsh` of it. One thread, the smallest of
 several.
@@ -44,7 +44,7 @@ start = time.process_time()
 """
 # What is tried: ours, and the same by hand.
 STEPS = {
-    "the ten lines: `analyze`, T = 2,000, B = 1": ("gl.analyze(problem, 2000, 1)", "spectrum(2000, 1)"),
+    "`analyze`, T = 2,000, B = 1": ("gl.analyze(problem, 2000, 1)", "spectrum(2000, 1)"),
     "`analyze`, T = 300, B = 10": ("gl.analyze(problem, 300, 10)", "spectrum(300, 10)"),
     "`collect`, T = 2,000, B = 1": ("gl.collect(problem, 2000, 1)", "gradients(2000, 1)"),
     "`hessian_spectrum`, k = 20": ("gl.hessian_spectrum(problem, k=20)", "hessian()"),
