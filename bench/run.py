@@ -16,6 +16,8 @@ SECTIONS = {
     "import_speed": "Importing",
     "first_steps": "First steps",
     "collection_speed": "Collecting gradients",
+    "store_speed": "A gradient history on disk",
+    "unet_memory": "Collecting gradients of a U-Net: memory",
     "gram_speed": "The Gram matrix",
     "proof_cost": "What the proofs cost",
     "analysis_speed": "A whole analysis",

@@ -74,9 +74,9 @@ def measure(how: str, size: int) -> tuple[float, float, str]:
     return time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, engine
 
 
-def main() -> None:
-    """Print the table, a size a line."""
-    print("| size | plain loop | `collect` | engine | time | memory |\n|---|---|---|---|---|---|")
+def table() -> str:
+    """The measurement in Markdown, a size a line."""
+    lines = ["| size | plain loop | `collect` | engine | time | memory |", "|---|---|---|---|---|---|"]
     for size in SIZES:
         rows: dict[str, list[list[str]]] = {"loop": [], "auto": []}
         for _ in range(REPEATS):
@@ -86,15 +86,15 @@ def main() -> None:
         (plain_s, plain_mb), (own_s, own_mb) = (
             [median(float(row[i]) for row in found) for i in (0, 1)] for found in rows.values()
         )
-        print(
+        lines.append(
             f"| {size} x {size} | {plain_s:.2f} s, {plain_mb:.0f} MB | {own_s:.2f} s, {own_mb:.0f} MB "
-            f"| {rows['auto'][0][2]} | {own_s / plain_s:.2f} | {own_mb / plain_mb:.2f} |",
-            flush=True,
+            f"| {rows['auto'][0][2]} | {own_s / plain_s:.2f} | {own_mb / plain_mb:.2f} |"
         )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         print(*measure(sys.argv[1], int(sys.argv[2])))
     else:
-        main()
+        print(table())

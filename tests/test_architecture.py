@@ -12,6 +12,7 @@ ROOT = Path(gradlaw.__file__).parent
 # From the bottom to the top; what stands on one line may not import one another. Files of the root that are not named
 # here are the basics, which stand below all of them.
 ORDER = (
+    ("ranks",),
     ("stats",),
     ("problem", "minibatches"),
     ("history",),

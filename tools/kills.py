@@ -133,6 +133,7 @@ def kill(command: Command, tries: int, seed: int) -> Counter[str]:
                 status = forked(command.run, here)
                 same = contents(here / "out") == expected
                 outcomes["then the same files" if same and status == 0 else f"OTHER: status {status}, same {same}"] += 1
+                print(dict(outcomes), file=sys.stderr, flush=True)
             shutil.rmtree(here)
     return outcomes
 

@@ -1,5 +1,6 @@
 """What gradlaw takes from PyTorch beyond its public names; nothing else in the package names them."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,16 +27,20 @@ __all__ = [
     "backward_number",
     "convolve",
     "copy_all",
+    "default_store",
     "gradient_hooks",
     "has_backward_hook",
     "has_packed_projection",
     "is_functional",
+    "is_sharding_attribute",
     "is_unscaled",
+    "mixed_precision",
     "overloads",
     "padding",
     "pytree",
     "strided_parts",
     "uncompiled",
+    "unsharded_class",
     "version",
 ]
 
@@ -143,3 +148,31 @@ def is_unscaled(scaler: Any, optimizer: torch.optim.Optimizer) -> bool:
     """Whether a gradient scaler has divided the gradients of an optimiser by its scale since its last update."""
     state = scaler._per_optimizer_states.get(id(optimizer))
     return state is not None and state["stage"] is OptState.UNSCALED
+
+
+def default_store() -> Any:
+    """The store of the process group that has been initialised: keys and values that all ranks see."""
+    return torch.distributed.distributed_c10d._get_default_store()
+
+
+def unsharded_class(module: nn.Module) -> type[nn.Module]:
+    """The class of a module before ``fully_shard`` put one of its own, of two bases, in its place."""
+    return type(module).__bases__[1] if _is_fsdp(module) else type(module)
+
+
+def is_sharding_attribute(name: str) -> bool:
+    """Whether ``fully_shard`` has set an attribute of a module."""
+    return name.startswith("__composable_api_state_key") or name in ("_is_fsdp_managed_module", "_fsdp_use_orig_params")
+
+
+def mixed_precision(module: nn.Module) -> bool:
+    """Whether ``fully_shard`` has a module compute, or return, in a type of its policy."""
+    if not _is_fsdp(module):
+        return False
+    policy = module._get_fsdp_state()._mp_policy  # type: ignore[operator]
+    return policy.param_dtype is not None or policy.output_dtype is not None
+
+
+def _is_fsdp(module: nn.Module) -> bool:
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and isinstance(module, fsdp.FSDPModule)

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradlaw.analysis.by_ranks import joined, made_elsewhere, ranks_of
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import Run
 from gradlaw.analysis.sections import all_sections
 from gradlaw.analysis.sizes import Sizes
 from gradlaw.argument_types import checked
-from gradlaw.choices import DtypeName, EngineName
+from gradlaw.choices import DtypeName, EngineName, RankChoice
 from gradlaw.errors import InputError, count, significance
 from gradlaw.errors import seed as checked_seed
 from gradlaw.extras import extra
 from gradlaw.history import GradientHistory, collect
+from gradlaw.history.collect_sharded import collect_sharded
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.transforms import Transform
 from gradlaw.html_repr import html_table, rank_picture
 from gradlaw.plain import plain
@@ -46,9 +49,13 @@ class Analysis(AnalysisResult):
     def save(self, directory: str | Path, force: bool = False, *, progress: Progress | None = None) -> None:
         """Write the analysis, its figures and its report into a directory; see :mod:`gradlaw.analysis.files`.
 
+        Of ranks that made it together the first writes, and the others return at once.
+
         Raises:
             InputError: the directory holds a run and ``force`` is not set, or it cannot be written to.
         """
+        if made_elsewhere(self):
+            return
         with extra("report", "saving an analysis"):
             from gradlaw.report.write import write_run  # loads matplotlib
         write_run(self, Path(directory), force, progress or SILENT)
@@ -173,6 +180,7 @@ def analyze(
     controls: bool = False,
     dtype: torch.dtype | DtypeName | None = None,
     *,
+    ranks: RankChoice = "all",
     progress: Progress | None = None,
 ) -> Analysis:
     """Collect a gradient history, test it in both directions and compute its spectra.
@@ -199,9 +207,13 @@ def analyze(
         controls: also the spectra of noise of the same shape (see :func:`~gradlaw.spectra.control_spectrum`); each of
             the three takes about as long as collecting and multiplying the gradients.
         dtype: see :func:`gradlaw.collect`.
+        ranks: where ``torch.distributed`` has been initialised with several processes, ``"all"`` of them make this call
+            and share the work, and each gets the result; ``"one"`` leaves it all to this process. See
+            :mod:`gradlaw.analysis.by_ranks`.
         progress: where to show it; nothing is shown by default.
 
     Raises:
+        RankLost: another rank has died.
         InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, alpha outside (0, 1), ``extended``
             with fewer than 8 iterations, or a store that holds another history.
     """
@@ -212,14 +224,17 @@ def analyze(
     if extended and iterations < SHORTEST:
         raise InputError(f"extended statistics need at least {SHORTEST} iterations, got {iterations}")
     progress = progress or SILENT
-    history = collect(
-        problem, iterations, batch_size, seed, engine, transforms, store, replacement, dtype, progress=progress
-    )
-    sizes = Sizes.lowered(k, gaussian_k, history.shape)
     asked = frozenset(name for name, wanted in {"controls": controls, "extended": extended}.items() if wanted)
-    run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
-    for section in all_sections():
-        run.measured[section.name] = section.measure(run)
+    settings: dict[str, Any] = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "engine": engine,
+                                "transforms": transforms, "replacement": replacement, "progress": progress}  # fmt: skip
+    same = {"k": k, "gaussian_k": gaussian_k, "alpha": alpha}
+    with joined(ranks, asked, store, dtype, same) as group:
+        history = (collect(problem, store=store, dtype=dtype, **settings) if group.size == 1
+                   else collect_sharded(group, problem, **settings))  # fmt: skip
+        sizes = Sizes.lowered(k, gaussian_k, history.shape)
+        run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
+        for section in all_sections():
+            run.measured[section.name] = section.measure(run)
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
         layout=history.layout,
@@ -237,7 +252,7 @@ def _now() -> str:
 
 def _provenance(
     problem: Problem,
-    history: GradientHistory,
+    history: GradientHistory | ShardedHistory,
     sizes: Sizes,
     engine: str,
     k: int | None,
@@ -258,7 +273,7 @@ def _provenance(
         "settings": settings,
         "problem": problem.describe(),
         "versions": versions(),
-        "machine": machine(problem.device),
+        "machine": machine(problem.device) | ranks_of(history),
     }
     provenance: dict[str, Any] = plain(described, "provenance")
     return provenance

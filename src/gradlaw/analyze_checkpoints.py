@@ -84,7 +84,7 @@ def analyze_checkpoints(
             :func:`gradlaw.train`. Files of one name in several folders are told apart by the folder's.
         directory: for the runs.
         progress: where to show it.
-        **settings: of :func:`gradlaw.analyze`.
+        **settings: of :func:`gradlaw.analyze` but ``ranks``: one process does it all.
 
     Returns:
         All analyses; ``to_frame()`` is their comparison.
@@ -163,7 +163,7 @@ def _at(problem: Problem, path: Path, directory: Path, progress: Progress, setti
                 if place.unfinished() == folder:
                     finish_run(analysis, place, folder, progress)
                 return analysis
-            analysis = analyze(problem, progress=progress, **settings)
+            analysis = analyze(problem, progress=progress, ranks="one", **settings)
             write_claimed(analysis, place, progress)
     return analysis
 

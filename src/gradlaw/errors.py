@@ -14,6 +14,14 @@ class InputError(ValueError):
     """Bad input. The message says what was wrong, where, and what to do; the command line exits with status 2."""
 
 
+class OfAnotherRank(InputError):
+    """An error of another rank, which tells of it; this one only ends."""
+
+
+class RankLost(RuntimeError):
+    """Another rank has ended in the middle of the work; the message names it."""
+
+
 def unknown(kind: str, value: Any, names: Iterable[str], among: str = "there are") -> InputError:
     """The error for a name that is none of those there are, long lists shortened, with the nearest one.
 

@@ -24,6 +24,7 @@ from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
 from gradlaw.user_code import noting
+from gradlaw.whole_model import whole_model
 
 Loss = Callable[[Any, Any], Tensor]
 ModuleKinds = Mapping[str, type[nn.Module] | tuple[type[nn.Module], ...]]
@@ -59,7 +60,8 @@ class Problem:
         model: any module. It is used in the mode it is in: in training mode (PyTorch's default) BatchNorm takes the
             statistics of the minibatch, in evaluation mode its running ones. Every pass starts from the parameters,
             buffers and attributes that the model has now, and leaves them as they were. Of one that ``torch.compile``
-            made, and of one in ``nn.DataParallel``, the module inside is used.
+            made, and of one in ``nn.DataParallel``, the module inside is used; one that is spread over ranks is
+            unwrapped or gathered (see :mod:`gradlaw.whole_model`).
         loss: ``loss(model(inputs), targets)``, a scalar: the mean over the minibatch.
             It may be any function of the whole minibatch: class weights, masks, pairs of samples, penalties on theta.
         data: ``(inputs, targets)`` or a map-style ``Dataset`` of such pairs. Inputs and targets are tensors or arrays
@@ -98,9 +100,10 @@ class Problem:
         model = uncompiled(model)
         if isinstance(model, nn.DataParallel) and not isinstance(data, Batches):  # a step may name what is inside
             model = model.module
-        self.loss, self.randomness, self.name = loss, randomness, name or type(model).__name__
+        model, self.notices = whole_model(model)
+        self.loss, self.randomness = loss, randomness
         self.device = _device_of(model, device)
-        self.model = _on_device(model, self.device)
+        self.model, self.name = _on_device(model, self.device), name or type(model).__name__
         self.layout = _layout(self.model, parameters)
         self.data: Dataset[Any] | Batches | tuple[Any, Any] = _normalise_data(data)
         self.data_description = description_of(data)
@@ -153,7 +156,7 @@ class Problem:
         part = type(self)(
             self.model, self.loss, self.data, names, self.device, randomness=self.randomness, name=self.name
         )
-        part._caller = self._caller
+        part._caller, part.notices = self._caller, self.notices
         return part
 
     def dimensions_by_module(self, kinds: ModuleKinds) -> dict[str, list[slice]]:

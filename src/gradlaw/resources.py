@@ -15,7 +15,7 @@ def free_memory(device: torch.device) -> int:
     """Bytes of memory that are free on a device, no more than a container or a batch system leaves to this process."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(psutil.virtual_memory().available, *control_group_memory())
+    return min([psutil.virtual_memory().available, *control_group_memory()])
 
 
 def memory_budget(device: torch.device, memory: float | None, share: float = MEMORY_SHARE) -> int:

@@ -45,14 +45,15 @@ def test_minibatches_are_those_of_the_run(history, small_problem):
 
 def test_settings_of_earlier_versions_are_read(small_problem, tmp_path):
     history = gl.collect(small_problem, 12, 4, store=tmp_path / "store")
-    group = zarr.open_group(tmp_path / "store")
-    record = dict(group.attrs["gradlaw"])
+    record = dict(zarr.open_group(tmp_path / "store", mode="r").attrs["gradlaw"])
     later = ("storage", "rounding_alone", "transforms", "samples")
     record["settings"] = {name: value for name, value in record["settings"].items() if name not in later}
-    group.attrs["gradlaw"] = record
-    opened = gl.GradientHistory.open(tmp_path / "store")
+    group = zarr.create_group(tmp_path / "old", attributes={"gradlaw": record})
+    for name, values in (("gradients", history[:]), ("losses", history.losses)):
+        group.create_array(name, data=values.numpy(), compressors=None)  # without the checksums of today
+    opened = gl.GradientHistory.open(tmp_path / "old")
     assert (opened.settings.storage.dtype, opened.settings.samples) == ("float32", small_problem.samples)
-    assert opened == history
+    assert dataclasses.replace(opened, notices=opened.notices[:-1]) == history
 
 
 def test_settings_that_are_missing_or_unknown_are_refused(history):

@@ -24,9 +24,9 @@ def test_p_values_equal_normaltest(matrix):
 def test_drawn_values_are_tested():
     matrix = np.random.default_rng(0).standard_t(5, (50, 400))
     p_values = gl.gaussian_test_rows(matrix, k=100, seed=7)
-    from gradlaw.stats.gaussian import _draws
+    from gradlaw.stats.gaussian import drawn_places
 
-    drawn = np.take_along_axis(matrix, _draws(400, 100, 7, 0, 50), axis=1)
+    drawn = np.take_along_axis(matrix, drawn_places(400, 100, 7, 0, 50), axis=1)
     np.testing.assert_allclose(p_values, stats.normaltest(drawn, axis=1).pvalue, atol=1e-12)
 
 

@@ -12,8 +12,10 @@ from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.sizes import Sizes
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
+from gradlaw.ranks.group import ALONE, RankGroup
 from gradlaw.spectra.gram.history_gram import HistoryGram, history_gram
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Run:
     """
 
     problem: Problem
-    history: GradientHistory
+    history: GradientHistory | ShardedHistory
     sizes: Sizes
     alpha: float
     seed: int
@@ -47,6 +49,11 @@ class Run:
     progress: Progress
     notices: list[str] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ranks(self) -> RankGroup:
+        """Those that measure together; each makes the same calls."""
+        return self.history.ranks if isinstance(self.history, ShardedHistory) else ALONE
 
     @cached_property
     def gram(self) -> HistoryGram:
@@ -64,11 +71,13 @@ class Section(ABC, Generic[Result]):
     Attributes:
         name: of the section, of its table and of its entry in the record.
         place: sections are measured, kept and shown in this order, those of one place by name.
+        by_ranks: whether it can be measured where several ranks share the history.
         kind: the dataclass of the result.
     """
 
     name: ClassVar[str]
     place: ClassVar[int] = 100
+    by_ranks: ClassVar[bool] = False
     kind: ClassVar[type[Any]]
 
     @abstractmethod

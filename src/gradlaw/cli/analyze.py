@@ -1,6 +1,7 @@
 """gradlaw analyze: calls, prints."""
 
 import argparse
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from gradlaw.cli.checkpoint_files import matching
 from gradlaw.cli.demonstration import fill_sizes, is_demonstration, what_is_seen
 from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
+from gradlaw.cli.ranks import ranks_of, started_by_torchrun
 from gradlaw.cli.report import print_summary
 from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.history.transforms import parse_transform
 from gradlaw.problem import Problem
-from gradlaw.progress import Progress
+from gradlaw.progress import SILENT, Progress
+from gradlaw.ranks import RankGroup
 from gradlaw.report.write import PAGE, finish_run, write_claimed, write_run
 from gradlaw.same_run import differences
 from gradlaw.training import Checkpoint
@@ -32,8 +35,51 @@ def run(options: argparse.Namespace) -> None:
     if options.checkpoints:
         _run_checkpoints(options, settings)
         return
-    checkpoint = take_from_checkpoint(options)
+    with ranks_of(options) as ranks:
+        _run_one(options, settings, ranks, shown)
+
+
+def _run_one(options: argparse.Namespace, settings: dict[str, Any], ranks: RankGroup, shown: bool) -> None:
+    """One analysis; of several ranks the first writes and prints."""
+    with ranks.together():
+        checkpoint = take_from_checkpoint(options)
     out = Path(options.out or _default_directory(options, checkpoint))
+    if ranks.size > 1:
+        analysis = _measure_together(options, settings, checkpoint, out, ranks)
+    else:
+        analysis, out = _measure_alone(options, settings, checkpoint, out)
+    if not ranks.is_first:
+        return
+    print_summary(analysis)
+    if shown:
+        say(f"\n{what_is_seen(analysis)}")
+    say(f"\nreport: {out / PAGE}")
+
+
+def _measure_together(
+    options: argparse.Namespace, settings: dict[str, Any], checkpoint: Checkpoint | None, out: Path, ranks: RankGroup
+) -> Analysis:
+    """By several ranks, of which the first writes the run; one that was left unfinished is measured anew."""
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(shown=not options.quiet)) if ranks.is_first else SILENT
+        with ranks.together():
+            place = stack.enter_context(claimed(out)) if ranks.is_first else None
+            if place is not None and place.unfinished() is None:
+                place.check_free(options.force)
+        with ranks.together():
+            problem = problem_of(options, checkpoint, progress)
+        ranks.first(lambda: check_space(out, options.iterations, problem.dimensions))
+        analysis = analyze(problem, progress=progress, **settings)
+        with ranks.together():
+            if place is not None:
+                write_claimed(analysis, place, progress)
+    return analysis
+
+
+def _measure_alone(
+    options: argparse.Namespace, settings: dict[str, Any], checkpoint: Checkpoint | None, out: Path
+) -> tuple[Analysis, Path]:
+    """By this process; returns where the run is, too."""
     with claimed(out) as place, Progress(shown=not options.quiet) as progress:
         folder = place.unfinished()
         if folder is None or (folder == place.staging and place.holds_run()):
@@ -41,17 +87,12 @@ def run(options: argparse.Namespace) -> None:
         problem = problem_of(options, checkpoint, progress)
         kept = None if folder is None else _kept(folder, place, problem, settings, options.force)
         if folder is not None and kept is not None:
-            analysis = kept
             progress.say("measured before: what is missing is drawn")
-            finish_run(analysis, place, folder, progress)
-        else:
-            check_space(out, options.iterations, problem.dimensions)
-            analysis = analyze(problem, progress=progress, **settings)
-            out = _save(analysis, place, options.force, progress)
-    print_summary(analysis)
-    if shown:
-        say(f"\n{what_is_seen(analysis)}")
-    say(f"\nreport: {out / PAGE}")
+            finish_run(kept, place, folder, progress)
+            return kept, out
+        check_space(out, options.iterations, problem.dimensions)
+        analysis = analyze(problem, progress=progress, **settings)
+        return analysis, _save(analysis, place, options.force, progress)
 
 
 def _kept(
@@ -82,6 +123,8 @@ def _save(analysis: Analysis, place: RunDirectory, force: bool, progress: Progre
 
 def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> None:
     """The same at each of several weights, in one table; runs that are there already are read."""
+    if started_by_torchrun():
+        raise InputError("--checkpoints runs on one rank; start each weights by itself with --checkpoint on several")
     if options.checkpoint is not None:
         raise InputError("--checkpoint does not go with --checkpoints: name all weights by the latter")
     for name in ("force", "store"):

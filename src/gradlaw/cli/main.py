@@ -11,10 +11,11 @@ from typing import NoReturn
 
 from gradlaw.cli.options.values import whole
 from gradlaw.cli.signals import Ended, raise_from_now
-from gradlaw.errors import InputError, printable, unknown
+from gradlaw.errors import InputError, OfAnotherRank, RankLost, printable, unknown
 from gradlaw.extras import require
 
-BAD_INPUT, PIPE_CLOSED = 2, 141
+RANK_LOST, BAD_INPUT, PIPE_CLOSED = 1, 2, 141
+_BY_RANKS = "gradlaw.cli.analyze:run"  # the command that several ranks share
 
 # name: (what adds its options, the extra that it needs, its line in the help)
 _COMMANDS = {
@@ -55,12 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_empty(options)
         _take_threads(options.threads)
         require(*options.needs)
+        _refuse_ranks(options)
         command: Callable[[argparse.Namespace], int | None] = resolve_name(options.command)
         raise_from_now()
         status = command(options) or 0
         sys.stdout.flush()
+    except OfAnotherRank:  # which tells of it
+        return BAD_INPUT
     except InputError as error:
         return _complain(str(error))
+    except RankLost as error:
+        return _complain(str(error), RANK_LOST)
     except BrokenPipeError:  # what reads the output has seen enough: gradlaw report RUN | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's own flush would fail
         return PIPE_CLOSED
@@ -84,9 +90,9 @@ def _again(arguments: Sequence[str]) -> str:
     return shlex.join(["gradlaw", *words])
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, status: int = BAD_INPUT) -> int:
     print(printable(f"gradlaw: error: {message}"), file=sys.stderr)
-    return BAD_INPUT
+    return status
 
 
 def _refuse_empty(options: argparse.Namespace) -> None:
@@ -105,6 +111,12 @@ def _take_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
     else:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def _refuse_ranks(options: argparse.Namespace) -> None:
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if "RANK" in os.environ and ranks not in ("0", "1") and options.command != _BY_RANKS:
+        raise InputError(f"several ranks share gradlaw analyze alone; start this command once, not {ranks} times")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from gradlaw.atomic import write_whole
 from gradlaw.cli.options.values import seeds, whole
 from gradlaw.cli.say import say
 from gradlaw.errors import InputError
@@ -232,7 +233,7 @@ def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection,
     say(f"\n{len(files)} files in {out}")
     if options.markdown:
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        options.markdown.write_text(page(found), encoding="utf-8")
+        write_whole(options.markdown, page(found))
         say(f"page: {options.markdown}")
     if options.forensics:
         say(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")

@@ -20,6 +20,7 @@ from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import check_unchanged, inspect_problem, unused_notices
 from gradlaw.history.engines.rounding_alone import rounding_alone
 from gradlaw.history.gradient_history import GradientHistory
+from gradlaw.history.notices import repeat_notices, transform_notices
 from gradlaw.history.resume import (
     GRADIENT_NORM,
     Begun,
@@ -33,7 +34,7 @@ from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.placement import MEMORY, Placement, place
 from gradlaw.history.stores.precision import DTYPES
 from gradlaw.history.stores.unfinished import Unfinished
-from gradlaw.history.transforms import Adam, Momentum, Transform, describe
+from gradlaw.history.transforms import Transform
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 
@@ -146,8 +147,8 @@ def _collect(
             *choice.notices,
             *run.notices,
             *run.storage.notices(),
-            *_notices_of(transforms),
-            *_repeats(problem, asked),
+            *transform_notices(transforms),
+            *repeat_notices(problem, asked),
         ],
     )
     if unfinished is not None:
@@ -182,22 +183,3 @@ def _target(
         raise
     weakref.finalize(gradients, shutil.rmtree, folder)
     return gradients
-
-
-def _notices_of(transforms: Sequence[Transform]) -> list[str]:
-    recursive = [describe(t) for t in transforms if isinstance(t, Momentum | Adam)]
-    return [
-        f"{name} makes iterations depend on one another, while tests across iterations take them for independent; its "
-        "first updates start from zero"
-        for name in recursive
-    ]
-
-
-def _repeats(problem: Problem, settings: HistorySettings) -> list[str]:
-    if settings.batch_size > 1 or settings.iterations <= problem.samples or problem.randomness == "seeded":
-        return []
-    noun = "batches" if problem.by_batches else "samples"
-    return [
-        f"{settings.iterations:,} iterations of single {noun} out of {problem.samples:,}: they repeat, and no more "
-        f"than {problem.samples:,} gradients differ"
-    ]

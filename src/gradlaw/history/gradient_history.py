@@ -93,7 +93,8 @@ class GradientHistory(ByValue):
         """The history that ``collect(..., store=folder)`` left on disk.
 
         Raises:
-            InputError: no history there, or one whose collection did not finish.
+            InputError: no history there, one whose collection did not finish, or one whose record or losses are
+                damaged; gradients that are damaged or missing raise it when they are read.
         """
         gradients, losses, record = open_store(Path(folder))
         layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]

@@ -33,6 +33,7 @@ Apply = Callable[[Tensor], None]  # works in place on the next rows (C, n), whic
 Memory = dict[str, Tensor]  # what a transform carries from row to row; from a full one it goes on where that was left
 
 _NORM_EPS = 1e-6  # clip_grad_norm_ adds it to the norm
+EVERY = slice(None)  # column
 _LEAST_EPS = torch.finfo(torch.float32).tiny
 
 
@@ -52,7 +53,13 @@ class ClipByNorm:
         _check("max_norm", self.max_norm, lambda v: 0 < v < inf, "positive and finite")
         _check("norm_type", self.norm_type, lambda v: v >= 1, "at least 1")
 
-    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
+    def start(
+        self,
+        problem: Problem,
+        unused: Sequence[str] = (),
+        memory: Memory | None = None,
+        columns: slice = EVERY,
+    ) -> Apply:
         """What to call with consecutive rows."""
 
         def apply(rows: Tensor) -> None:
@@ -73,7 +80,13 @@ class ClipByValue:
     def __post_init__(self) -> None:
         _check("value", self.value, lambda v: 0 < v < inf, "positive and finite")
 
-    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
+    def start(
+        self,
+        problem: Problem,
+        unused: Sequence[str] = (),
+        memory: Memory | None = None,
+        columns: slice = EVERY,
+    ) -> Apply:
         """What to call with consecutive rows."""
 
         def apply(rows: Tensor) -> None:
@@ -95,12 +108,19 @@ class WeightDecay:
     def __post_init__(self) -> None:
         _check("coefficient", self.coefficient, lambda v: 0 <= v < inf, "finite and not negative")
 
-    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
+    def start(
+        self,
+        problem: Problem,
+        unused: Sequence[str] = (),
+        memory: Memory | None = None,
+        columns: slice = EVERY,
+    ) -> Apply:
         """What to call with consecutive rows, for the theta that the problem has now."""
         term = flatten(problem.parameters(), problem) * self.coefficient
         for part in problem.layout:
             if part.name in unused:
                 term[part.start : part.stop] = 0
+        term = term[columns]
 
         def apply(rows: Tensor) -> None:
             rows.add_(term)
@@ -126,7 +146,13 @@ class Momentum:
         if self.nesterov and self.dampening:
             raise InputError(f"nesterov momentum has no dampening, got dampening={self.dampening!r}")
 
-    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
+    def start(
+        self,
+        problem: Problem,
+        unused: Sequence[str] = (),
+        memory: Memory | None = None,
+        columns: slice = EVERY,
+    ) -> Apply:
         """What to call with consecutive rows."""
         memory = {} if memory is None else memory
 
@@ -168,11 +194,18 @@ class Adam:
             _check("each of betas", beta, lambda v: 0 <= v < 1, "at least 0 and below 1")
         _check("eps", self.eps, lambda v: _LEAST_EPS <= v < inf, f"at least {_LEAST_EPS:.2g} and finite")
 
-    def start(self, problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None) -> Apply:
+    def start(
+        self,
+        problem: Problem,
+        unused: Sequence[str] = (),
+        memory: Memory | None = None,
+        columns: slice = EVERY,
+    ) -> Apply:
         """What to call with consecutive rows."""
         (beta1, beta2), memory = self.betas, {} if memory is None else memory
+        columns_here = len(range(*columns.indices(problem.dimensions)))
         for name in ("mean", "square", *["largest"] * self.amsgrad):
-            zeros = torch.zeros(problem.dimensions, dtype=problem.dtype, device=problem.device)
+            zeros = torch.zeros(columns_here, dtype=problem.dtype, device=problem.device)
             memory.setdefault(name, zeros)
         memory.setdefault("steps", torch.zeros((), dtype=torch.int64))
         mean, square = memory["mean"], memory["square"]
@@ -193,11 +226,16 @@ class Adam:
         return apply
 
 
+Clipping = ClipByNorm | ClipByValue
 Transform = ClipByNorm | ClipByValue | WeightDecay | Momentum | Adam
 
 
 def start_transforms(
-    transforms: Sequence[Transform], problem: Problem, unused: Sequence[str] = (), memory: Memory | None = None
+    transforms: Sequence[Transform],
+    problem: Problem,
+    unused: Sequence[str] = (),
+    memory: Memory | None = None,
+    columns: slice = EVERY,
 ) -> Apply:
     """All transforms as one function of consecutive rows.
 
@@ -209,12 +247,13 @@ def start_transforms(
         problem: whose theta weight decay adds, as it is now.
         unused: parameters on which the loss does not depend; their rows stay zero.
         memory: filled with what momentum or Adam carry from row to row; a full one is gone on from. Default: begin.
+        columns: which of the n dimensions the rows have; a clipping by norm needs all.
 
     Raises:
         InputError: see :func:`check_order`.
     """
     check_order(transforms)
-    steps = [transform.start(problem, unused, memory) for transform in transforms]
+    steps = [transform.start(problem, unused, memory, columns) for transform in transforms]
 
     def apply(rows: Tensor) -> None:
         for step in steps:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.problem import ParameterSlice
+from gradlaw.ranks.group import ALONE, RankGroup
 from gradlaw.stats.arrays import as_matrix, refuse_non_finite
 from gradlaw.stats.rates import SeriesSource, as_source
 
@@ -44,10 +46,36 @@ def origin_of(history: HoldsGradients | Any, gram: Tensor) -> Origin:
     return Origin(as_source(history), gram, rounding_of(history))
 
 
+class OwnColumns(NamedTuple):
+    """What this process has of a (T, n) matrix: all of it, or its share where ranks share it out.
+
+    Attributes:
+        gradients: some columns of it, all T rows.
+        columns: which they are.
+        dimensions: n.
+        ranks: those that have the others.
+    """
+
+    gradients: Any
+    columns: range
+    dimensions: int
+    ranks: RankGroup
+
+
+def own_columns(history: ShardedHistory | HoldsGradients | Any) -> OwnColumns:
+    """The columns of a history, or of a (T, n) array, that are here."""
+    if isinstance(history, ShardedHistory):
+        return OwnColumns(history.share, history.columns, history.shape[1], history.ranks)
+    gradients = gradients_of(history)
+    return OwnColumns(gradients, range(gradients.shape[1]), gradients.shape[1], ALONE)
+
+
 def gradients_of(history: HoldsGradients | Any) -> Any:
     """The (T, n) matrix of a GradientHistory, in memory or on disk, or an array as a checked tensor."""
     if isinstance(history, HoldsGradients):
         return history.gradients
+    if isinstance(history, ShardedHistory):
+        raise InputError("this is not computed from a history that several ranks share; collect it with one rank")
     matrix = as_matrix(history, "history")
     if matrix.shape[0] < 2:
         raise InputError(f"a spectrum needs at least 2 iterations, got {matrix.shape[0]}")
@@ -74,6 +102,11 @@ def layout_of(history: HoldsGradients | Any) -> list[ParameterSlice]:
     if not layout:
         raise InputError(f"layers need a GradientHistory, whose layout names them; got {type(history).__name__}")
     return layout
+
+
+def own_layout(history: ShardedHistory | HoldsGradients | Any) -> list[ParameterSlice]:
+    """:func:`layout_of` the columns that are here."""
+    return history.layout_here() if isinstance(history, ShardedHistory) else layout_of(history)
 
 
 def rounding_floor(iterations: int, largest: float, second_moment_trace: float, rounding: float) -> float:

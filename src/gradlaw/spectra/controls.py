@@ -11,7 +11,7 @@ from torch import Tensor
 from gradlaw import random_streams
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.spectra.access import gradients_of, rounding_of
+from gradlaw.spectra.access import gradients_of, own_columns, rounding_of
 from gradlaw.spectra.gradient import spectra_of_gram, spectrum_of_gram
 from gradlaw.spectra.gram.dense import column_blocks, gram_matrix, gram_of_blocks
 from gradlaw.spectra.spectrum import Spectrum
@@ -95,20 +95,19 @@ def control_spectrum(history: Any, control: str, seed: int = 0) -> Spectrum:
     """
     if control not in CONTROLS:
         raise InputError(f"control must be one of {', '.join(CONTROLS)}, got {control!r}")
-    gradients = gradients_of(history)
-    iterations, dimensions = gradients.shape
-    power = 0.0
+    own = own_columns(history)
+    power = torch.zeros((), dtype=torch.float64)
 
     def blocks() -> Iterator[tuple[int, Tensor]]:
-        nonlocal power
-        for start, block in _seeded_blocks(gradients):
-            power += float(_variances(block).sum())
-            yield start, _FILL[control](block, seed, start)
+        for start, block in _seeded_blocks(own.gradients, own.columns):
+            power.add_(float(_variances(block).sum()))
+            yield start, _filled(control, block, seed, start, own.dimensions)
 
-    gram = gram_of_blocks(blocks(), iterations, gradients.device)
+    gram = own.ranks.sum(gram_of_blocks(blocks(), len(own.gradients), own.gradients.device))
+    own.ranks.sum(power)
     if control == "isotropic":
-        gram *= power / dimensions
-    return spectrum_of_gram(gram, dimensions, True, rounding_of(history))
+        gram *= float(power) / own.dimensions
+    return own.ranks.first(lambda: spectrum_of_gram(gram, own.dimensions, True, rounding_of(history)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,12 +175,12 @@ def spectrum_over_iterations(
     Raises:
         InputError: fewer than two iterations, a value that is not finite, no size, or one that does not fit.
     """
-    gradients = gradients_of(history)
-    iterations, dimensions = gradients.shape
+    own = own_columns(history)
+    iterations, dimensions = len(own.gradients), own.dimensions
     ascending = sorted(set(sizes))
     if not ascending or not 2 <= ascending[0] <= ascending[-1] <= iterations:
         raise InputError(f"sizes must lie between 2 and the {iterations} iterations of the history, got {list(sizes)}")
-    gram = gram_matrix(gradients) if gram is None else gram
+    gram = own.ranks.sum(gram_matrix(own.gradients)) if gram is None else gram
     order = np.random.default_rng([random_streams.SUBSAMPLE, seed]).permutation(iterations)
     spectra = []
     for size in ascending:
@@ -192,9 +191,22 @@ def spectrum_over_iterations(
     return SpectraOverIterations(tuple(ascending), tuple(spectra), k)
 
 
-def _seeded_blocks(gradients: Any) -> Iterator[tuple[int, Tensor]]:
-    dimensions = gradients.shape[1]
-    return column_blocks(gradients, [*range(0, dimensions, _COLUMNS), dimensions])
+def _seeded_blocks(gradients: Any, columns: range | None = None) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of gradients of all columns, or of those named, that end where the draws of a seed do."""
+    first, stop = (0, gradients.shape[1]) if columns is None else (columns.start, columns.stop)
+    edges = [first, *range(first - first % _COLUMNS + _COLUMNS, stop, _COLUMNS), stop]
+    return ((first + start, block) for start, block in column_blocks(gradients, [edge - first for edge in edges]))
+
+
+def _filled(control: str, block: Tensor, seed: int, start: int, dimensions: int) -> Tensor:
+    """What a control puts in place of the columns ``start`` onwards; draws are made for all columns of a block."""
+    first = start - start % _COLUMNS
+    width = min(_COLUMNS, dimensions - first)
+    if block.shape[1] == width:
+        return _FILL[control](block, seed, first)
+    whole, here = block.new_zeros(len(block), width), slice(start - first, start - first + block.shape[1])
+    whole[:, here] = block
+    return _FILL[control](whole, seed, first)[:, here]
 
 
 def _controlled(history: Any, control: str, seed: int) -> Tensor:

@@ -12,7 +12,7 @@ from gradlaw.errors import InputError
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
-from gradlaw.spectra.access import Origin, gradients_of, rounding_floor, rounding_of
+from gradlaw.spectra.access import Origin, own_columns, rounding_floor, rounding_of
 from gradlaw.spectra.gram.dense import centre, gram_matrix
 from gradlaw.spectra.gram.factored import factor_gram
 from gradlaw.spectra.gram.tridiagonal import both_eigenvalues
@@ -60,9 +60,10 @@ def gradient_spectrum(
         return spectrum_of_gram(result.gram, history.dimensions, center, result.rounding, result.gradients)
     if given:
         raise InputError(f"{', '.join(given)}: settings of a Problem's minibatches, while a history has its own")
-    gradients = gradients_of(history)
-    gram = gram_matrix(gradients, advance)
-    return spectrum_of_gram(gram, gradients.shape[1], center, rounding_of(history), as_source(history))
+    own = own_columns(history)
+    gram = own.ranks.sum(gram_matrix(own.gradients, advance))
+    source = as_source(history) if own.ranks.size == 1 else None
+    return spectrum_of_gram(gram, own.dimensions, center, rounding_of(history), source)
 
 
 def spectrum_of_gram(

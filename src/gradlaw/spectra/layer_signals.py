@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
+from gradlaw.spectra.access import layout_of, own_columns, own_layout, rounding_of
 from gradlaw.spectra.layers import layer_blocks
 from gradlaw.spectra.noise import noise_of_gram, noise_of_sums, sizes_of, tensors_of_rounding_alone
 
@@ -50,12 +50,12 @@ def layer_signals(history: Any, gram: Tensor) -> "pd.DataFrame":
 
 def sums_by_tensor(history: Any) -> Iterator[tuple[Tensor, Tensor]]:
     """Of each parameter tensor |g(t)|^2 and g(t) . sum_s g(s), float64, of shape (T,)."""
-    gradients = gradients_of(history)
-    for _, blocks in layer_blocks(gradients, layout_of(history)):
-        squares = torch.zeros(len(gradients), dtype=torch.float64, device=gradients.device)
-        row_sums = torch.zeros_like(squares)
+    own, places = own_columns(history), {part.name: place for place, part in enumerate(layout_of(history))}
+    sums = torch.zeros(len(places), 2, len(own.gradients), dtype=torch.float64, device=own.gradients.device)
+    for part, blocks in layer_blocks(own.gradients, own_layout(history)):
+        squares, row_sums = sums[places[part.name]]
         for tile in (tile for _, block in blocks for tile in block.split(_TILE, dim=1)):
             wide = tile.double()
             row_sums += wide @ wide.sum(dim=0)
             squares += wide.square().sum(dim=1)
-        yield squares, row_sums
+    yield from ((squares, row_sums) for squares, row_sums in own.ranks.sum(sums))

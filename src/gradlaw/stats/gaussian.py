@@ -51,11 +51,11 @@ def gaussian_test_rows(matrix: Array, k: int = 100, seed: int = 0, first: int = 
     for start, stop in _seeded_parts(first, rows.shape[0]):
         part = rows[start:stop]
         if k < length:
-            drawn = torch.from_numpy(_draws(length, k, seed, first + start, stop - start))
+            drawn = torch.from_numpy(drawn_places(length, k, seed, first + start, stop - start))
             part = part.gather(1, drawn.to(rows.device))
         if not torch.isfinite(part).all():
             refuse_non_finite(rows, first)
-        parts.append(_normal_test(part))
+        parts.append(normal_test(part))
     return as_type_of(torch.cat(parts), matrix)
 
 
@@ -65,8 +65,13 @@ def _seeded_parts(first: int, rows: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends], ends, strict=False))
 
 
-def _draws(length: int, k: int, seed: int, first: int, count: int) -> np.ndarray:
-    """The positions drawn for series first, ..., first + count - 1, whatever the parts in which they are asked for."""
+def drawn_places(length: int, k: int, seed: int, first: int, count: int) -> np.ndarray:
+    """Which of their ``length`` values :func:`gaussian_test_rows` draws from series first, ..., first + count - 1.
+
+    The same whatever the parts in which they are asked for; shape (count, k).
+    """
+    if k == length:
+        return np.tile(np.arange(length), (count, 1))
     parts = []
     for block in range(first // _BLOCK, (first + count - 1) // _BLOCK + 1):
         wanted = slice(max(0, first - block * _BLOCK), min(_BLOCK, first + count - block * _BLOCK))
@@ -133,7 +138,8 @@ def _replace_taken(candidates: np.ndarray, first_last: int) -> None:
         taken[name, row] = True
 
 
-def _normal_test(sample: Tensor) -> Tensor:
+def normal_test(sample: Tensor) -> Tensor:
+    """p-values of the test on all values of every row; see :func:`gaussian_test_rows`."""
     sample = near_one(sample)
     shifted = sample - sample[:, :1]  # exact for close values, so that a mean far from zero costs no digits
     scale = shifted.abs().amax(dim=1, keepdim=True)

@@ -43,6 +43,24 @@ class SeriesSource(Protocol):
     def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]: ...
 
 
+@runtime_checkable
+class OwnTests(Protocol):
+    """A history that no one place has whole, and that tests its own series; arguments as of :func:`gradient_tests`."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def tested(
+        self,
+        axis: Axis,
+        k: int,
+        gaussian_k: int | None,
+        alpha: float,
+        seed: int,
+        advance: Callable[[int], None] | None = None,
+    ) -> "GradientTests": ...
+
+
 @dataclass(frozen=True, eq=False)
 class GradientTests(ByValue):
     """The outcome of both tests on m series: arrays of shape (m,), and the rates over them.
@@ -204,6 +222,13 @@ class GradientTests(ByValue):
         fewer: dict[str, Any] = {name: c if c is None else c[chosen] for name, c in columns.items()}
         return replace(self, **fewer)
 
+    @staticmethod
+    def joined(parts: Sequence["GradientTests"]) -> "GradientTests":
+        """The tests of all series, in the order of the parts, which were made with the same settings."""
+        columns = {name: [getattr(part, name) for part in parts] for name in SERIES_COLUMNS}
+        every: dict[str, Any] = {name: c[0] if c[0] is None else np.concatenate(c) for name, c in columns.items()}
+        return replace(parts[0], **every)
+
     def to_frame(self) -> "pd.DataFrame":
         """One row a series, one column an array."""
         import pandas as pd  # loaded for those who ask for a table
@@ -240,9 +265,11 @@ def gradient_tests(
         InputError: k or gaussian_k do not fit the length of a series, or a value is not finite (row and column are
             those of the history).
     """
-    source = as_source(history)
+    source = history if isinstance(history, OwnTests) else as_source(history)
     length = series_shape(source.shape, axis)[1]
     used, drawn, notices = _sizes(length, k, gaussian_k)
+    if isinstance(source, OwnTests):
+        return replace(source.tested(axis, used, drawn, alpha, seed, advance), notices=notices)
     tester = SeriesTester(axis, length, used, drawn, alpha, seed)
     for first, block in source.blocks(axis):
         tester.add(first, block)
@@ -288,9 +315,15 @@ class SeriesTester:
 
     def add(self, first: int, block: Tensor) -> None:
         """Test the series ``first`` onwards, the rows of ``block``."""
-        self._fits.append(fit_series(block, self.k, self.alpha, block, first, transposed=self.axis == "iteration"))
-        if self.gaussian_k is not None:
-            self._gaussian.append(gaussian_test_rows(block, self.gaussian_k, self.seed, first))
+        fits = fit_series(block, self.k, self.alpha, block, first, transposed=self.axis == "iteration")
+        drawn = None if self.gaussian_k is None else gaussian_test_rows(block, self.gaussian_k, self.seed, first)
+        self.take(fits, drawn)
+
+    def take(self, fits: PowerLawFits, gaussian_p_values: Array | None) -> None:
+        """The tests of the next series, made elsewhere; no p-values without ``gaussian_k``."""
+        self._fits.append(fits)
+        if gaussian_p_values is not None:
+            self._gaussian.append(gaussian_p_values)
 
     def result(self) -> GradientTests:
         """The tests of all blocks added, in their order."""

@@ -5,6 +5,7 @@ along contiguous memory and best on integers. So tiles of a few series that fit 
 the series are columns, as integers that order the magnitudes, and threads of Python share the tiles out.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import local
 from typing import NamedTuple
@@ -50,6 +51,34 @@ def tail_statistics(matrix: np.ndarray, k: int, axis: int = 1, tile_bytes: int =
     Raises:
         InputError: another type, not two dimensions, or a k that does not fit the length of a series.
     """
+    count = matrix.shape[1 - axis]
+    result = TailStatistics(*(np.zeros(count, t) for t in (np.float64, np.float64, np.int64, np.float64, np.bool_)))
+
+    def describe(tile: slice, tails: np.ndarray, scratch: "_Scratch") -> None:
+        _describe(tails, scratch, TailStatistics(*(column[tile] for column in result)))
+
+    _by_tiles(matrix, k, axis, tile_bytes, describe)
+    return result
+
+
+def largest_magnitudes(matrix: np.ndarray, k: int, tile_bytes: int = _TILE_BYTES) -> np.ndarray:
+    """The k largest magnitudes of every row, descending, in the type of the matrix; NaN and infinity come first.
+
+    Shape (m, k); matrix, threads and errors as of :func:`tail_statistics`.
+    """
+    result = np.empty((len(matrix), k), matrix.dtype)
+
+    def keep(tile: slice, tails: np.ndarray, scratch: "_Scratch") -> None:
+        result[tile] = tails
+
+    _by_tiles(matrix, k, 1, tile_bytes, keep)
+    return result
+
+
+def _by_tiles(
+    matrix: np.ndarray, k: int, axis: int, tile_bytes: int, take: Callable[[slice, np.ndarray, "_Scratch"], None]
+) -> None:
+    """Call ``take`` with some of the series and their k largest magnitudes, from several threads."""
     if matrix.dtype not in _KEY_TYPES or matrix.ndim != 2:
         raise InputError(f"a float32 or float64 matrix is needed, got {matrix.dtype} of shape {matrix.shape}")
     series = np.moveaxis(matrix.view(_KEY_TYPES[matrix.dtype]), axis, 1)
@@ -58,17 +87,14 @@ def tail_statistics(matrix: np.ndarray, k: int, axis: int = 1, tile_bytes: int =
         raise InputError(f"k={k} values were asked for; a series of {length} values allows k from 2 to {length}")
     step = max(1, min(count, tile_bytes // (length * series.itemsize)))
     scratch = _Scratch(step, length, k, series.dtype)
-    result = TailStatistics(*(np.zeros(count, t) for t in (np.float64, np.float64, np.int64, np.float64, np.bool_)))
 
     def work(start: int) -> None:
         tile = slice(start, min(start + step, count))
-        tails = _largest(series[tile], k, scratch)
-        _describe(tails, scratch, TailStatistics(*(column[tile] for column in result)))
+        take(tile, _largest(series[tile], k, scratch), scratch)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for _ in pool.map(work, range(0, count, step)):
             pass  # here an exception in a thread surfaces
-    return result
 
 
 class _Scratch(local):

@@ -9,6 +9,7 @@ The learning rate, the order of the data and all random numbers of an epoch are 
 and the epoch, so that nothing else is needed to continue bit for bit.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from gradlaw.training.record import read_record, record_text
 from gradlaw.training.weights import distinct, load_weights, read_weights
 from gradlaw.zoo import ModelSettings
 
+# In the record: of the whole files, names of the tensors and all.
+_WEIGHTS_FILE, OPTIMISER_FILE = "weights_file_sha256", "optimiser_file_sha256"
 _NAME = r"epoch-\d+(\.optimiser)?\.(json|safetensors)(\.partial)?"
 
 
@@ -98,7 +101,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     settings = read_record(record)
     if not settings:
         return Checkpoint(path, weights)
-    if digest(weights) != settings["weights_sha256"]:
+    changed = not is_as_written(path, settings.get(_WEIGHTS_FILE))
+    if changed or _digest(weights) != settings["weights_sha256"]:
         raise InputError(f"{path} does not hold the weights that {record.name} describes; one of them was changed")
     return Checkpoint(path, weights, settings)
 
@@ -118,9 +122,9 @@ def save_checkpoint(
     """
     weights = folder / f"{_stem(settings['epoch'])}.safetensors"
     state = distinct(model.state_dict())
-    moments = _optimiser_tensors(optimizer)
-    _write(optimiser_file(folder, settings["epoch"]), safetensors.torch.save(moments))
-    write_weights(weights, state, {**settings, "optimiser_sha256": digest(moments)})
+    moments = safetensors.torch.save(_optimiser_tensors(optimizer))
+    _write(optimiser_file(folder, settings["epoch"]), moments)
+    write_weights(weights, state, {**settings, OPTIMISER_FILE: hashlib.sha256(moments).hexdigest()})
     for file in _files(folder):  # JSON before weights, so that what has a JSON is whole
         if _epoch(file) != settings["epoch"] and (not keep_all or ".optimiser." in file.name):
             file.unlink()
@@ -133,8 +137,10 @@ def write_weights(path: Path, state: Mapping[str, Tensor], settings: Mapping[str
     Raises:
         InputError: the disk is full.
     """
-    _write(path, safetensors.torch.save(dict(state), {"format": "pt"}))
-    _write(path.with_suffix(".json"), record_text(settings, digest(state)).encode())
+    content = safetensors.torch.save(dict(state), {"format": "pt"})
+    _write(path, content)
+    listed = {**settings, _WEIGHTS_FILE: hashlib.sha256(content).hexdigest()}
+    _write(path.with_suffix(".json"), record_text(listed, _digest(state)).encode())
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -155,8 +161,12 @@ def optimiser_file(folder: Path, epoch: int) -> Path:
     return folder / f"{_stem(epoch)}.optimiser.safetensors"
 
 
-def digest(state: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of named tensors."""
+def is_as_written(path: Path, sha256: str | None) -> bool:
+    """Whether a file has the digest that a record names; checkpoints of earlier versions name none."""
+    return sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
     return sha256(state[name] for name in sorted(state))
 
 

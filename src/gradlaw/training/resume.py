@@ -14,8 +14,9 @@ from torch import Tensor
 from gradlaw.errors import InputError
 from gradlaw.lock import locked
 from gradlaw.training.checkpoint import (
+    OPTIMISER_FILE,
     Checkpoint,
-    digest,
+    is_as_written,
     latest,
     load_checkpoint,
     optimiser_file,
@@ -114,7 +115,7 @@ def optimiser_tensors(last: Checkpoint) -> dict[str, Tensor]:
         tensors = safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path} is no whole safetensors file: {error}; start the training again (--force)") from error
-    if digest(tensors) != last.settings.get("optimiser_sha256", digest(tensors)):  # versions before had none
+    if not is_as_written(path, last.settings.get(OPTIMISER_FILE)):
         raise InputError(f"{path} is damaged: it does not hold what was written; start the training again (--force)")
     return tensors
 

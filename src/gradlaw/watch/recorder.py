@@ -11,6 +11,7 @@ from torch import nn
 
 from gradlaw.errors import InputError
 from gradlaw.provenance import versions
+from gradlaw.ranks.processes import is_first, world_size
 from gradlaw.watch.as_json import as_json
 from gradlaw.watch.gradient_state import Deliveries, GradientState, loss_scale
 from gradlaw.watch.layer_statistics import Row, StatisticsSettings, gradient_statistics
@@ -19,7 +20,6 @@ from gradlaw.watch.log import FORMAT, LogWriter
 from gradlaw.watch.loggers import send
 from gradlaw.watch.movement import Movement
 from gradlaw.watch.noise_source import Noise, NoiseWatch
-from gradlaw.watch.processes import is_first, world_size
 from gradlaw.watch.statistics import STATISTICS
 from gradlaw.watch.warn import Warnings
 from gradlaw.watch.window import Window

@@ -43,27 +43,31 @@ class AccuracySection(Section[Accuracy]):
     one of C classes; negative targets are ignored, as cross-entropy ignores -100. Otherwise there is none.
     """
 
-    name, place, kind = "accuracy", 0, Accuracy
+    name, place, kind, by_ranks = "accuracy", 0, Accuracy, True
 
     def measure(self, run: Run) -> Accuracy | None:
-        problem, settings = run.problem, run.history.settings
-        if problem.by_batches:
-            return None
-        wanted = min(-(-_SAMPLES // settings.batch_size), max(1, settings.iterations // _SHARE))
-        minibatches, right, samples, classes = settings.minibatches(), 0, 0, 0
-        generators = generators_in(*problem.functions)
-        with problem.undisturbed(problem.state()), torch.no_grad():
-            for t in range(wanted):
-                inputs, targets = problem.fetch(minibatches[t])
-                own = seeded(generators, settings.seed, t) if problem.randomness == "seeded" else nullcontext()
-                with own:
-                    outputs = problem.output({}, inputs)
-                if not _names_classes(outputs, targets):
-                    return None
-                counted = targets >= 0
-                right += int((outputs.argmax(1) == targets)[counted].sum())
-                samples, classes = samples + int(counted.sum()), outputs.shape[1]
-        return Accuracy(right / samples, samples, classes) if samples else None
+        return run.ranks.first(lambda: _measured(run))
+
+
+def _measured(run: Run) -> Accuracy | None:
+    problem, settings = run.problem, run.history.settings
+    if problem.by_batches:
+        return None
+    wanted = min(-(-_SAMPLES // settings.batch_size), max(1, settings.iterations // _SHARE))
+    minibatches, right, samples, classes = settings.minibatches(), 0, 0, 0
+    generators = generators_in(*problem.functions)
+    with problem.undisturbed(problem.state()), torch.no_grad():
+        for t in range(wanted):
+            inputs, targets = problem.fetch(minibatches[t])
+            own = seeded(generators, settings.seed, t) if problem.randomness == "seeded" else nullcontext()
+            with own:
+                outputs = problem.output({}, inputs)
+            if not _names_classes(outputs, targets):
+                return None
+            counted = targets >= 0
+            right += int((outputs.argmax(1) == targets)[counted].sum())
+            samples, classes = samples + int(counted.sum()), outputs.shape[1]
+    return Accuracy(right / samples, samples, classes) if samples else None
 
 
 def _names_classes(outputs: Any, targets: Any) -> bool:

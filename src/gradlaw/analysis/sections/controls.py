@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Controls(Section[dict[str, Spectrum]]):
     """By control: its covariance spectrum; at the cost of a dense Gram matrix each."""
 
-    name, place = "controls", 4
+    name, place, by_ranks = "controls", 4, True
 
     def measure(self, run: Run) -> dict[str, Spectrum] | None:
         if self.name not in run.asked:

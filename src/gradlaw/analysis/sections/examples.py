@@ -9,6 +9,7 @@ import numpy as np
 from gradlaw.analysis.result import AnalysisResult, RankedSeries
 from gradlaw.analysis.section import ReadTable, Run, Section, register
 from gradlaw.history import GradientHistory
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.stats import GradientTests
 from gradlaw.stats.series import AXES
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Examples(Section[dict[str, RankedSeries]]):
     """By axis: the series whose KS distance is the median."""
 
-    name, place = "examples", 2
+    name, place, by_ranks = "examples", 2, True
 
     def measure(self, run: Run) -> dict[str, RankedSeries]:
         return {axis: _median_series(run.history, run.measured["tests"][axis]) for axis in AXES}
@@ -45,7 +46,7 @@ class Examples(Section[dict[str, RankedSeries]]):
                 for axis in AXES}  # fmt: skip
 
 
-def _median_series(history: GradientHistory, tests: GradientTests) -> RankedSeries:
+def _median_series(history: GradientHistory | ShardedHistory, tests: GradientTests) -> RankedSeries:
     """The series whose KS distance is the median of those that can be tested (of all, if none can)."""
     tested = np.flatnonzero(~tests.degenerate_series)
     candidates = tested if len(tested) else np.arange(tests.series)

@@ -9,6 +9,7 @@ import numpy as np
 from gradlaw.analysis.extended import TABLES, ExtendedStatistics
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
+from gradlaw.history import GradientHistory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,7 @@ class Extended(Section[ExtendedStatistics]):
     def measure(self, run: Run) -> ExtendedStatistics | None:
         if self.name not in run.asked:
             return None
+        assert isinstance(run.history, GradientHistory)  # by_ranks is not set
         from gradlaw.analysis.measure_extended import measure_extended  # loads pandas
 
         return measure_extended(run.history, run.measured["tests"], _tails(run), run.progress)

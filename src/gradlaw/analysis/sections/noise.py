@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradlaw.analysis.section import Run, TableSection, register
 from gradlaw.history import GradientHistory
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.spectra import gradient_noise_by_layer
 from gradlaw.spectra.layer_signals import layer_signals
 from gradlaw.spectra.noise import FEWEST_ITERATIONS, tensors_of_rounding_alone
@@ -20,7 +21,7 @@ class Noise(TableSection):
     another dense Gram matrix, ranks and participation ratios are those of the whole model only.
     """
 
-    name, place = "noise", 5
+    name, place, by_ranks = "noise", 5, True
 
     def measure(self, run: Run) -> pd.DataFrame | None:
         history = run.history
@@ -42,7 +43,7 @@ class Noise(TableSection):
         return frame.reset_index()
 
 
-def _why_left_out(history: GradientHistory) -> str | None:
+def _why_left_out(history: GradientHistory | ShardedHistory) -> str | None:
     s = history.settings
     if s["transforms"]:
         return "its numbers are those of plain gradients, and these are transformed"

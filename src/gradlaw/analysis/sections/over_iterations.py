@@ -22,7 +22,7 @@ class OverIterations(TableSection):
     :meth:`~gradlaw.spectra.SpectraOverIterations.to_frame`), all with the same k; None if T is too small.
     """
 
-    name, place = "over_iterations", 6
+    name, place, by_ranks = "over_iterations", 6, True
 
     def measure(self, run: Run) -> pd.DataFrame | None:
         history, covariance = run.history, run.measured["spectra"][COVARIANCE]
@@ -33,6 +33,6 @@ class OverIterations(TableSection):
             return None
         gram = run.gram.gram
         with run.progress.stage("spectra of fewer iterations"):
-            fewer = spectrum_over_iterations(history, sizes, k=k, seed=run.seed, gram=gram)
+            fewer = run.ranks.first(lambda: spectrum_over_iterations(history, sizes, k=k, seed=run.seed, gram=gram))
         spectra = SpectraOverIterations((*fewer.sizes, history.shape[0]), (*fewer.spectra, covariance), k)
         return spectra.to_frame().reset_index() if min(s.rank for s in spectra.spectra) >= k else None

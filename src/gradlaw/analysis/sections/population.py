@@ -26,7 +26,7 @@ class Population(TableSection):
     ``s_sample``, the exponent of the k largest eigenvalues of the sample.
     """
 
-    name, place = "population", 4
+    name, place, by_ranks = "population", 4, True
 
     def measure(self, run: Run) -> pd.DataFrame | None:
         settings, covariance = run.history.settings, run.measured["spectra"][COVARIANCE]
@@ -36,7 +36,9 @@ class Population(TableSection):
             gram, rounding = run.gram
             known = covariance.eigenvalues if used == len(gram) else None
             with run.progress.stage("population behind the spectrum"):
-                found = population_or_reason(gram[:used, :used], run.history.shape[1], rounding, covariance=known)
+                found = run.ranks.first(
+                    lambda: population_or_reason(gram[:used, :used], run.history.shape[1], rounding, covariance=known)
+                )
             if not isinstance(found, str):
                 return _table(found, run.sizes.of_spectra)
             reason = found

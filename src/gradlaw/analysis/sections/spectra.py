@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 class Spectra(Section[dict[str, Spectrum]]):
     """By matrix: its spectrum. The table has the eigengaps of the covariance beside them."""
 
-    name, place = "spectra", 3
+    name, place, by_ranks = "spectra", 3, True
     tables = ("eigenvalues",)
 
     def measure(self, run: Run) -> dict[str, Spectrum]:
         gram, rounding = run.gram
         with run.progress.stage("eigenvalues of both spectra"):
-            second, covariance = spectra_of_gram(gram, run.history.shape[1], rounding)
+            second, covariance = run.ranks.first(lambda: spectra_of_gram(gram, run.history.shape[1], rounding))
         return {SECOND_MOMENT: second, COVARIANCE: covariance}
 
     def record(self, result: dict[str, Spectrum] | None, analysis: AnalysisResult) -> dict[str, Any]:

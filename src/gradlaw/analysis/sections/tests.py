@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Tests(Section[dict[str, GradientTests]]):
     """By axis: power law and Gaussianity of every series."""
 
-    name, place = "tests", 1
+    name, place, by_ranks = "tests", 1, True
     tables = tuple(f"{axis}_wise" for axis in AXES)
 
     def measure(self, run: Run) -> dict[str, GradientTests]:

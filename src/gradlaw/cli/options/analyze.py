@@ -22,7 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "  gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1\n"
         "  gradlaw analyze --checkpoint checkpoints/lenet-mnist.safetensors --data ylecun/mnist --batch-size 1\n"
         "  gradlaw analyze --problem mypackage.mymodule:make_problem --iterations 2000\n"
-        "  gradlaw analyze --checkpoints 'runs/mine/step-*.pt' --problem mypackage.mymodule:make_problem"
+        "  gradlaw analyze --checkpoints 'runs/mine/step-*.pt' --problem mypackage.mymodule:make_problem\n"
+        "  torchrun --nproc-per-node 4 -m gradlaw analyze --data ylecun/mnist --model lenet --batch-size 1"
     )
     parser.set_defaults(command="gradlaw.cli.analyze:run")
     what = parser.add_argument_group("what to analyse")
@@ -59,7 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--controls", action="store_true", help="also: the covariance spectra of three kinds of noise of "
                      "the same shape, where there is nothing to find")  # fmt: skip
     how.add_argument("--engine", choices=ENGINES, default="auto", help="how gradients are computed (default: auto)")
-    how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu, or where the model is)")
+    how.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu, or where the model is); with torchrun "
+                     "cuda is for each rank the GPU of its number")  # fmt: skip
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="run directory (default: runs/ and a name made of the settings)")
     output.add_argument("--force", action="store_true", help="overwrite the run that the directory holds")

@@ -72,7 +72,8 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
         rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
     unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
     of_sum = [] if is_random else sum_notices(problem, indices)
-    return Findings(flat, unused, rounding.error, is_random, [*rounding.notices, *of_sum, *late_hook_notices(problem)])
+    notices = [*problem.notices, *rounding.notices, *of_sum, *late_hook_notices(problem)]
+    return Findings(flat, unused, rounding.error, is_random, notices)
 
 
 def unused_notices(unused: Sequence[str]) -> list[str]:

@@ -1,0 +1,118 @@
+"""One analysis by one process, and shared by several, with one thread each.
+
+From a problem in memory to the finished analysis, in processes that start before the clock does; the memory is the
+resident memory of the rank that takes most, above what it had before. Of the times, those of the processor (of the rank
+that takes most) do not depend on what else the machine does; the speed-up is their ratio. Eigenvalues are compared
+relative to the largest.
+
+python bench/ranks.py [--quick] [--mnist FOLDER]     # a decade of T, of B and of n; or LeNet on MNIST, T = 5000, B = 1
+"""
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import machine
+import numpy as np
+import torch
+import torch.multiprocessing as mp
+from torch import distributed, nn
+
+import gradlaw as gl
+from gradlaw.data import load_data
+from gradlaw.zoo import MODELS, ModelSettings
+
+SAMPLES, CLASSES = 2000, 10
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of an analysis: T, B, and the width of the hidden layers of a network of 64 inputs, None for LeNet on MNIST."""
+
+    iterations: int
+    batch_size: int
+    width: int | None
+    mnist: str = ""
+
+    def problem(self) -> gl.Problem:
+        """The same on every rank."""
+        torch.manual_seed(0)
+        if self.width is None:
+            data = load_data(self.mnist, "train")
+            model = ModelSettings("lenet", data.sample_shape, data.classes, 0).build()
+            return gl.Problem(model, MODELS["lenet"].loss, data, name="lenet")
+        layers = (nn.Linear(64, self.width), nn.Tanh(), nn.Linear(self.width, self.width), nn.Tanh())
+        model = nn.Sequential(*layers, nn.Linear(self.width, CLASSES))
+        data = torch.randn(SAMPLES, 64), torch.randint(CLASSES, (SAMPLES,))
+        return gl.Problem(model, nn.functional.cross_entropy, data)
+
+
+BASE = Size(500, 1, 70)
+DECADES = {"T": replace(BASE, iterations=5000), "B": replace(BASE, batch_size=10), "n": replace(BASE, width=275)}
+
+
+def work(rank: int, ranks: int, folder: str, size: Size) -> None:
+    """One rank: time, memory and, of the first, the result."""
+    torch.set_num_threads(1)
+    if ranks > 1:
+        distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=ranks)
+    problem = size.problem()
+    gl.analyze(problem, 40, 1, k=5)  # loads what is loaded late
+    with machine.watched_memory() as rise:
+        start, used = time.perf_counter(), time.process_time()
+        analysis = gl.analyze(problem, size.iterations, size.batch_size)
+        times = {"seconds": time.perf_counter() - start, "processor": time.process_time() - used}
+    found = times | {"memory": rise(), "n": problem.dimensions, "digest": _digest(analysis)}
+    torch.save(found | {"eigenvalues": analysis.spectra["covariance"].eigenvalues}, f"{folder}/{rank}.pt")
+    if ranks > 1:
+        distributed.destroy_process_group()
+
+
+def _digest(analysis: gl.Analysis) -> list[np.ndarray]:
+    return [getattr(tests, name) for tests in analysis.tests.values() for name in ("d_ks", "is_power_law")]
+
+
+def measure(size: Size, ranks: int) -> dict[str, Any]:
+    """Of one analysis: the slowest time and the largest memory of its ranks, and what it found."""
+    with tempfile.TemporaryDirectory(prefix="gradlaw-bench-") as folder:
+        mp.spawn(work, args=(ranks, folder, size), nprocs=ranks)
+        found = [torch.load(Path(folder, f"{rank}.pt"), weights_only=False) for rank in range(ranks)]
+    return found[0] | {name: max(one[name] for one in found) for name in ("seconds", "processor", "memory")}
+
+
+def row(title: str, size: Size, counts: tuple[int, ...]) -> list[str]:
+    """A line a number of ranks."""
+    lines, first = [], measure(size, counts[0])
+    for ranks in counts:
+        found = first if ranks == counts[0] else measure(size, ranks)
+        off = np.abs(found["eigenvalues"] - first["eigenvalues"]).max() / first["eigenvalues"][0]
+        pairs = zip(found["digest"], first["digest"], strict=True)
+        moved = max(float(np.abs(a.astype(float) - b).max()) for a, b in pairs)
+        times = found["seconds"], found["processor"], first["processor"] / found["processor"]
+        cells = [title, f"{size.iterations:,}", size.batch_size, f"{found['n']:,}", ranks]
+        cells += [f"{times[0]:.1f}", f"{times[1]:.1f}", f"{times[2]:.2f}", f"{found['memory']:.0f}"]
+        cells += [f"{off:.1g}", f"{moved:.1g}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    return lines
+
+
+def table(counts: tuple[int, ...] = (1, 2), mnist: str = "", quick: bool = False) -> str:
+    """The measurement in Markdown."""
+    names = ("", "T", "B", "n", "ranks", "seconds", "of a processor", "speed-up", "memory a rank (MB)",
+             "eigenvalues off by", "d_KS off by")  # fmt: skip
+    head = "| " + " | ".join(names) + " |\n|---" + "|---:" * (len(names) - 1) + "|"
+    if mnist:
+        return "\n".join([head, *row("LeNet on MNIST", Size(5000, 1, None, mnist), counts)])
+    sizes = {"base": BASE} | {f"ten times {name}": size for name, size in DECADES.items()}
+    if quick:
+        sizes = {name: replace(size, iterations=size.iterations // 5) for name, size in sizes.items()}
+    return "\n".join([head, *(line for name, size in sizes.items() for line in row(name, size, counts))])
+
+
+if __name__ == "__main__":
+    folder = sys.argv[sys.argv.index("--mnist") + 1] if "--mnist" in sys.argv else ""
+    print(table(mnist=folder, quick="--quick" in sys.argv))

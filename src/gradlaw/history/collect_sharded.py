@@ -1,0 +1,230 @@
+"""collect, by several ranks: each computes the gradients of some iterations, and keeps some dimensions of all."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gradlaw.choices import EngineName
+from gradlaw.history.engines.choose import EngineChoice, choose_engine
+from gradlaw.history.engines.loop import LoopEngine
+from gradlaw.history.engines.preflight import Findings, check_unchanged, inspect_problem, unused_notices
+from gradlaw.history.engines.rounding_alone import rounding_alone
+from gradlaw.history.engines.verify import Disagreement, check_finite
+from gradlaw.history.notices import repeat_notices, transform_notices
+from gradlaw.history.same_problem import refuse_other_gradients, refuse_other_problems
+from gradlaw.history.settings import HistorySettings
+from gradlaw.history.sharded_history import ShardedHistory
+from gradlaw.history.transforms import Clipping, Transform, start_transforms
+from gradlaw.problem import Problem
+from gradlaw.progress import SILENT, Advance, Progress
+from gradlaw.ranks.group import RankGroup
+from gradlaw.resources import free_memory
+
+_BAND_BYTES = 32 * 2**20  # of gradients that are computed, or sent, at once, if the engine does not want more
+
+
+def collect_sharded(
+    ranks: RankGroup,
+    problem: Problem,
+    iterations: int = 5000,
+    batch_size: int = 1,
+    seed: int = 0,
+    engine: EngineName = "auto",
+    transforms: Sequence[Transform] = (),
+    replacement: bool = False,
+    *,
+    progress: Progress | None = None,
+) -> ShardedHistory:
+    """:func:`gradlaw.collect` on several ranks, all of which call it; the history lies in their memory.
+
+    Minibatches, and the random streams of iterations, are those of the whole run. Gradients are those of one rank but
+    for rounding: an engine that computes several iterations at once has others side by side, plain autograd has the
+    same bits. Clipping sees whole gradients; what an optimiser does along iterations is done by dimensions.
+
+    Args:
+        ranks: those that work together.
+        problem: the same on every rank, which is proven.
+        iterations: T, at least the number of ranks; this and the next five as for :func:`gradlaw.collect`.
+        batch_size: B.
+        seed: of the minibatches.
+        engine: how gradients are computed.
+        transforms: applied from left to right.
+        replacement: draw each minibatch independently.
+        progress: where to show it.
+
+    Raises:
+        InputError: as :func:`gradlaw.collect`; a problem or settings that differ between ranks, fewer iterations or
+            dimensions than ranks, a history that does not fit in their memory. Where one rank cannot go on, all end.
+    """
+    asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, None)
+    progress = progress or SILENT
+    if min(asked.iterations, problem.dimensions) < ranks.size:
+        raise ranks.common_error(
+            f"{ranks.size} ranks share out {asked.iterations} iterations and {problem.dimensions} dimensions, and each "
+            "needs at least one of both; take fewer ranks"
+        )
+    refuse_other_problems(ranks, problem, asked)
+    with ranks.together():
+        reference, minibatches = LoopEngine(problem, asked.seed), asked.minibatches()
+        findings = inspect_problem(problem, minibatches, reference)
+    refuse_other_gradients(ranks, findings.gradient)
+    with ranks.together():
+        choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
+        alone = rounding_alone(problem, minibatches, findings.gradient, reference)
+    run = _ShardedCollection(ranks, choice, transforms, findings)
+    run.refuse_too_large()
+    run.fill(progress)
+    with ranks.together():
+        check_unchanged(problem, minibatches, findings, reference)
+    unused = run.finish()
+    return ShardedHistory(
+        ranks=ranks,
+        share=run.share,
+        columns=run.columns,
+        losses=run.losses,
+        layout=problem.layout,
+        unused=unused,
+        rounding=max(findings.rounding, *ranks.gather(choice.difference)),
+        settings=replace(asked, engine=ranks.gather(choice.engine.name)[0], rounding_alone=tuple(alone)),
+        notices=[
+            *unused_notices(unused),
+            *findings.notices,
+            *dict.fromkeys(notice for notices in ranks.gather(choice.notices) for notice in notices),
+            *run.notices,
+            *transform_notices(transforms),
+            *repeat_notices(problem, asked),
+        ],
+    )
+
+
+class _ShardedCollection:
+    """The work of computing a share of the iterations and of keeping a share of the dimensions.
+
+    All ranks compute a band of rows each, then exchange it, so that no rank ever holds more than its share and a band.
+
+    Attributes:
+        share: of this rank, (T, n / ranks).
+        columns: which dimensions that is.
+        losses: (T,).
+        notices: what was decided, in words.
+    """
+
+    def __init__(self, ranks: RankGroup, choice: EngineChoice, transforms: Sequence[Transform], findings: Findings):
+        self.ranks, self.choice, self.problem, self.transforms = ranks, choice, choice.problem, transforms
+        self._iterations = ranks.shares(len(choice.minibatches))
+        self._columns = ranks.shares(self.problem.dimensions)
+        self.columns = self._columns[ranks.rank]
+        self._unused = list(findings.unused)
+        self._used = set[str]()
+        self.notices = list[str]()
+
+    def refuse_too_large(self) -> None:
+        """Refuse, before the work, what the memory of some host does not hold.
+
+        Raises:
+            InputError: on every rank.
+        """
+        iterations, dimensions = len(self.choice.minibatches), self.problem.dimensions
+        size = self.problem.dtype.itemsize
+        needed = iterations * (len(self._columns[-1]) * size + 2 * 8 * iterations)
+        needed += dimensions * size * (self._height() + 2 * self._step())
+        place = f"{socket.gethostname()} ({self.problem.device})"
+        places = self.ranks.gather((place, free_memory(self.problem.device)))
+        for name in dict(places):
+            free, there = min(f for p, f in places if p == name), sum(p == name for p, _ in places)
+            if needed * there > free:
+                raise self.ranks.common_error(
+                    f"T={iterations:,} x n={dimensions:,} takes {needed / 1e9:.2f} GB on each of {self.ranks.size} "
+                    f"ranks, of which {there} share the {free / 1e9:.2f} GB of memory that are free on {name}; lower "
+                    "T, or take ranks on more machines"
+                )
+
+    def fill(self, progress: Progress) -> None:
+        """Collect everything."""
+        problem, iterations = self.problem, len(self.choice.minibatches)
+        self.share = torch.empty(iterations, len(self.columns), dtype=problem.dtype, device=problem.device)
+        self.losses = torch.zeros(iterations, dtype=problem.dtype, device=problem.device)
+        whole = False
+        while not whole:
+            label = f"collect gradients ({self.choice.engine.name}, {self.ranks.size} ranks)"
+            with progress.stage(label, iterations) as advance:
+                whole = self._filled(advance)
+
+    def finish(self) -> list[str]:
+        """Put parts together, and apply what goes along iterations; returns the unused parameters."""
+        self.ranks.sum(self.losses)
+        used = set().union(*self.ranks.gather(self._used))
+        unused = [name for name in self._unused if name not in used]
+        if used:
+            names = ", ".join(name for name in self._unused if name in used)
+            self.notices.append(f"some minibatches depend on these parameters and others do not: {names}")
+        along = [transform for transform in self.transforms if not isinstance(transform, Clipping)]
+        start_transforms(along, self.problem, unused, columns=slice(self.columns.start, self.columns.stop))(self.share)
+        return unused
+
+    def _filled(self, advance: Advance) -> bool:
+        """Whether all was collected; False where an engine was left, so that all has to be computed again."""
+        height, mine = self._height(), self._iterations[self.ranks.rank]
+        clip = start_transforms([t for t in self.transforms if isinstance(t, Clipping)], self.problem)
+        rows = torch.empty(height, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)
+        self.losses.zero_()
+        for start in range(0, max(map(len, self._iterations)), height):
+            band = mine[start : start + height]
+            if not self._collected(band, rows[: len(band)]):
+                return False
+            if band:
+                clip(rows[: len(band)])
+            self._exchange(rows[: len(band)], [its[start : start + height] for its in self._iterations])
+            advance(sum(len(its[start : start + height]) for its in self._iterations))
+        return True
+
+    def _collected(self, band: range, rows: Tensor) -> bool:
+        """Whether every rank has the gradients of its band; where an engine is wrong on one, all leave it."""
+        left, name = None, self.choice.engine.name
+        with self.ranks.together():
+            try:
+                self._compute(band, rows)
+            except Disagreement as error:  # the choice has another engine by now
+                left = name, str(error)
+        everywhere = [other for other in self.ranks.gather(left) if other is not None]
+        with self.ranks.together():
+            for engine, reason in everywhere:
+                if self.choice.engine.name == engine:
+                    self.choice.leave(Disagreement(reason), band.start)
+        return not everywhere
+
+    def _compute(self, band: range, rows: Tensor) -> None:
+        """The gradients of a band of iterations into ``rows``, and their losses."""
+        start = 0
+        while start < len(band):
+            end = min(start + self.choice.engine.chunk(self.choice.minibatches.batch_size), len(band))
+            some, chunk = band[start:end], rows[start:end]
+            batches = [self.choice.minibatches[t] for t in some]
+            losses = self.choice.gradients(some.start, batches, chunk)
+            check_finite(losses, chunk, some.start, self.problem.layout)
+            self.losses[some.start : some.stop] = losses
+            parts = [part for part in self.problem.layout if part.name in self._unused]
+            self._used |= {part.name for part in parts if chunk[:, part.start : part.stop].any()}
+            start = end
+
+    def _exchange(self, rows: Tensor, bands: Sequence[range]) -> None:
+        """Send every rank its dimensions of ``rows``, and keep this one's of what all have computed."""
+        step = self._step()
+        for start in range(0, max(map(len, bands)), step):
+            sent = [rows[start : start + step, columns.start : columns.stop] for columns in self._columns]
+            places = [band[start : start + step] for band in bands]
+            received = self.ranks.exchange(sent, [(len(place), len(self.columns)) for place in places])
+            for place, piece in zip(places, received, strict=True):
+                self.share[place.start : place.stop] = piece
+
+    def _height(self) -> int:
+        """Rows that a rank computes before the next exchange, the same on every rank."""
+        chunks = self.ranks.gather(self.choice.engine.chunk(self.choice.minibatches.batch_size))
+        return min(max(*chunks, self._step()), max(map(len, self._iterations)))
+
+    def _step(self) -> int:
+        """Rows that are sent at once."""
+        return max(1, _BAND_BYTES // (self.problem.dimensions * self.problem.dtype.itemsize))

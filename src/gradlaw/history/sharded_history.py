@@ -1,0 +1,79 @@
+"""A gradient history of which each rank holds all iterations of some of the dimensions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from gradlaw.by_value import ByValue
+from gradlaw.choices import Axis
+from gradlaw.history.settings import HistorySettings
+from gradlaw.problem import ParameterSlice
+from gradlaw.ranks.group import RankGroup
+from gradlaw.stats.rates import GradientTests
+from gradlaw.stats.shared_series import SharedMatrix, shared_tests
+
+
+@dataclass(frozen=True, eq=False)
+class ShardedHistory(ByValue):
+    """What a :class:`~gradlaw.history.GradientHistory` is, T x n, shared out among ranks by dimensions.
+
+    What it gives needs all ranks, which have to ask for the same.
+
+    Attributes:
+        ranks: those that hold it.
+        share: of this rank, (T, n / ranks).
+        columns: which of the n dimensions that is.
+        losses: tensor (T,), of all iterations.
+        layout, unused, rounding, settings, notices: as of a history, the same on every rank.
+    """
+
+    ranks: RankGroup = field(compare=False)
+    share: Tensor
+    columns: range
+    losses: Tensor
+    layout: list[ParameterSlice]
+    unused: list[str]
+    rounding: float
+    settings: HistorySettings
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, n), of all ranks together."""
+        return len(self.share), self.layout[-1].stop
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def __getitem__(self, t: int) -> Tensor:
+        """The gradient of iteration t, (n,), on every rank."""
+        gradient = self.share.new_zeros(self.shape[1])
+        gradient[self.columns.start : self.columns.stop] = self.share[t]
+        return self.ranks.sum(gradient)
+
+    def dimension(self, i: int) -> Tensor:
+        """The T gradients of dimension i; shape (T,), on every rank."""
+        owner = next(rank for rank, columns in enumerate(self.ranks.shares(self.shape[1])) if i in columns)
+        here = i in self.columns
+        series = self.share[:, i - self.columns.start].clone() if here else self.share.new_empty(len(self))
+        return self.ranks.broadcast(series, owner)
+
+    def layout_here(self) -> list[ParameterSlice]:
+        """The parameter tensors of which this rank has any dimension, with their places in its share."""
+        first, stop = self.columns.start, self.columns.stop
+        parts = [part for part in self.layout if part.start < stop and part.stop > first]
+        return [replace(p, start=max(p.start, first) - first, stop=min(p.stop, stop) - first) for p in parts]
+
+    def tested(
+        self,
+        axis: Axis,
+        k: int,
+        gaussian_k: int | None,
+        alpha: float,
+        seed: int,
+        advance: Callable[[int], None] | None = None,
+    ) -> GradientTests:
+        """:func:`~gradlaw.stats.rates.gradient_tests` of it, on every rank."""
+        matrix = SharedMatrix(self.share, self.columns, self.shape[1], self.ranks)
+        return shared_tests(matrix, axis, k, gaussian_k, alpha, seed, advance)
