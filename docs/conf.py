@@ -1,6 +1,7 @@
 """The site: Sphinx with furo, pages in Markdown. ``make docs`` builds it, with warnings as errors."""
 
 import re
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -32,7 +33,10 @@ napoleon_use_ivar = True
 
 
 def _as_pages_of_the_site(app: Sphinx, name: str, source: list[str]) -> None:
-    """The benchmarks, the contributors' guide and the change log are pages of the site too."""
+    """The benchmarks and the contributors' guide are pages of the site too; a folder of the repository is none."""
+    folder = Path(app.srcdir, name).parent
+    source[0] = re.sub(r"\[([^\]]+)\]\(([\w./-]+)\)",
+                       lambda link: link[1] if (folder / link[2]).is_dir() else link[0], source[0])  # fmt: skip
     up = "../" * name.count("/")
     for path, page in {"bench/RESULTS.md": "benchmarks.md", "CONTRIBUTING.md": "contributing.md"}.items():
         source[0] = re.sub(rf"\]\((\.\./)+{path}", f"]({up}{page}", source[0])

@@ -30,7 +30,8 @@ def _loaded_by(code: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", ["--version", "--help", "analyze --help", "report --help", "train --help"])
 def test_help_loads_nothing_heavy(arguments):
-    loaded = _loaded_by(f"from gradlaw.__main__ import main; main({arguments.split()})")
+    given = ["gradlaw", *arguments.split()]
+    loaded = _loaded_by(f"sys.argv = {given}; from gradlaw.__main__ import command; command()")
     assert "gradlaw.cli.main" in loaded
     assert not loaded.intersection(HEAVY)
 
