@@ -6,6 +6,7 @@ import pandas as pd
 
 from gradlaw.atomic import write_whole
 from gradlaw.reproduction.formats import markdown
+from gradlaw.spectra.population.fit import STEEPEST
 from studies.explanations.design import ITERATIONS, REAL, SAMPLES, SEEDS, VARIANTS, K, measurements
 from studies.explanations.figure import figure
 from studies.explanations.rules import CLAIMS, LEVEL
@@ -29,9 +30,11 @@ _LIMITS = f"""## What this shows, and what not
 
 - It shows which parts of the data and of the network the exponent of the *sample* spectrum goes with when they are
   replaced. It does not derive the exponent from them.
+- What is missing in the tables was not measured. Of one seed alone, how far a number moves with the seed is not known.
 - All networks are at random initialisation. Nothing is said of trained ones, nor of transformers.
 - *Population* is the law that T draws would have to come from to look like these ([how](population.md)). Where its p
-  is below 0.05 the population is not of that family, and its exponent is only that of the nearest member.
+  is below 0.05 the population is not of that family, and its exponent is only that of the nearest member. A second
+  exponent of {STEEPEST:g} is the largest that is looked for: beyond the break there is next to nothing.
 - The Kronecker form takes inputs and errors for independent, with the second moments that the same T minibatches show;
   of minibatches it leaves out the mean of the other samples.
 - Of each data set the first {SAMPLES:,} samples are taken, for the covariance of inputs too. Labels go with the
@@ -86,7 +89,7 @@ def page(spectra: pd.DataFrame, layers: pd.DataFrame) -> str:
 
 
 _SPECTRA = ("network", "data", "replaced", "s", "d_KS", "power law", "outliers", "around class means", "between",
-            "population s", "not rejected", "broken s", "not rejected ")  # fmt: skip
+            "population s", "not rejected", "broken s", "broken not rejected")  # fmt: skip
 _LAYERS = ("network", "data", "layer", "s", "Kronecker", "inputs", "errors")
 _SPECTRA_NOTE = """*outliers*: leading eigenvalues above the line; *around class means*: after class means are taken off
 (B = 1); *between*: share of the trace between classes. *population*: exponent of the fitted power law and how many

@@ -61,7 +61,8 @@ def test_why_there_is_none(problem, settings, reason):
 
 PLAIN = {"law": "power law", "s": 1.25, "s_low": 1.2, "s_high": 1.3, "s_below": 1.25, "s_below_low": np.nan,
          "s_below_high": np.nan, "break_rank": np.nan, "break_rank_low": np.nan, "break_rank_high": np.nan,
-         "p_value": 0.4, "iterations": 5000, "k": 1000, "s_sample": 1.31}  # fmt: skip
+         "p_value": 0.4, "iterations": 5000, "k": 1000, "s_sample": 1.31,
+         "spread": 0.4}  # fmt: skip
 ENDS = {f"{name}_{end}": value for name in ("s_below", "break_rank") for end, value in (("low", 1.5), ("high", 120.0))}
 BROKEN = PLAIN | {"law": "broken power law", "s_below": 2.0, "break_rank": 100.0} | ENDS
 
@@ -70,6 +71,7 @@ BROKEN = PLAIN | {"law": "broken power law", "s_below": 2.0, "break_rank": 100.0
     ("laws", "words"),
     [
         ([PLAIN, BROKEN], "the covariance itself can be a power law with s = 1.25 (1.2 to 1.3)."),
+        ([PLAIN | {"spread": 1.2}], "differ so much in size that intervals and rejections do not hold."),
         ([PLAIN | {"p_value": 0.01}], "is no plain power law (the nearest has s = 1.25)."),
         ([PLAIN | {"p_value": 0.01}, BROKEN], "one with s = 1.25 down to rank 100 and 2 below fits."),
         ([PLAIN | {"p_value": 0.01}, BROKEN | {"p_value": 0.01}], "below comes nearer, though it is rejected too."),

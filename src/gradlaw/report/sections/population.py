@@ -12,6 +12,7 @@ from gradlaw.report.formatting import number
 from gradlaw.report.section import Rows, ShownSection, Table, register
 from gradlaw.spectra.matrices import COVARIANCE
 from gradlaw.spectra.population.laws import logarithms
+from gradlaw.spectra.population.scales import WIDE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +84,13 @@ def population_rows(laws: list[dict[str, Any]]) -> Rows:
 
 def population_sentence(laws: list[dict[str, Any]]) -> str:
     """What the sample spectrum says of the population, in words."""
+    said = _said(laws)
+    if laws[0]["spread"] < WIDE:
+        return said
+    return f"{said} Its gradients differ so much in size that intervals and rejections do not hold."
+
+
+def _said(laws: list[dict[str, Any]]) -> str:
     plain, *broken = laws
     sample = f"{number(plain['s_sample'])} over its top {plain['k']:,}"
     text = f"The sample spectrum of {plain['iterations']:,} independent gradients has s = {sample}; "

@@ -12,6 +12,7 @@ import numpy as np
 from gradlaw.spectra.population.log_determinants import Weighted, expected_log_determinants
 
 GROUPS = 64  # of scales, by size
+WIDE = 1.0  # spread of sizes from which on intervals do not hold: the mean itself is then known to the large ones alone
 _EXCESS = 4  # standard errors of a variance, that the spread of equal scales keeps within
 
 
