@@ -11,7 +11,8 @@ import torch
 from gradlaw.errors import InputError, RankLost
 from gradlaw.ranks import ALONE, RankGroup, join
 
-_START_SECONDS = 300
+_START_SECONDS = 300  # for machines that are slow to start
+_JOIN_SECONDS = 60  # after which all are there
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def ranks_of(options: argparse.Namespace) -> Iterator[RankGroup]:
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=timedelta(seconds=_START_SECONDS)
     )
     try:
-        group = join(_START_SECONDS)
+        group = join(_JOIN_SECONDS)
         with group.alive():
             yield group
     except RankLost:  # to take leave of a group would wait for the lost

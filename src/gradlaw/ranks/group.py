@@ -19,6 +19,7 @@ from gradlaw.ranks.processes import distributed, world_size
 
 Result = TypeVar("Result")
 _JOIN_SECONDS = 300  # for ranks to come that read data or write files at their own pace
+_CONNECT_SECONDS = 45  # for those that were there a moment ago
 _WORK = timedelta(days=1)  # one rank computes while others wait; a rank that dies is seen by other means
 
 
@@ -56,7 +57,7 @@ class RankGroup:
             yield
             return
         try:
-            with Lifeline(self.rank, self.size, self.gather) as self._lifeline:
+            with Lifeline(self.rank, self.size, gather_by_store) as self._lifeline:
                 yield
         finally:
             self._lifeline = None
@@ -226,10 +227,12 @@ def join(seconds: float = _JOIN_SECONDS) -> RankGroup:
     """
     if world_size() == 1:
         return ALONE
-    _refuse_absent(seconds)
+    gather_by_store("", seconds)
     dist, default = distributed(), torch.distributed.group.WORLD
     assert dist is not None
-    if not _joined or _joined[0][0] is not default:
+    if _joined and _joined[0][0] is default:
+        return _joined[0][1]
+    with Lifeline(dist.get_rank(), dist.get_world_size(), gather_by_store):  # to connect takes all ranks
         objects = dist.new_group(backend="gloo", timeout=_WORK)
         has_nccl = "nccl" in dist.get_backend()
         tensors = dist.new_group(backend="nccl", timeout=_WORK) if has_nccl else None
@@ -237,13 +240,21 @@ def join(seconds: float = _JOIN_SECONDS) -> RankGroup:
     return _joined[0][1]
 
 
-def _refuse_absent(seconds: float) -> None:
-    """Wait until each rank has called, which a collective would do for half an hour and without their names."""
+def gather_by_store(value: str, seconds: float = _CONNECT_SECONDS) -> list[str]:
+    """What each rank has, in their order, by the store of the process group: a few words, while no rank may be there.
+
+    Args:
+        value: of this rank.
+        seconds: to wait for the others, which a collective would do for half an hour and without their names.
+
+    Raises:
+        InputError: names the ranks that did not come.
+    """
     global _calls
     _calls += 1
     store, rank, size = default_store(), torch.distributed.get_rank(), torch.distributed.get_world_size()
-    keys = [f"gradlaw/joined/{_calls}/{other}" for other in range(size)]
-    store.set(keys[rank], "")
+    keys = [f"gradlaw/{_calls}/{other}" for other in range(size)]
+    store.set(keys[rank], value)
     try:
         store.wait(keys, timedelta(seconds=seconds))
     except RuntimeError as error:  # torch.distributed.DistStoreError, and of older versions its base
@@ -252,3 +263,4 @@ def _refuse_absent(seconds: float) -> None:
             f"rank {listed(absent)} of {size} did not come within {seconds:.0f} s: every rank of the process group "
             'makes the same call; for one process by itself pass ranks="one"'
         ) from error
+    return [store.get(key).decode() for key in keys]

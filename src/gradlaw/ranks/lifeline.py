@@ -6,6 +6,7 @@ finds out by itself within half a minute that a machine is gone; no rank has to 
 work of one is no silence. Ranks are connected to the first, which tells the others.
 """
 
+import json
 import os
 import secrets
 import selectors
@@ -36,10 +37,10 @@ class Lifeline:
     Args:
         rank: of this process.
         size: how many ranks there are.
-        gather: what each rank has, in their order; a collective.
+        gather: the texts of all ranks, in their order, for one of each.
     """
 
-    def __init__(self, rank: int, size: int, gather: Callable[[Any], list[Any]]):
+    def __init__(self, rank: int, size: int, gather: Callable[[str], list[str]]):
         self.rank, self.size, self._gather = rank, size, gather
         self.agreed = False  # that all ranks end with an error, which they know of
         self._lost, self._lost_rank = "", rank
@@ -51,7 +52,8 @@ class Lifeline:
         server, token = (socket.create_server(("", 0)), secrets.token_hex(16)) if self.rank == 0 else (None, "")
         hosts = list(dict.fromkeys(filter(None, (os.environ.get("MASTER_ADDR"), socket.gethostname(), "localhost"))))
         port = server.getsockname()[1] if server else 0
-        everyone = self._gather((hosts, port, token, f"process {os.getpid()} on {socket.gethostname()}"))
+        own = hosts, port, token, f"process {os.getpid()} on {socket.gethostname()}"
+        everyone = [json.loads(text) for text in self._gather(json.dumps(own))]
         self._names = [f"rank {rank} of {self.size} ({who[3]})" for rank, who in enumerate(everyone)]
         hosts, port, token, _ = everyone[0]
         if server is None:
