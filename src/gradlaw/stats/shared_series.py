@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.ranks.group import RankGroup
 from gradlaw.stats.gaussian import drawn_places, normal_test
 from gradlaw.stats.powerlaw import fit_series
@@ -22,8 +23,8 @@ from gradlaw.stats.tail_kernel import largest_magnitudes
 _SENT_BYTES = 64 * 2**20  # by a rank at once
 
 
-@dataclass(frozen=True)
-class SharedMatrix:
+@dataclass(frozen=True, eq=False)
+class SharedMatrix(ByValue):
     """A (T, n) matrix of finite values.
 
     Attributes:
