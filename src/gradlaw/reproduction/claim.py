@@ -63,6 +63,16 @@ class Decided:
         """The outcome by the critical distance for a fitted exponent."""
         return outcome([check.calibrated for check in self.checks])
 
+    @property
+    def published_in_words(self) -> str:
+        """The outcome, with how many of the checks hold where some do."""
+        return _in_words([check.published for check in self.checks])
+
+    @property
+    def calibrated_in_words(self) -> str:
+        """The same, calibrated."""
+        return _in_words([check.calibrated for check in self.checks])
+
 
 @dataclass(frozen=True)
 class Decision(Decided):
@@ -100,6 +110,11 @@ def outcome(checks: Sequence[bool]) -> str:
     if not checks:
         return NOT_RUN
     return HOLDS if all(checks) else IN_PART if any(checks) else FAILS
+
+
+def _in_words(checks: Sequence[bool]) -> str:
+    found = outcome(checks)
+    return f"{found} ({sum(checks)} of {len(checks)})" if found == IN_PART else found
 
 
 def decide(claim: Claim, evidence: Evidence) -> Decision:

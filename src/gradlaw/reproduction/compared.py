@@ -18,7 +18,8 @@ TESTS_HEADER = (
     "Gauss pub.", "Gauss", "ceiling", "degenerate",
 )  # fmt: skip
 SPECTRUM_HEADER = (
-    "d_KS pub.", "d_KS", "d_c", "verdict pub.", "verdict", "d_c cal.", "verdict cal.", "s pub.", "s", "K", "agrees",
+    "d_KS pub.", "d_KS", "d_c", "verdict pub.", "verdict", "d_c cal.", "verdict cal.", "s pub.", "s", "K",
+    "same verdict",
 )  # fmt: skip
 
 

@@ -17,11 +17,13 @@ from gradlaw.reproduction.paper import Row
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.selection import Selection
 
-CLAIMS_HEADER = ("claim", "outcome", "calibrated", "checks", "calibrated checks", "measured", "statistic")
+CLAIMS_HEADER = ("claim", "outcome", "calibrated", "checks", "measured", "statistic")
 LEGEND = (
     "pub.: as published; cal.: calibrated, with the critical distance for an exponent that is fitted to the same data. "
     "By chance: the share of Gaussian series of this length and K that pass either; above 20% a rate is no finding. "
-    "A spectrum is not a sample: its verdict says as straight as a power law on log-log axes, not drawn from one."
+    "Same verdict: the verdict at the published distance is the published one, which says nothing of exponents; the page "
+    "of places says whether numbers agree. A spectrum is not a sample: its verdict says as straight as a power law on "
+    "log-log axes, not drawn from one."
 )
 
 
@@ -51,7 +53,7 @@ def report(profile: Profile, seeds: Sequence[int], selection: Selection, evidenc
 
     def claims(row: Row) -> str:
         used = (d for d in decisions if f"table{row.table}" in d.claim.artefacts and row.experiment in d.experiments)
-        return "; ".join(f"{d.claim.name}: {d.published} ({d.extent} measured)" for d in used) or "-"
+        return "; ".join(f"{d.claim.name}: {d.published_in_words}, {d.extent} measured" for d in used) or "-"
 
     tables = tuple(compare(selection.paper, table, evidence, claims) for table in selection.tables)
     return Report(profile, seeds, selection, evidence, tables, decisions)
@@ -61,10 +63,7 @@ def claims_rows(decisions: Sequence[Decision]) -> list[tuple[str, ...]]:
     """The cells below ``CLAIMS_HEADER``."""
     return [
         (
-            d.claim.name, d.published, d.calibrated,
-            f"{sum(c.published for c in d.checks)}/{len(d.checks)}",
-            f"{sum(c.calibrated for c in d.checks)}/{len(d.checks)}",
-            d.extent, d.claim.statistic,
+            d.claim.name, d.published_in_words, d.calibrated_in_words, str(len(d.checks)), d.extent, d.claim.statistic,
         )
         for d in decisions
     ]  # fmt: skip

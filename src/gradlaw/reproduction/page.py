@@ -108,12 +108,12 @@ def _claims(decisions: Iterable[Decision]) -> str:
 
 
 def _claim(decision: Decision) -> str:
-    claim = decision.claim
+    claim, published, calibrated = decision.claim, decision.published_in_words, decision.calibrated_in_words
     partly = "" if decision.measured == decision.needed else f" ({decision.extent} measured)"
     return (
-        f"### {claim.name}: {decision.published}{partly}\n\n{claim.sentence} ({', '.join(claim.artefacts)})\n\n"
+        f"### {claim.name}: {published}{partly}\n\n{claim.sentence} ({', '.join(claim.artefacts)})\n\n"
         f"- rule: {claim.statistic}\n"
-        f"- by the published verdict: **{decision.published}**; calibrated: **{decision.calibrated}**\n"
+        f"- by the published verdict: **{published}**; calibrated: **{calibrated}**\n"
         f"- measured: {decision.extent} studies, {decision.results} results\n"
         f"- checks: {describe_checks(decision)}\n"
         f"{''.join(f'- but {caveat}' + chr(10) for caveat in decision.caveats)}\n"
@@ -123,8 +123,11 @@ def _claim(decision: Decision) -> str:
 def _calibration(found: Report) -> str:
     """Claims and rows whose outcome depends on the critical distance."""
     claims = [d for d in found.decisions if d.published != d.calibrated]
-    lines = [f"- claim \"{d.claim.name}\": {d.published} by the published distance, {d.calibrated} calibrated"
-             for d in claims]  # fmt: skip
+    lines = [
+        f'- claim "{d.claim.name}": {d.published_in_words} by the published distance, '
+        f"{d.calibrated_in_words} calibrated"
+        for d in claims
+    ]
     for table in found.tables:
         for row in table.table.rows:
             for seed, result in found.evidence.named_results(row.experiment):
