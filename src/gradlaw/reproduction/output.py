@@ -21,7 +21,7 @@ CLAIMS_HEADER = ("claim", "outcome", "calibrated", "checks", "measured", "statis
 LEGEND = (
     "pub.: as published; cal.: calibrated, with the critical distance for an exponent that is fitted to the same data. "
     "By chance: the share of Gaussian series of this length and K that pass either; above 20% a rate is no finding. "
-    "Same verdict: the verdict at the published distance is the published one, which says nothing of exponents; the page "
+    "Same verdict: the verdict at the published distance is the published one, and says nothing of exponents; the page "
     "of places says whether numbers agree. A spectrum is not a sample: its verdict says as straight as a power law on "
     "log-log axes, not drawn from one."
 )
