@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 import gradlaw as gl
@@ -63,7 +64,7 @@ def test_settings_that_are_missing_or_unknown_are_refused(history):
         HistorySettings.from_dict(record)
 
 
-def test_bands_on_disk_are_checked_and_change_nothing(small_problem, tmp_path):
+def test_bands_on_disk_are_checked_and_change_no_more_than_rounding(small_problem, tmp_path):
     with pytest.raises(gl.InputError, match="band_bytes must be at least 1, got 0"):
         gl.collect(small_problem, 12, 4, store=tmp_path / "none", band_bytes=0)
     assert not (tmp_path / "none").exists()
@@ -71,4 +72,7 @@ def test_bands_on_disk_are_checked_and_change_nothing(small_problem, tmp_path):
         gl.collect(small_problem, 12, 4, store=tmp_path / str(size), band_bytes=size) for size in (1, 2**20)
     )
     assert small.gradients.chunks == (1, 1)
-    assert small == large == gl.collect(small_problem, 12, 4)
+    whole = gl.collect(small_problem, 12, 4)
+    for banded in (small, large):  # how many iterations an engine takes at once is a matter of the band
+        assert banded.settings == whole.settings
+        torch.testing.assert_close(banded[:], whole[:], rtol=1e-5, atol=1e-7)

@@ -20,7 +20,7 @@ from gradlaw.spectra.gram.plan import DENSE, FORMS, OUTER
 from gradlaw.spectra.gram.products import InputRows, WindowRows
 
 SAMPLES, ITERATIONS = 24, 9
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-7}  # of the norm; float32 gradients carry their own rounding
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-7}  # of the norm; float32 gradients carry their own rounding
 
 
 def _minibatches(problem: gl.Problem, batch_size: int, iterations: int = ITERATIONS) -> Minibatches:

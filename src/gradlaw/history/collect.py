@@ -78,7 +78,7 @@ def collect(
             it the floor of the spectra, and is stated in ``history.notices`` and ``history.settings.storage``.
         progress: where to show it.
         band_bytes: of a history on disk, that are read at once in either direction, at least 1 (default 256 MB): a
-            memory knob that does not change results.
+            memory knob that changes results by rounding at most.
 
     Returns:
         The history, shape (T, n), on the problem's device or on disk.

@@ -84,7 +84,7 @@ class LayerwiseEngine:
     Args:
         problem: without randomness in its forward pass.
         batches: the first minibatches (two are enough), for the probe.
-        most_samples: that pass through the model at once; a memory knob that does not change results.
+        most_samples: that pass through the model at once; a memory knob that changes results by rounding at most.
 
     Raises:
         InputError: samples interact in the model in a way that is not known here, its output has not one row a

@@ -31,7 +31,7 @@ class SamplewiseEngine:
     Args:
         problem: without randomness in its forward pass.
         batches: the first minibatches (two are enough), for the probe of :class:`LayerwiseEngine`.
-        most_samples: that pass through the model at once; a memory knob that does not change results.
+        most_samples: that pass through the model at once; a memory knob that changes results by rounding at most.
         band_bytes: of minibatch gradients that one pass over the samples adds up; a memory knob as well.
 
     Raises:

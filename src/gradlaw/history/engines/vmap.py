@@ -27,7 +27,7 @@ class VmapEngine:
     Args:
         problem: without randomness in its forward pass.
         batches: not needed; the other engines look at them.
-        most_samples: that pass through the model at once; a memory knob that does not change results.
+        most_samples: that pass through the model at once; a memory knob that changes results by rounding at most.
 
     Raises:
         InputError: gradients pass through hooks.
