@@ -16,6 +16,7 @@ EXTRAS = {
     "transformers": _TRANSFORMERS,
     "lightning": _LIGHTNING,
     "xarray": ("xarray",),
+    "completion": ("shtab",),
     "all": tuple(dict.fromkeys(_DATA + _REPORT)),
 }
 _DISTRIBUTIONS = {"pillow": "PIL", "scikit-learn": "sklearn"}  # whose versions are asked for by these names

@@ -1,11 +1,10 @@
 """The critical batch size as a result: data, a table, a DataFrame."""
 
-import json
 import math
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradlaw.atomic import write_whole
 from gradlaw.batch_size.by_layer import LAYER, MODEL, TYPE, scale_of
@@ -13,6 +12,7 @@ from gradlaw.batch_size.cautions import Caution, Training
 from gradlaw.batch_size.methods import HISTORY, MethodEstimate
 from gradlaw.batch_size.scale import ScaleEstimate
 from gradlaw.by_value import ByValue
+from gradlaw.json_text import json_text
 from gradlaw.report.formatting import percent
 from gradlaw.report.text_table import WIDTH, text_table
 
@@ -90,7 +90,7 @@ class CriticalBatchSize(ByValue):
             "layers": self.layers.reset_index().to_dict("records"),
             "cautions": [vars(c) for c in self.cautions],
         }  # fmt: skip
-        return json.dumps(_plain(record), indent=1, allow_nan=False) + "\n"
+        return json_text(record)
 
     def __repr__(self) -> str:
         scale = self.noise_scale
@@ -181,13 +181,3 @@ def _shown(value: float) -> str:
 
 def _filled(text: str) -> str:
     return textwrap.fill(text, WIDTH)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "infinite" if math.isinf(value) else None
-    return value.item() if hasattr(value, "item") else value

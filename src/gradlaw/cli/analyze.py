@@ -15,10 +15,11 @@ from gradlaw.cli.demonstration import fill_sizes, is_demonstration, what_is_seen
 from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
 from gradlaw.cli.ranks import ranks_of, started_by_torchrun
-from gradlaw.cli.report import print_summary
-from gradlaw.cli.say import say
+from gradlaw.cli.report import print_summary, record_of
+from gradlaw.cli.say import say, say_json
 from gradlaw.errors import InputError
 from gradlaw.history.transforms import parse_transform
+from gradlaw.json_text import json_text
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.ranks import RankGroup
@@ -49,6 +50,9 @@ def _run_one(options: argparse.Namespace, settings: dict[str, Any], ranks: RankG
     else:
         analysis, out = _measure_alone(options, settings, checkpoint, out)
     if not ranks.is_first:
+        return
+    if options.json:
+        say_json(json_text({"run": out, "report": out / PAGE} | record_of(analysis)), options)
         return
     print_summary(analysis)
     if shown:
@@ -137,6 +141,10 @@ def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> N
         problem = problem_of(options, None, progress)
         out = Path(options.out or f"runs/checkpoints-{files[0].parent.name}-" + _default_directory(options, None)[5:])
         found = analyze_checkpoints(problem, files, out, progress=progress, **settings)
+    if options.json:
+        runs = {name: record_of(analysis) for name, analysis in zip(found.names, found.analyses, strict=True)}
+        say_json(json_text({"directory": out, "table": out / TABLE, "runs": runs}), options)
+        return
     say(found)
     if first is not None and first.settings:
         say(f"model and data as {first.path} records them, unless they were given")

@@ -6,7 +6,7 @@ from typing import Any
 from gradlaw.batch_size.critical_batch_size import critical_batch_size
 from gradlaw.cli.inputs import take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
-from gradlaw.cli.say import say
+from gradlaw.cli.say import say, say_json
 from gradlaw.progress import Progress
 from gradlaw.training import Checkpoint, Recipe
 
@@ -25,7 +25,10 @@ def run(options: argparse.Namespace) -> None:
             seed=options.seed,
             progress=progress,
         )
-    say(found.to_json() if options.json else found, end="" if options.json else "\n")
+    if options.json:
+        say_json(found.to_json(), options)
+    else:
+        say(found)
     if options.out:
         found.save(options.out)
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from gradlaw.cli.say import say
+from gradlaw.cli.say import say, say_json
 from gradlaw.compare.compare import compare
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
@@ -20,11 +20,13 @@ def run(options: argparse.Namespace) -> None:
             level=options.level,
             progress=progress,
         )
-    say(found.to_json() if options.json else found, end="" if options.json else "\n")
+    if options.json:
+        say_json(found.to_json(), options)
+    else:
+        say(found)
     if options.out:
         found.save(options.out)
-        if not options.json:
-            say(f"\npage: {Path(options.out) / 'comparison.html'}")
+        say(f"\npage: {Path(options.out) / 'comparison.html'}")
 
 
 def _history(text: str) -> tuple[str, str]:

@@ -5,10 +5,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import NoReturn
 
+from gradlaw.cli.completion import SHELLS, completion
 from gradlaw.cli.options.values import whole
 from gradlaw.cli.signals import Ended, raise_from_now
 from gradlaw.errors import InputError, OfAnotherRank, RankLost, printable, unknown
@@ -39,7 +41,7 @@ _COMMANDS = {
                  "compare readings of what the paper leaves open, by the published numbers"),
     "along": ("gradlaw.cli.along:add_options", "all",
               "measure how the structure of gradients moves while networks learn"),
-    "plan": ("gradlaw.cli.reproduce:add_plan_options", "all",
+    "plan": ("gradlaw.cli.plan:add_options", "all",
              "estimate time, memory and disk of a reproduction on this device"),
 }  # fmt: skip
 
@@ -52,14 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = _parser(given).parse_args(given)
+        parser = _parser(given)
+        options = parser.parse_args(given)
+        if options.print_completion:
+            print(completion(parser, options.print_completion))
+            return 0
         _refuse_empty(options)
         _take_threads(options.threads)
         require(*options.needs)
         _refuse_ranks(options)
         command: Callable[[argparse.Namespace], int | None] = resolve_name(options.command)
         raise_from_now()
-        status = command(options) or 0
+        options.stdout = sys.stdout
+        with redirect_stdout(sys.stderr) if options.json else nullcontext():  # what the user's own code prints, too
+            status = command(options) or 0
         sys.stdout.flush()
     except OfAnotherRank:  # which tells of it
         return BAD_INPUT
@@ -128,18 +136,24 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, with the options of the command that the arguments name; of the others only the names."""
+    """The parser, with the options of the command that the arguments name; of the others only the names.
+
+    For ``--print-completion`` it has the options of every command.
+    """
     parser = _Parser(prog="gradlaw", description="A statistical X-ray of the stochastic gradients of a PyTorch model.")
     parser.add_argument("--version", action="version", version=f"gradlaw {version('gradlaw')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    parser.add_argument("--print-completion", choices=SHELLS, metavar="SHELL", help="print the script by which a shell "
+                        f"completes commands and options ({', '.join(SHELLS)}), and end")  # fmt: skip
+    whole_parser = any(argument.startswith("--print-completion") for argument in arguments)
+    commands = parser.add_subparsers(required=not whole_parser, metavar="COMMAND")
+    chosen = None if whole_parser else next((word for word in arguments if not word.startswith("-")), None)
     if chosen is not None and chosen not in _COMMANDS:
         raise unknown("command", chosen, _COMMANDS)
     for name, (options, extra, meaning) in _COMMANDS.items():
         command = commands.add_parser(name, help=meaning, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if name == chosen:
+        if whole_parser or name == chosen:
             resolve_name(options)(command)
             command.add_argument("--threads", type=whole(), metavar="N", help="to compute with (default: one a core); "
                                  "on a machine that others use, small models are faster with 1")  # fmt: skip
-            command.set_defaults(needs=(extra, f"gradlaw {name}"))
+            command.set_defaults(needs=(extra, f"gradlaw {name}"), json=command.get_default("json") or False)
     return parser

@@ -1,4 +1,4 @@
-"""gradlaw reproduce and gradlaw plan: parse, call, print."""
+"""gradlaw reproduce: parse, call, print; and what the other commands of the reproduction share with it."""
 
 import argparse
 import shlex
@@ -19,31 +19,31 @@ from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.explain import explain
 from gradlaw.reproduction.forensics import write_forensics
 from gradlaw.reproduction.formats import terminal
-from gradlaw.reproduction.formatting import duration, size
+from gradlaw.reproduction.formatting import duration
 from gradlaw.reproduction.gathered import with_kept
 from gradlaw.reproduction.inputs import NAMES as DATA_SETS
 from gradlaw.reproduction.inputs import DataSets
 from gradlaw.reproduction.measure import Context
-from gradlaw.reproduction.measurement import Measurement, Resolver
+from gradlaw.reproduction.measurement import Resolver
 from gradlaw.reproduction.output import CLAIMS_HEADER, LEGEND, Report, claims_rows, report, write
 from gradlaw.reproduction.page import page
 from gradlaw.reproduction.paper import Paper
-from gradlaw.reproduction.plan import Cost, Planner
+from gradlaw.reproduction.plan import Planner
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.reading import Reading
 from gradlaw.reproduction.results import ResultTable, write_results
 from gradlaw.reproduction.runner import Refusals, Runner
-from gradlaw.reproduction.selection import ALL, Selection, gather, named_by, select
+from gradlaw.reproduction.selection import ALL, Selection, gather, select
 from gradlaw.reproduction.store import Store
-from gradlaw.reproduction.tasks import Task, WorkList, describe, list_work
+from gradlaw.reproduction.tasks import Task, WorkList, list_work
 from gradlaw.reproduction.trained_models import PACKAGED, TrainedModels
 from gradlaw.reproduction.xie2023.forensics import FORENSICS
 from gradlaw.reproduction.xie2023.paper import PAPER
 from gradlaw.resources import free_memory
 
 FAILED = 1  # the exit status
-_WIDTH = 160
-_PROFILE, _SEEDS = "quick", (0,)
+WIDTH = 160
+_PROFILE, SEEDS = "quick", (0,)
 RESULTS = Path("docs/reproduction/results")  # of the repository
 _PUBLIC_PROFILES = [name for name in PAPER.profiles if name != "tiny"]
 
@@ -63,9 +63,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '  gradlaw reproduce --explain "table8 row 3" --data-root data\n'
         "  gradlaw reproduce --from-results"
     )
-    _add_names(parser)
+    add_names(parser)
     add_common_options(parser)
-    _add_reading(parser)
+    add_reading(parser)
     parser.add_argument(
         "--jobs", type=whole(), metavar="N", default=1, help="rows to measure in parallel processes (default: 1)"
     )
@@ -85,22 +85,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="gradlaw.cli.reproduce:run")
 
 
-def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``gradlaw plan`` takes."""
-    parser.description = "Estimates, from a short calibration, what each row would take that is not in the store yet."
-    parser.epilog = "example:\n  gradlaw plan table6 --mnist data/mnist --profile paper"
-    _add_names(parser)
-    add_common_options(parser)
-    _add_reading(parser)
-    parser.set_defaults(command="gradlaw.cli.reproduce:run_plan")
-
-
-def _add_names(parser: argparse.ArgumentParser) -> None:
+def add_names(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help=f"{PAPER.contents}, a row such as 'table8 row 3', or all")  # fmt: skip
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
+def add_reading(parser: argparse.ArgumentParser) -> None:
     axes = "; ".join(f"{axis.name}={'|'.join(axis.options)}" for axis in PAPER.axes)
     parser.add_argument("--reading", metavar="AXIS=OPTION,...", help="another reading of what the paper leaves open: "
                         f"{axes} (default: the tables as they are declared)")  # fmt: skip
@@ -138,7 +128,7 @@ def add_data_and_store(parser: argparse.ArgumentParser) -> None:
                        "results (default: runs/reproduce/store)")  # fmt: skip
 
 
-def _paper(options: argparse.Namespace) -> Paper:
+def paper_of(options: argparse.Namespace) -> Paper:
     """The paper under the reading that was asked for."""
     return PAPER.under(Reading.parse(options.reading, PAPER.axes)) if options.reading else PAPER
 
@@ -178,11 +168,11 @@ def run(options: argparse.Namespace) -> int:
     if options.from_results is not None:
         _draw_results(options)
         return 0
-    _check_names(options)
-    seeds = options.seeds or _SEEDS
+    check_names(options)
+    seeds = options.seeds or SEEDS
     context, store = context_of(options)
     resolver = Resolver(profile_of(options), context.trained_models)
-    selection = select(_paper(options), options.names)
+    selection = select(paper_of(options), options.names)
     work = list_work(selection.experiments, seeds, resolver, store, context)
     refused: Refusals = {}
     if not options.explain and not options.from_store:
@@ -211,7 +201,7 @@ def _draw_results(options: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} does not go with --from-results, which says it itself")
     results = ResultTable(options.from_results)
     resolver = Resolver(results.profile, TrainedModels(options.store / "checkpoints", (options.checkpoints,)))
-    selection = select(_paper(options), options.names or [ALL])
+    selection = select(paper_of(options), options.names or [ALL])
     evidence = gather(selection, results, options.seeds or results.seeds, resolver)
     measurements = evidence.measurements.values()
     evidence = replace(evidence, reasons=results.why_missing(measurements))
@@ -239,7 +229,7 @@ def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection,
         say(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")
 
 
-def _check_names(options: argparse.Namespace) -> None:
+def check_names(options: argparse.Namespace) -> None:
     if not options.names:
         raise InputError(f"name what to measure: {PAPER.contents}, a row such as 'table8 row 3', or all")
 
@@ -275,7 +265,7 @@ def free_bytes(context: Context) -> float:
 
 def _print(found: Report) -> None:
     console = Console()
-    console.width = console.width if console.is_terminal else _WIDTH
+    console.width = console.width if console.is_terminal else WIDTH
     console.print(found.label, highlight=False)
     for table in found.tables:
         title = f"Table {table.table.number}. {table.table.title} [{found.profile.name}]"
@@ -284,36 +274,3 @@ def _print(found: Report) -> None:
             console.print(f"note: {remark}", highlight=False, markup=False)
     console.print(LEGEND, highlight=False)
     console.print(terminal("Claims", CLAIMS_HEADER, claims_rows(found.decisions), ("statistic",)), highlight=False)
-
-
-def run_plan(options: argparse.Namespace) -> None:
-    """Print what each row that is not in the store would take, by a short calibration."""
-    _check_names(options)
-    context, store = context_of(options)
-    resolver = Resolver(profile_of(options), context.trained_models)
-    selection = select(_paper(options), options.names)
-    work = list_work(selection.experiments, options.seeds or _SEEDS, resolver, store, context)
-    planner = Planner(context)
-    with Progress() as progress:
-        costs = planner.costs(work.todo, progress)
-    total = sum(cost.seconds for cost in costs.values())
-    say(f"{work.finished} measurements in the store, {len(work.todo)} tasks to do: about {duration(total)}")
-    for line in planner.longest(costs) if total else ():
-        say(line)
-    console = Console()
-    console.width = console.width if console.is_terminal else _WIDTH
-    console.print(terminal(f"Plan of {', '.join(options.names)}, profile {resolver.profile.name}", _PLAN_HEADER,
-                           _plan_rows(selection.paper, work, costs), ("task", "for")), highlight=False)  # fmt: skip
-    for measurement, reason in work.missing.items():
-        say(f"not to be run: {describe(measurement)}: {reason}")
-
-
-_PLAN_HEADER = ("task", "for", "time", "memory", "disk")
-
-
-def _plan_rows(paper: Paper, work: WorkList, costs: dict[Task, Cost]) -> Sequence[Sequence[str]]:
-    return [
-        (describe(task), ", ".join(named_by(paper, task.experiment)) if isinstance(task, Measurement) else "",
-         duration(cost.seconds), size(cost.memory), size(cost.disk))
-        for task, cost in costs.items()
-    ]  # fmt: skip

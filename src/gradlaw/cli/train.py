@@ -1,7 +1,9 @@
 """gradlaw train: parses, calls, prints."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gradlaw.cli.inputs import (
     load_named_data,
@@ -10,14 +12,15 @@ from gradlaw.cli.inputs import (
     name_of_inputs,
     with_label_noise,
 )
-from gradlaw.cli.say import say
+from gradlaw.cli.say import say, say_json
 from gradlaw.data import LabelledTensors
 from gradlaw.data.location import locate
 from gradlaw.data.text import SPLITS
+from gradlaw.json_text import json_text
 from gradlaw.progress import Progress
-from gradlaw.training import Recipe, default_recipe, train
+from gradlaw.training import Recipe, TrainingRun, default_recipe, train
 from gradlaw.training.train import score_in_words
-from gradlaw.zoo import MODELS
+from gradlaw.zoo import MODELS, ModelSettings
 
 
 def run(options: argparse.Namespace) -> None:
@@ -44,10 +47,28 @@ def run(options: argparse.Namespace) -> None:
             device=options.device,
             progress=progress,
         )
+    if options.json:
+        say_json(json_text(_record(settings, data, trained)), options)
+        return
     say(f"{settings.name} on {data.source.name}, {recipe.epochs} epochs of {recipe.optimiser}")
     say(f"training: {score_in_words(trained.training)}{_noise(data)}")
     say("test:     " + (score_in_words(trained.test) if trained.test else "no test data"))
     say(f"\ncheckpoint: {trained.checkpoint}")
+
+
+def _record(settings: ModelSettings, data: LabelledTensors, trained: TrainingRun) -> dict[str, Any]:
+    noise = data.source.label_noise
+    return {
+        "model": settings.to_dict(),
+        "data": data.source.name,
+        "label_noise": noise and asdict(noise),
+        "recipe": asdict(trained.recipe),
+        "seed": trained.seed,
+        "epochs": trained.history,
+        "training": asdict(trained.training),
+        "test": trained.test and asdict(trained.test),
+        "checkpoint": trained.checkpoint,
+    }
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:

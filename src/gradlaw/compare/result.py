@@ -1,12 +1,11 @@
 """What a comparison found, as data."""
 
-import json
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradlaw.analyze import Analysis
 from gradlaw.by_value import ByValue
+from gradlaw.json_text import json_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,15 +57,4 @@ class ComparisonResult(ByValue):
         record = {"level": self.level, "groups": self.groups, "notes": list(self.notes)}
         rows = {name: (t.reset_index() if name in ("settings", "values") else t).to_dict("records")
                 for name, t in tables.items()}  # fmt: skip
-        return json.dumps(_plain(record | rows), indent=1, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "infinite" if value > 0 else "-infinite"
-    return value
+        return json_text(record | rows)

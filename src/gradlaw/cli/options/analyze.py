@@ -4,6 +4,7 @@ import argparse
 
 from gradlaw.choices import DTYPES, ENGINES
 from gradlaw.cli.options.inputs import add_problem_options
+from gradlaw.cli.options.output import add_json_and_quiet
 from gradlaw.cli.options.values import seed, whole
 
 
@@ -65,4 +66,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="run directory (default: runs/ and a name made of the settings)")
     output.add_argument("--force", action="store_true", help="overwrite the run that the directory holds")
-    output.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_json_and_quiet(output)

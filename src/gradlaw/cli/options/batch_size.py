@@ -3,6 +3,7 @@
 import argparse
 
 from gradlaw.cli.options.inputs import add_problem_options
+from gradlaw.cli.options.output import add_json_and_quiet
 from gradlaw.cli.options.values import positive, seed, whole
 
 
@@ -39,5 +40,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--learning-rate", type=positive, metavar="RATE", help="at this point of the training")
     output = parser.add_argument_group("output")
     output.add_argument("--out", metavar="DIR", help="also write batch_size.csv and batch_size.json there")
-    output.add_argument("--json", action="store_true", help="print everything as JSON instead of the tables")
-    output.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_json_and_quiet(output)

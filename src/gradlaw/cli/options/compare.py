@@ -2,6 +2,8 @@
 
 import argparse
 
+from gradlaw.cli.options.output import add_json_and_quiet
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``gradlaw compare`` takes."""
@@ -28,5 +30,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (default: 0.95)")
     parser.add_argument("--out", metavar="DIR", help="also write all tables as CSV, JSON, figures and comparison.html")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the tables")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_json_and_quiet(parser)

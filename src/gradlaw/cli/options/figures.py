@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from gradlaw.cli.options.output import add_json
+
 FORMATS = ("pdf", "png", "svg")
 
 
@@ -15,4 +17,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     parser.add_argument("--format", action="append", choices=FORMATS, help="repeatable (default: pdf)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder (default: figures in the run directory)")
+    add_json(parser)
     parser.set_defaults(command="gradlaw.cli.figures:run")

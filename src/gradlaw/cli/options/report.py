@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from gradlaw.cli.options.output import add_json
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``gradlaw report`` takes."""
@@ -17,4 +19,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directory")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the page (default: report.html in "
                         "the run directory; of several runs report.html here)")  # fmt: skip
+    add_json(parser)
     parser.set_defaults(command="gradlaw.cli.report:run")

@@ -4,6 +4,7 @@ import argparse
 
 from gradlaw.choices import OPTIMISERS
 from gradlaw.cli.options.inputs import add_data_options, add_model_options
+from gradlaw.cli.options.output import add_json_and_quiet
 from gradlaw.cli.options.values import numbers, positive, seed, whole, whole_numbers
 
 
@@ -40,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--keep-all", action="store_true", help="keep the weights of every epoch, not only of the last")
     output.add_argument("--points", type=numbers, metavar="E,E,...", default=(), help="also keep the weights after so "
                         "many epochs, whole or not, as point-E.safetensors: 0,0.1,0.5,1")  # fmt: skip
-    output.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_json_and_quiet(output)
 
 
 def _add_recipe(how: argparse._ArgumentGroup) -> None:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from gradlaw.cli.options.output import add_json_and_quiet
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what ``gradlaw verify`` takes."""
@@ -15,5 +17,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="that gradlaw wrote")
     parser.add_argument("--repair", action="store_true", help="draw damaged figures and pages again; remove damaged "
                         "results of a store, which the command that made them then measures again")  # fmt: skip
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_json_and_quiet(parser)
     parser.set_defaults(command="gradlaw.cli.verify:run")
