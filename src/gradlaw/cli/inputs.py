@@ -41,6 +41,7 @@ def take_from_checkpoint(options: argparse.Namespace) -> Checkpoint | None:
         options.inputs = options.inputs or (tuple(columns) if len(columns) > 1 else None)
         per = data["normalisation"]["per"]
         options.normalise = options.normalise or (per if per in NORMALISATIONS else NORMALISATIONS[0])
+        options.resize = options.resize or (tuple(data["resize"]) if "resize" in data else None)
         noise = data.get("label_noise")
         if noise and options.label_noise is None:
             options.label_noise = noise["kind"] if noise["kind"] == "random" else f"{noise['kind']}={noise['rate']}"
@@ -58,7 +59,13 @@ def load_named_data(options: argparse.Namespace, split: str, progress: Progress)
     if options.offline:
         stay_offline()
     return load_data(
-        options.data or "digits", split, options.label, inputs=options.inputs, normalise=normalise, progress=progress
+        options.data or "digits",
+        split,
+        options.label,
+        inputs=options.inputs,
+        normalise=normalise,
+        resize=options.resize,
+        progress=progress,
     )
 
 
@@ -123,6 +130,7 @@ def name_of_inputs(options: argparse.Namespace, checkpoint: Checkpoint | None = 
     sizes = {"width": options.width, "hidden": options.hidden_layers, "heads": options.heads, "logits": options.logits,
              "padding": options.padding}  # fmt: skip
     parts = [options.model or "fcn", data, *(f"{key}{value}" for key, value in sizes.items() if value is not None)]
+    parts += [f"resize{'x'.join(map(str, options.resize))}"] if options.resize else []
     return "-".join(
         parts
         + [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlaw.by_value import ByValue
+from gradlaw.data.image_size import ONE_SIZE
 from gradlaw.data.location import Location
 from gradlaw.data.moments import Moments
 from gradlaw.errors import InputError
@@ -32,13 +33,14 @@ def decode(
     split: str,
     label: str | None,
     inputs: Sequence[str] | None,
+    size: tuple[int, int] | None,
     training: Decoded | None,
     progress: Progress,
 ) -> Decoded:
-    """Read a split from its source; another than the training split takes the classes of ``training``."""
+    """Read a split from its source, images brought to ``size``; another than the training split takes its classes."""
     location.check_split(split)
     if location.kind == "digits":
-        return _digits(label, inputs)
+        return _digits(label, inputs, size)
     # Takes a second to import, which a data set in the cache need not wait for.
     with extra("data", "reading data sets"):
         from gradlaw.data.columns import input_columns, is_image, label_column, read_labels, read_numbers
@@ -48,26 +50,31 @@ def decode(
     with open_rows(location, split) as rows:
         label = label_column(rows, label)
         columns = input_columns(rows, inputs, label)
+        if size is not None and not is_image(rows, columns[0]):
+            raise InputError(f"resize is for images; the inputs of {location.spec!r} are the numbers of {columns[0]!r}")
         targets, classes = read_labels(rows, label, training.classes if training else None)
         with progress.stage(f"read {split}", len(rows.table)) as advance:
             if is_image(rows, columns[0]):
-                values, formats = read_images(rows, columns[0], advance)
+                values, formats = read_images(rows, columns[0], size, advance)
             else:
                 values, formats = read_numbers(rows, columns, advance), ()
         revision = rows.revision
     if training is not None and values.shape[1:] != training.values.shape[1:]:
         shapes = " and ".join(str(part.shape[1:]) for part in (values, training.values))
-        raise InputError(f"samples of {split!r} and 'train' of {location.spec!r} differ in shape: {shapes}")
+        remedy = f"; {ONE_SIZE}" if values.shape[2:] != training.values.shape[2:] else ""
+        raise InputError(f"samples of {split!r} and 'train' of {location.spec!r} differ in shape: {shapes}{remedy}")
     return Decoded(values, targets, Moments.of(values), tuple(columns), label, classes, formats, revision)
 
 
-def _digits(label: str | None, inputs: Sequence[str] | None) -> Decoded:
+def _digits(label: str | None, inputs: Sequence[str] | None, size: tuple[int, int] | None) -> Decoded:
     with extra("data", "the data set 'digits'"):
         from sklearn.datasets import load_digits  # takes a second to import, and only this data set needs it
 
     for column in [label, *(inputs or [])]:
         if column not in (None, "label", "image"):
             raise InputError(f"the data set 'digits' has no column {column!r}; it has image, label")
+    if size is not None:
+        raise InputError("resize is for images in files; the digits are numbers from 0 to 16, all 8x8")
     digits = load_digits()
     values = digits.images[:, None].astype(np.uint8)  # integers from 0 to 16
     classes = tuple(str(i) for i in range(10))

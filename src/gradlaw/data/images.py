@@ -8,33 +8,33 @@ import torch
 from PIL import Image, ImageOps
 
 from gradlaw.data.columns import column_values
+from gradlaw.data.image_size import MOST_PIXELS, ONE_SIZE
 from gradlaw.data.source import Rows
 from gradlaw.errors import InputError
 from gradlaw.progress import Advance
 from gradlaw.resources import free_memory
 
-MOST_PIXELS = 2**25  # of an image: more are no sample but a mistake, or a file made to fill the memory
 _PALETTES = {"1": "L", "P": "RGB", "PA": "RGB"}
 _EVERY = 500
 
 
-def read_images(rows: Rows, column: str, advance: Advance) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_images(
+    rows: Rows, column: str, size: tuple[int, int] | None, advance: Advance
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """All images of a column, (N, C, H, W) of the type they are stored in, and their file formats ("PNG", "JPEG").
 
-    Images are turned as their EXIF orientation says, palettes resolved; nothing is resized or recoloured.
+    Images are turned as their EXIF orientation says, palettes resolved, and brought to ``size``, height and width in
+    pixels, if there is one; nothing is cropped or recoloured.
     """
     images: np.ndarray | None = None
     formats: set[str] = set()
     for i, value in enumerate(column_values(rows, column)):
-        image, encoding = _decode(rows, column, i, value)
+        image, encoding = _decode(rows, column, i, value, size)
         formats.add(encoding)
         if images is None:
             images = _room(rows, column, image)
         if (image.shape, image.dtype) != (images.shape[1:], images.dtype):
-            raise InputError(
-                f"images of mixed sizes in column {column!r}: {_where(rows, i, value)} is {_form(image)}, "
-                f"row 0 {_form(images[0])}; bring them to one size and one colour mode"
-            )
+            raise InputError(_mixed(column, _where(rows, i, value), image, images[0]))
         images[i] = image
         if (i + 1) % _EVERY == 0:
             advance(_EVERY)
@@ -49,12 +49,29 @@ def _room(rows: Rows, column: str, image: np.ndarray) -> np.ndarray:
     if needed > free:
         raise InputError(
             f"the {len(rows.table):,} images of column {column!r}, each {_form(image)}, take {needed / 1e9:,.1f} GB "
-            f"and {free / 1e9:,.1f} GB are free; make them smaller"
+            f"and {free / 1e9:,.1f} GB are free; make them smaller, by resize=(height, width) for instance"
         )
     return np.empty((len(rows.table), *image.shape), image.dtype)
 
 
-def _decode(rows: Rows, column: str, i: int, value: dict[str, Any] | None) -> tuple[np.ndarray, str]:
+def _mixed(column: str, where: str, image: np.ndarray, first: np.ndarray) -> str:
+    """What an image differs in from the first one, and what to do."""
+    kinds, remedies = [], []
+    if image.shape[:2] != first.shape[:2]:
+        kinds.append("sizes")
+        remedies.append(ONE_SIZE)
+    if (image.shape[2:], image.dtype) != (first.shape[2:], first.dtype):
+        kinds.append("colour modes")
+        remedies.append("store them in one colour mode")
+    return (
+        f"images of mixed {' and '.join(kinds)} in column {column!r}: {where} is {_form(image)}, row 0 "
+        f"{_form(first)}; {'; '.join(remedies)}"
+    )
+
+
+def _decode(
+    rows: Rows, column: str, i: int, value: dict[str, Any] | None, size: tuple[int, int] | None
+) -> tuple[np.ndarray, str]:
     if value is None:
         raise InputError(f"column {column!r} has no image in {rows.where(i)}")
     try:
@@ -68,6 +85,8 @@ def _decode(rows: Rows, column: str, i: int, value: dict[str, Any] | None) -> tu
                 image = ImageOps.exif_transpose(image)
             if image.mode in _PALETTES:
                 image = image.convert(_PALETTES[image.mode])
+            if size is not None:  # Pillow's triangle grows with the factor when it shrinks, which is the antialiasing
+                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image), encoding
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # for none, a broken, a huge one
         raise InputError(f"column {column!r} holds no readable image in {_where(rows, i, value)}: {error}") from error

@@ -50,6 +50,7 @@ class DataSource:
     image_formats: tuple[str, ...] = ()
     revision: str | None = None
     label_noise: LabelNoise | None = None
+    resize: tuple[int, int] | None = None  # the height and width that images were brought to
 
 
 class LabelledTensors(TensorDataset):
@@ -82,6 +83,8 @@ class LabelledTensors(TensorDataset):
         }
         if source.image_formats:
             description["image_formats"] = list(source.image_formats)
+        if source.resize is not None:
+            description["resize"] = list(source.resize)
         if source.revision is not None:
             description["revision"] = source.revision
         if source.label_noise is not None:

@@ -245,6 +245,8 @@ def _settings(analysis: AnalysisResult) -> list[tuple[str, str]]:
     of_data = []
     if 0 < len(classes) <= _SHOWN_CLASSES:
         of_data.append(("Classes", ", ".join(classes)))
+    if size := data.get("resize"):
+        of_data.append(("Resized", f"every image to {size[0]}x{size[1]}, bilinear with antialiasing"))
     if "JPEG" in data.get("image_formats", []):
         of_data.append(("Images", "stored as JPEG: figures differ a little from those of a lossless original"))
     if noise := data.get("label_noise"):

@@ -3,9 +3,9 @@
 import argparse
 
 from gradlaw.choices import INITIALISATIONS, MODELS, NORMALISATIONS, RANDOMNESS
-from gradlaw.cli.options.values import names, whole
+from gradlaw.cli.options.values import image_size, names, whole
 
-DATA_OPTIONS = ("data", "label", "inputs", "normalise", "label_noise")
+DATA_OPTIONS = ("data", "label", "inputs", "normalise", "resize", "label_noise")
 MODEL_OPTIONS = ("model", "width", "hidden_layers", "heads", "logits", "padding", "initialisation")
 
 
@@ -19,6 +19,8 @@ def add_data_options(group: argparse._ArgumentGroup) -> None:
                        "column, or all numeric ones but the label)")  # fmt: skip
     group.add_argument("--normalise", choices=NORMALISATIONS, help="to zero mean and unit variance by channel or "
                        "numeric column (default), by pixel, or not at all")  # fmt: skip
+    group.add_argument("--resize", type=image_size, metavar="HxW", help="bring all images to this height and width "
+                       "in pixels, or N for NxN; stretched, not cropped (default: as they are)")  # fmt: skip
     group.add_argument("--offline", action="store_true", help="ask nothing of the hub but what is in its cache here")
     group.add_argument("--label-noise", metavar="KIND[=RATE]", help="corrupt the labels: symmetric=0.4 (to any other "
                        "class), pair=0.2 (to the next class), random (all shuffled)")  # fmt: skip

@@ -43,6 +43,13 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(_filled(part.strip()) for part in text.split(","))
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """Height and width as HxW, or one number for both."""
+    height, separator, width = text.lower().partition("x")
+    parse = whole()
+    return parse(height), parse(width if separator else height)
+
+
 def whole_numbers(minimum: int) -> Callable[[str], tuple[int, ...]]:
     """Integers of at least ``minimum`` with commas between them; empty for none."""
     parse = whole(minimum)

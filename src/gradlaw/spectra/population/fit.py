@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 from scipy.linalg import solve_triangular
-from scipy.optimize import least_squares
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import choice, significance
@@ -152,6 +151,8 @@ def _from(
     start: np.ndarray, measured: Measured, shape: Shape, scales: Weighted, taus: np.ndarray
 ) -> PopulationLaw | None:
     """Least squares from one start, with the covariance of the law found last; None where there is no such law."""
+    from scipy.optimize import least_squares  # heavy: loaded where a law is fitted
+
     observed = np.diff(log_determinants(measured.eigenvalues, taus))
     outliers, draws = measured.eigenvalues[: measured.outliers], len(measured.eigenvalues)
     low, high = [start[0] - _HEIGHT, LEAST], [start[0] + _HEIGHT, STEEPEST]
