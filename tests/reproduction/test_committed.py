@@ -121,8 +121,8 @@ def test_the_findings_say_the_number_of_seeds(found: Report) -> None:
     measured = seeds.total() - seeds[0]
     assert set(seeds) == {0, 1, 2, 3, 10}
     assert (
-        f"One seed of most rows ({seeds[1]} of {measured} studies), two of some ({seeds[2]}), three of the central ones "
-        f"({seeds[3]}), ten of random LeNet at B = 1 and 10 and of the random FCN ({seeds[10]})"
+        f"One seed of most rows ({seeds[1]} of {measured} studies), two of some ({seeds[2]}), three of the central "
+        f"ones ({seeds[3]}), ten of random LeNet at B = 1 and 10 and of the random FCN ({seeds[10]})"
     ) in _findings()
     assert not re.search(r"\bone seed,", _findings())
 
