@@ -36,6 +36,7 @@ class Planner:
         self.context, self.machine = context, Machine()
         self._costs = cache(lambda network: network_costs(context, network))
         self._epoch = cache(lambda network, recipe: self._costs(network).epoch_seconds(recipe, self._samples(network)))
+        self._product = cache(lambda network, batch_size: self._costs(network).product_seconds(batch_size))
 
     def costs(self, tasks: Sequence[Task], progress: Progress) -> dict[Task, Cost]:
         """Of each task, as they are estimated; what takes time is the timing of each network that is new."""
@@ -83,7 +84,7 @@ class Planner:
     def _hessian(self, m: Measurement) -> Cost:
         n, samples = self._dimensions(m.experiment.network), m.loss_samples or self._samples(m.experiment.network)
         products = min(_PRODUCTS_PER_EIGENVALUE * m.k, n)
-        seconds = products * samples * self._network(m.experiment.network).product_seconds(m.experiment.batch_size)
+        seconds = products * samples * self._product(_base(m.experiment.network), m.experiment.batch_size)
         seconds += products**2 * n / self.machine.gram_rate
         return Cost(seconds, _BASE_MEMORY + 8 * products * n, _RESULT_BYTES)
 
