@@ -75,3 +75,20 @@ def test_it_is_kept_with_the_run(tmp_path) -> None:
     analysis.save(tmp_path / "run")
     assert gl.Analysis.load(tmp_path / "run").sections["accuracy"] == analysis.sections["accuracy"]
     assert np.isfinite(analysis.sections["accuracy"].rate)
+
+
+def test_a_model_may_differentiate_in_its_forward_pass() -> None:
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(5, 3)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            moved = inputs.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.inner(moved).tanh().sum(), moved, create_graph=True)
+            return self.inner(inputs) + slope[:, :3]
+
+    inputs, labels = _labelled()
+    model = Slope()
+    found = _analysed(model, inputs, labels).sections["accuracy"]
+    assert found.rate == pytest.approx(float((model(inputs).argmax(1) == labels).float().mean()))

@@ -330,7 +330,9 @@ def test_a_loss_by_sample_is_refused():
 
 
 def test_a_history_that_does_not_fit_says_how_many_iterations_would(small_problem):
-    with pytest.raises(gl.InputError, match=r"takes .* GB and the disk of .* has .* GB left, which fits T=[\d,]+"):
+    with pytest.raises(
+        gl.InputError, match=r"takes .* GB, .* of disk, and that of .* has .* GB left, which fits T=[\d,]+"
+    ):
         gl.collect(small_problem, 10**12, 1)
     with pytest.raises(gl.InputError, match=r"GB of memory are free, which fits T=[\d,]+; give a folder"):
         gl.collect(small_problem, 10**12, 1, store="memory")

@@ -56,7 +56,7 @@ def _measured(run: Run) -> Accuracy | None:
     wanted = min(-(-_SAMPLES // settings.batch_size), max(1, settings.iterations // _SHARE))
     minibatches, right, samples, classes = settings.minibatches(), 0, 0, 0
     generators = generators_in(*problem.functions)
-    with problem.undisturbed(problem.state()), torch.no_grad():
+    with problem.undisturbed(problem.state()), torch.enable_grad():  # a model may differentiate
         for t in range(wanted):
             inputs, targets = problem.fetch(minibatches[t])
             own = seeded(generators, settings.seed, t) if problem.randomness == "seeded" else nullcontext()

@@ -34,7 +34,8 @@ def sum_notices(problem: Problem, indices: np.ndarray) -> list[str]:
     if problem.by_batches or len(indices) == 1:
         return []
     inputs, targets = problem.fetch(indices)
-    with problem.undisturbed(problem.state()), torch.no_grad(), _Sums() as sums:
+    # With gradients: a model may differentiate on its own.
+    with problem.undisturbed(problem.state()), torch.enable_grad(), _Sums() as sums:
         loss = problem.plain_loss(inputs, targets)
     if not any(loss is result for result in sums.results):
         return []
