@@ -81,7 +81,7 @@ def test_initialisation_is_pytorchs_default_seeded_and_private(name):
     ("fcn", (784,), 10, {"heads": 3}, r"fcn has no heads to choose; it takes width, depth"),
     ("fcn", (784,), 10, {"depth": -1}, r"the depth of fcn must be an integer of at least 0, got -1"),
     ("fcn", (784,), 10, {"width": 2.5}, r"the width of fcn must be an integer of at least 1, got 2.5"),
-    ("fcn", (784,), 0, {}, r"at least one class, got 0"),
+    ("fcn", (784,), 0, {}, r"classes, got 0"),
 ])  # fmt: skip
 def test_what_cannot_be_built(name, shape, classes, sizes, message):
     with pytest.raises(gl.InputError, match=message):
