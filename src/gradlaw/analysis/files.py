@@ -5,6 +5,7 @@
     iteration_wise.parquet  one row a parameter: its name and the tests of its T gradients
     eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
     examples.parquet        the two series drawn in the figures
+    accuracy.parquet        how often a classifier is right, one row
     noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
     population.parquet      the laws of the population behind the covariance spectrum, one row a law
     over_iterations.parquet the covariance spectrum of fewer iterations, one row a number of them
