@@ -180,5 +180,5 @@ def test_the_committed_series_have_the_fits_of_the_committed_table(committed: pd
 
 
 def test_the_committed_results_are_small() -> None:
-    assert sum(path.stat().st_size for path in COMMITTED.iterdir()) < 4e6
+    assert sum(path.stat().st_size for path in COMMITTED.iterdir()) < 8e6
     assert {path.name for path in COMMITTED.iterdir()} == {TABLE, SERIES}
