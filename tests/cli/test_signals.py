@@ -18,6 +18,14 @@ NAMES = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
 WAIT = 60.0
 
 
+@pytest.fixture(autouse=True)
+def interrupts_end():
+    """As in the foreground of a shell: what is started in its background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def _until(condition, what: str) -> None:
     deadline = time.monotonic() + WAIT
     while not condition():
