@@ -46,6 +46,7 @@ def population_spectrum(
             that comes near, or a value that is not finite.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> draws = rng.standard_normal((100, 800)) * np.arange(1, 801) ** -0.5  # eigenvalues r^-1
         >>> low, high = population_spectrum(draws).power_law.interval("s")
