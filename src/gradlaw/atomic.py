@@ -43,6 +43,24 @@ def write_whole(
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def make_writable(folder: Path, what: str) -> None:
+    """Make a folder that is not there.
+
+    Args:
+        folder: to write into.
+        what: it is, for messages: ``"the run directory"``.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{what} {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{what} {folder} cannot be written to")
+
+
 @contextmanager
 def replacing(path: Path, owner: str = "") -> Iterator[Path]:
     """A temporary path to write a file at; it takes the place of ``path`` at the end, and is gone after an exception.

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from gradlaw.report.figure import encode_figure, fix_layout
+from gradlaw.report.figure import encode_figure, new_figure
 from gradlaw.report.palette import BLUE, GREY, VERMILLION
 from studies.explanations.design import REAL, VARIANTS
-from studies.transformers.figures import new_figure
 
 
 def figure(spectra: pd.DataFrame) -> bytes:
@@ -23,5 +22,4 @@ def figure(spectra: pd.DataFrame) -> bytes:
             ax.set(title=f"{network}, {data}", xlabel="s of the sample covariance")
             ax.set_yticks(range(len(VARIANTS)), VARIANTS)
             ax.set_ylim(len(VARIANTS) - 0.5, -0.5)
-        fix_layout(drawn)
-        return encode_figure(drawn, "png", "gradlaw study of explanations: exponents")
+    return encode_figure(drawn, "png", "gradlaw study of explanations: exponents")

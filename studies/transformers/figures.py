@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gradlaw.report.figure import STYLE, encode_figure, fix_layout
+from gradlaw.report.figure import encode_figure, new_figure
 from gradlaw.report.palette import BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION
 from studies.transformers.design import (
     ADAM,
@@ -35,16 +33,6 @@ _WORDS = {0: "random", 1: "1 epoch", EPOCHS: f"{EPOCHS} epochs"}
 _VOCABULARY_COLOURS = (BLUE, SKY, GREEN, ORANGE, VERMILLION)
 
 
-@contextmanager
-def new_figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure of this size in inches, to be drawn in the style of all."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
 def figures(results: Results) -> dict[str, bytes]:
     """PNG files by name."""
     drawn = {
@@ -57,7 +45,6 @@ def figures(results: Results) -> dict[str, bytes]:
     files = {}
     for name, figure in drawn.items():
         if figure is not None:
-            fix_layout(figure)
             files[f"{name}.png"] = encode_figure(figure, "png", f"gradlaw study of transformers: {name}")
     return files
 

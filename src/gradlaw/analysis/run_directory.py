@@ -6,14 +6,13 @@ replaces the run that was there before: readers look into that folder first, and
 places, by whoever claims the directory next if this process is killed.
 """
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradlaw.atomic import PARTIAL, flush
+from gradlaw.atomic import PARTIAL, flush, make_writable
 from gradlaw.errors import InputError
 from gradlaw.lock import locked
 from gradlaw.manifest import MANIFEST, Manifest, read_manifest, write_manifest
@@ -135,12 +134,7 @@ def make_folder(directory: Path) -> None:
     Raises:
         InputError: it cannot be made or written to.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the run directory {directory} cannot be made: {error.strerror}") from error
-    if not os.access(directory, os.W_OK):
-        raise InputError(f"the run directory {directory} cannot be written to")
+    make_writable(directory, "the run directory")
 
 
 def _manifest_of(folder: Path) -> Manifest:

@@ -1,17 +1,15 @@
 """The figures of a comparison, drawn with Matplotlib for papers; those of the page are in :mod:`gradlaw.report`."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from gradlaw.compare.quantities import QUANTITIES
 from gradlaw.compare.result import ComparisonResult
-from gradlaw.report.figure import PAGE, STYLE, encode_figure
+from gradlaw.report.figure import PAGE, encode_figure, new_figure
 from gradlaw.report.palette import LIGHT, RUNS
 
 if TYPE_CHECKING:
@@ -30,21 +28,9 @@ def figure_files(c: ComparisonResult) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-@contextmanager
-def _new_figure(height: float) -> Iterator[Figure]:
-    """A figure as wide as a page, laid out once it is drawn."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, height), layout="constrained")
-        yield figure
-        engine = figure.get_layout_engine()
-        assert engine is not None
-        engine.execute(figure)
-        figure.set_layout_engine("none")
-
-
 def draw_spectra(c: ComparisonResult) -> Figure:
     """The spectra of all runs over one another."""
-    with _new_figure(4.0) as figure:
+    with new_figure(PAGE, 4.0) as figure:
         axes = figure.subplots()
         for (name, column), colour in zip(c.spectra.items(), _cycle(len(c.spectra.columns)), strict=True):
             positive = column[column > 0]
@@ -59,7 +45,7 @@ def draw_rates(c: ComparisonResult) -> Figure | None:
     names = [q for q in QUANTITIES if q.name.endswith("_rate") and c.values.loc[q.name]["value"].notna().any()]
     if not names:
         return None
-    with _new_figure(1.2 + 0.35 * len(names) * len(c.groups)) as figure:
+    with new_figure(PAGE, 1.2 + 0.35 * len(names) * len(c.groups)) as figure:
         axes = figure.subplots()
         step = 0.8 / len(c.groups)
         for g, (group, colour) in enumerate(zip(c.groups, _cycle(len(c.groups)), strict=True)):
@@ -79,7 +65,7 @@ def draw_layers(c: ComparisonResult) -> Figure | None:
     if not len(usable):
         return None
     layers, runs = list(dict.fromkeys(c.layers["layer"])), list(dict.fromkeys(c.layers["run"]))
-    with _new_figure(1.2 + 0.22 * len(layers) * max(1, len(runs) / 2)) as figure:
+    with new_figure(PAGE, 1.2 + 0.22 * len(layers) * max(1, len(runs) / 2)) as figure:
         axes = figure.subplots()
         step = 0.8 / len(runs)
         for r, (run, colour) in enumerate(zip(runs, _cycle(len(runs)), strict=True)):

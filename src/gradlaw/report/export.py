@@ -13,10 +13,10 @@ import pandas as pd
 from gradlaw.analysis.overview import overview
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.sections import all_sections
-from gradlaw.errors import InputError
 from gradlaw.report.formatting import number, yes
 from gradlaw.report.latex import latex
 from gradlaw.report.title import title
+from gradlaw.watch.loggers import check_loggers, send_scalars
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -80,16 +80,8 @@ def log_to(analysis: AnalysisResult, loggers: Sequence[Any], step: int) -> None:
     Raises:
         InputError: one of them has neither ``add_scalar`` nor ``log``.
     """
+    check_loggers(loggers)
     scalars = {
         f"{_PREFIX}/{name}": float(value) for name, value in overview(analysis).items() if isinstance(value, Real)
     }
-    for logger in loggers:
-        if callable(getattr(logger, "add_scalar", None)):
-            for name, value in scalars.items():
-                logger.add_scalar(name, value, step)
-        elif callable(getattr(logger, "log", None)):
-            logger.log(scalars, step=step)
-        else:
-            raise InputError(
-                f"loggers takes a TensorBoard SummaryWriter, a W&B run or a Trackio run, got {type(logger).__name__}"
-            )
+    send_scalars(scalars, step, loggers)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gradlaw.report.chart import Band, Bars, Chart, Layer, Line, Panel, Points, Stack
@@ -88,6 +90,18 @@ def fix_layout(figure: Figure) -> None:
         assert engine is not None
         engine.execute(figure)
         figure.set_layout_engine("none")
+
+
+@contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure of this size in inches, to be drawn in the style of all, and laid out once it is drawn."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+    fix_layout(figure)
 
 
 def draw_panel(panel: Panel, ax: Axes | None = None) -> Axes:

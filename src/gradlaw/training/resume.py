@@ -1,6 +1,5 @@
 """Where a training goes on: what the folder for its checkpoints already holds."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from gradlaw.atomic import make_writable
 from gradlaw.errors import InputError
 from gradlaw.lock import locked
 from gradlaw.training.checkpoint import (
@@ -26,8 +26,6 @@ from gradlaw.training.checkpoint import (
 from gradlaw.training.points import point_files
 
 _AGREED = ("model", "start_sha256", "loss", "data", "test_data", "recipe", "seed")
-
-
 _LOCK = ".lock"
 
 
@@ -41,12 +39,7 @@ def claimed(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"the folder {folder} cannot be written to")
+    make_writable(folder, "the folder")
     with locked(folder / _LOCK, f"the training in {folder}"):
         remove_partial(folder)
         yield

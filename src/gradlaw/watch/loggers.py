@@ -31,17 +31,20 @@ def send(record: Mapping[str, Any], names: Sequence[str], loggers: Sequence[Any]
     TensorBoard and W&B show one section a statistic, with one chart a layer. W&B gets them without a commit, so that
     they join the caller's next ``log`` and its count of steps stays the caller's own.
     """
-    if not loggers:
-        return
-    scalars, step = dict(_scalars(record, names)), record["step"]
+    if loggers:
+        send_scalars(dict(_scalars(record, names)), record["step"], loggers)
+
+
+def send_scalars(scalars: Mapping[str, float], step: int, loggers: Sequence[Any]) -> None:
+    """Log numbers by name, which begins with ``gradlaw``, to loggers that :func:`check_loggers` has seen."""
     for logger in loggers:
         if callable(getattr(logger, "add_scalar", None)):
             for name, value in scalars.items():
                 logger.add_scalar(name, value, step)
         elif callable(getattr(logger, "define_metric", None)):
-            logger.log(scalars | {_STEP: step}, commit=False)
+            logger.log({**scalars, _STEP: step}, commit=False)
         else:
-            logger.log(scalars | {_STEP: step}, step=step)
+            logger.log({**scalars, _STEP: step}, step=step)
 
 
 def _scalars(record: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, float]]:
