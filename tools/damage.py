@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from one_damage import damage_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -81,17 +82,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def damage(folder: Path, rng: random.Random) -> str:
     """Damage one file of a folder; what was done to which."""
     path = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
-    how = rng.choice(["bit", "block", "truncation", "missing file"])
-    content = bytearray(path.read_bytes())
-    where = rng.randrange(len(content))
-    if how == "bit":
-        content[where] ^= 1 << rng.randrange(8)
-    elif how == "block":
-        content[where : where + 64] = rng.randbytes(len(content[where : where + 64]))
-    path.unlink()
-    if how != "missing file":
-        path.write_bytes(content[:where] if how == "truncation" else content)
-    return f"{how} in {path.relative_to(folder)}"
+    return f"{damage_file(path, rng)} in {path.relative_to(folder)}"
 
 
 def outcome(read: Callable[[], bool]) -> str:

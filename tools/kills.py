@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from one_damage import damage_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -148,7 +149,7 @@ def damage(tries: int, seed: int) -> Counter[str]:
             for _ in range(tries // 3):
                 path = rng.choice(files)
                 content = path.read_bytes()
-                kind = _damage(path, content, rng)
+                kind = damage_file(path, rng)
                 outcomes[f"{name}, {kind}: {_outcome(read, whole, folder)}"] += 1
                 path.write_bytes(content)
     return outcomes
@@ -178,23 +179,6 @@ def _training(folder: Path) -> list[Any]:
     checkpoint = gl.load_checkpoint(folder)
     state = [*sorted(checkpoint.weights.items()), *sorted(optimiser_tensors(checkpoint).items())]
     return [checkpoint.settings, [(name, tensor.tolist()) for name, tensor in state]]
-
-
-def _damage(path: Path, content: bytes, rng: random.Random) -> str:
-    kind = rng.choice(("a bit", "a block of bytes", "truncated", "missing"))
-    changed = bytearray(content)
-    place = rng.randrange(len(content))
-    if kind == "missing":
-        path.unlink()
-        return kind
-    if kind == "a bit":
-        changed[place] ^= 1 << rng.randrange(8)
-    elif kind == "a block of bytes":
-        changed[place : place + 64] = rng.randbytes(len(changed[place : place + 64]))
-    else:
-        del changed[place:]
-    path.write_bytes(changed)
-    return kind
 
 
 def _outcome(read: Callable[[], Any], whole: Any, folder: Path) -> str:

@@ -150,11 +150,12 @@ def _shared(chart: Chart) -> bool:
 def _lines_below(panel: Panel) -> int:
     """Of a legend that would cover the data inside the axes; 0 where it stands inside."""
     entries = _entries(panel)
-    return 0 if panel.names or len(entries) <= _INSIDE else -(-len(entries) // _columns(entries))
+    inside = _INSIDE if _columns(entries) > 1 else _INSIDE - 1  # long entries are wide as well
+    return 0 if panel.names or len(entries) <= inside else -(-len(entries) // _columns(entries))
 
 
 def _columns(entries: list[str]) -> int:
-    return 2 if max(map(len, entries)) <= _LONG_ENTRY else 1
+    return 2 if max(map(len, entries), default=0) <= _LONG_ENTRY else 1
 
 
 def _draw(axes: Axes, panel: Panel, with_legend: bool = True) -> None:
