@@ -88,6 +88,7 @@ def fix_layout(figure: Figure) -> None:
     with matplotlib.rc_context(STYLE):
         engine = figure.get_layout_engine()
         assert engine is not None
+        figure.set_dpi(_PNG_DPI)  # at which letters have the widths that the files show
         engine.execute(figure)
         figure.set_layout_engine("none")
 
