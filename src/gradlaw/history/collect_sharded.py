@@ -17,7 +17,8 @@ from gradlaw.history.notices import repeat_notices, transform_notices
 from gradlaw.history.same_problem import refuse_other_gradients, refuse_other_problems
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.sharded_history import ShardedHistory
-from gradlaw.history.transforms import Clipping, Transform, start_transforms
+from gradlaw.history.transform_order import start_transforms
+from gradlaw.history.transforms import Clipping, Rows, Transform
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
 from gradlaw.ranks.group import RankGroup
@@ -162,13 +163,14 @@ class _ShardedCollection:
             names = ", ".join(name for name in self._unused if name in used)
             self.notices.append(f"some minibatches depend on these parameters and others do not: {names}")
         along = [transform for transform in self.transforms if not isinstance(transform, Clipping)]
-        start_transforms(along, self.problem, unused, columns=slice(self.columns.start, self.columns.stop))(self.share)
+        mine = slice(self.columns.start, self.columns.stop)
+        start_transforms(along, Rows(self.problem, unused, columns=mine))(self.share)
         return unused
 
     def _filled(self, advance: Advance) -> bool:
         """Whether all was collected; False where an engine was left, so that all has to be computed again."""
         height, mine = self._height(), self._iterations[self.ranks.rank]
-        clip = start_transforms([t for t in self.transforms if isinstance(t, Clipping)], self.problem)
+        clip = start_transforms([t for t in self.transforms if isinstance(t, Clipping)], Rows(self.problem))
         rows = torch.empty(height, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)
         self.losses.zero_()
         for start in range(0, max(map(len, self._iterations)), height):

@@ -12,7 +12,8 @@ from gradlaw.history.engines.verify import Disagreement, check_finite
 from gradlaw.history.stores.precision import Storage
 from gradlaw.history.stores.unfinished import Unfinished
 from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, metadata_digests
-from gradlaw.history.transforms import Apply, Memory, Transform, WeightDecay, start_transforms
+from gradlaw.history.transform_order import start_transforms
+from gradlaw.history.transforms import Apply, Memory, Rows, Transform, WeightDecay
 from gradlaw.progress import Advance, Progress
 
 _LOSSES, _MEMORY = "losses", "memory "
@@ -113,7 +114,7 @@ class Collection:
             if isinstance(self.target, Tensor)
             else torch.empty(height, problem.dimensions, dtype=self._stored, device=problem.device)
         )
-        apply = start_transforms(self.transforms, problem, self.unused, self.memory)
+        apply = start_transforms(self.transforms, Rows(problem, self.unused, self.memory))
         for top in range(self.done, iterations, height):
             band = buffer[: min(height, iterations - top)]
             for start, rows in self._chunks(top, band):

@@ -20,7 +20,7 @@ from gradlaw.analyze import Analysis, analyze
 from gradlaw.curvature.spectrum import HessianSpectrum, hessian_spectrum
 from gradlaw.errors import InputError
 from gradlaw.history import collect
-from gradlaw.history.transforms import parse_transform
+from gradlaw.history.transform_text import parse_transform
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 from gradlaw.provenance import machine, versions
