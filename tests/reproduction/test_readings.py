@@ -12,7 +12,7 @@ from gradlaw.cli.main import main
 from gradlaw.errors import InputError
 from gradlaw.reproduction.choice import choose, experiments
 from gradlaw.reproduction.evidence import Evidence
-from gradlaw.reproduction.experiment import history
+from gradlaw.reproduction.experiment import NetworkSpec, history
 from gradlaw.reproduction.measure import model_settings
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.reading import Reading
@@ -31,10 +31,52 @@ def _parse(text: str) -> Reading:
 
 def test_a_reading_changes_what_has_the_choice_and_nothing_else() -> None:
     reading = _parse("padding=0,normalisation=pixel,pretrained=random")
-    assert reading.network(LENET_TRAINED) == replace(LENET, padding=0, normalisation="pixel")
-    assert reading.network(LENET_CIFAR) == replace(LENET_CIFAR, normalisation="pixel")
-    model = model_settings(reading.network(LENET), (1, 28, 28), 0).build()
+    assert _network(reading, LENET_TRAINED) == replace(LENET, padding=0, normalisation="pixel")
+    assert _network(reading, LENET_CIFAR) == replace(LENET_CIFAR, normalisation="pixel")
+    model = model_settings(_network(reading, LENET), (1, 28, 28), 0).build()
     assert sum(p.numel() for p in model.parameters()) == 44_426
+
+
+def _network(reading: Reading, network: NetworkSpec) -> NetworkSpec:
+    return reading.experiment(history(network, 1)).network
+
+
+def _measurement(text: str) -> Measurement:
+    resolver = Resolver(PAPER.profiles["paper"], TrainedModels(Path("nowhere"), ()))
+    return resolver.resolve(_parse(text).experiment(history(LENET, 1)), 0)
+
+
+def test_a_smaller_tail_is_fitted_and_all_of_it_keeps_the_key_of_first_results() -> None:
+    assert [_measurement(f"k={option}").k for option in ("all", "half", "tenth")] == [1000, 500, 100]
+    first = _measurement("padding=2")
+    assert first.key == _measurement("k=all,centred=yes,augmentation=no,constant=zero").key
+    others = ("k=half", "augmentation=yes", "normalisation=pixel", "normalisation=pixel,constant=floor")
+    assert len({first.key, *(_measurement(text).key for text in others)}) == 5
+
+
+def test_a_centred_row_is_of_the_covariance_and_tests_and_eigengaps_stay() -> None:
+    def quantities(text: str, *tables: int) -> set[str]:
+        return {row.quantity for table in tables for row in PAPER.under(_parse(text)).tables[table].rows}
+
+    assert quantities("centred=yes", 6, 9) == {"covariance"}
+    assert quantities("centred=no", 2, 7, 8, 10) == {"second moment"}
+    assert quantities("centred=no", 3) == {"eigengaps"}
+    assert quantities("centred=no", 1) == {"dimension", "iteration"}
+
+
+def test_an_option_that_changes_nothing_of_what_is_asked_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["reproduce", "table6 row 7", "--from-results", str(ROOT / "docs/reproduction/results"), "--explain"]
+    assert main([*asked, "--reading", "order=relu-bn,constant=floor,normalisation=channel"]) == 0
+    said = capsys.readouterr().out
+    assert "note: order=relu-bn changes nothing here" in said
+    assert "note: constant=floor changes nothing here" in said
+    assert "note: normalisation" not in said
+
+
+def test_an_axis_applies_after_those_that_it_depends_on_whatever_the_order_of_the_text() -> None:
+    reading = _parse("constant=floor,normalisation=pixel")
+    assert _network(reading, LENET) == replace(LENET, normalisation="pixel", constant="floor")
+    assert reading.idle([history(LENET, 1)]) == []
 
 
 def test_the_first_options_are_the_networks_as_declared() -> None:
@@ -64,10 +106,10 @@ def test_rows_that_become_one_experiment_are_one() -> None:
 
 def test_sgd_with_momentum_leaves_other_optimisers() -> None:
     reading = _parse("sgd=momentum")
-    found = reading.network(LENET_TRAINED).training
+    found = _network(reading, LENET_TRAINED).training
     assert found is not None
     assert found.optimiser == "momentum"
-    assert reading.network(FCN) == FCN
+    assert _network(reading, FCN) == FCN
 
 
 @pytest.mark.parametrize(
@@ -88,7 +130,7 @@ class _Drawn:
     """Results of every reading, with spectra around a value that depends on the reading."""
 
     def __init__(self, truth: Reading) -> None:
-        self.networks = {reading.network(LENET): float(reading == truth) for reading in FAMILY.readings}
+        self.near = {reading.experiment(history(LENET, 1)): float(reading == truth) for reading in FAMILY.readings}
 
     def __contains__(self, m: Measurement) -> bool:
         return True
@@ -97,11 +139,11 @@ class _Drawn:
         return "drawn"
 
     def load(self, m: Measurement) -> Result:
-        rng = np.random.default_rng([m.seed, list(self.networks).index(m.experiment.network)])
-        near = self.networks[m.experiment.network]
+        rng = np.random.default_rng([m.seed, list(self.near).index(m.experiment)])
+        near = self.near[m.experiment]
         s, d = 1.428 * math.exp(0.02 * rng.normal() + 0.2 * (1 - near)), 0.022 * math.exp(0.1 * rng.normal())
         tests = {"mean_d_ks_all": 0.4, "power_law_rate": 0.1, "mean_p_value": 0.05, "gaussian_rate": 0.1}
-        spectra = {matrix: {"fit": {"s": s, "d_ks": d}} for matrix in ("second moment", "eigengaps")}
+        spectra = {matrix: {"fit": {"s": s, "d_ks": d}} for matrix in ("second moment", "covariance", "eigengaps")}
         return Result({"spectra": spectra, "tests": dict.fromkeys(("iteration", "dimension"), tests)}, {})
 
 
@@ -109,7 +151,7 @@ def _evidence(truth: Reading, seeds: tuple[int, ...]) -> Evidence:
     resolver = Resolver(PAPER.profiles["paper"], TrainedModels(Path("nowhere"), ()))
     names = (*FAMILY.choose, *FAMILY.check)
     found = {e for by_name in experiments(PAPER, FAMILY, names).values() for e in by_name.values()}
-    assert found == {history(reading.network(LENET), 1) for reading in FAMILY.readings}
+    assert found == {reading.experiment(history(LENET, 1)) for reading in FAMILY.readings}
     return Evidence(_Drawn(truth), seeds, {(e, s): resolver.resolve(e, s) for e in found for s in seeds}, {})
 
 
@@ -118,8 +160,8 @@ def test_the_reading_that_made_the_numbers_is_chosen() -> None:
     choice = choose(PAPER, FAMILY, _evidence(truth, (0, 1, 2)))
     assert choice.chosen is not None
     assert choice.chosen.reading == truth
-    assert choice.tried == len(FAMILY.readings) == 24
-    others = [c.predictive["table6 row 7", "s"] for c in choice.candidates[1:]]
+    assert choice.tried == len(FAMILY.readings) == 24 + len(FAMILY.alone)
+    others = [c.predictive["table6 row 7", "s"] for c in choice.candidates[1:] if c.reading not in FAMILY.alone]
     assert not any(predictive.agrees(1.428) for predictive in others)
 
 

@@ -147,6 +147,6 @@ class Paper:
 def _rows_under(reading: Reading, table: Table) -> tuple[Row, ...]:
     rows: dict[tuple[int, Experiment, str], Row] = {}
     for row in table.rows:
-        under = replace(row, experiment=reading.experiment(row.experiment))
+        under = replace(row, experiment=reading.experiment(row.experiment), quantity=reading.quantity(row.quantity))
         rows.setdefault((row.number, under.experiment, row.quantity), under)
     return tuple(rows.values())
