@@ -45,10 +45,11 @@ class NetworkSpec:
 
     ``padding`` is that of LeNet on images of 28x28, ``normalisation`` of the images by ``"channel"``, ``"pixel"`` or
     ``"none"``, ``initialisation`` one of the zoo's. ``constant`` is what becomes of pixels that hardly vary, if
-    images are normalised by pixel: None divides each by its own deviation, ``FLOOR`` by one grey level at least. ``epoch`` is where in its training the network is, in epochs, whole
-    or not; None is the end, and 0 is at random. Label noise, as ``parse_label_noise`` reads it, is in the data that
-    it is trained on and in those of the gradients. Sizes that are the model's own, and the first reading of what the
-    paper leaves open, become None, and the order of steps of hidden layers is dropped where there are none, so that
+    images are normalised by pixel: None divides each by its own deviation, ``FLOOR`` by one grey level at least.
+    ``epoch`` is where in its training the network is, in epochs, whole or not; None is the end, and 0 is at random.
+    Label noise, as ``parse_label_noise`` reads it, is in the data that it is trained on and in those of the gradients.
+    Sizes that are the model's own, and the first reading of what the paper leaves open, become None, and the order of
+    steps of hidden layers is dropped where there are none, so that
     two that are equal are one network.
     """
 

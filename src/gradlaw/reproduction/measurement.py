@@ -13,16 +13,8 @@ from gradlaw.training import Recipe
 
 FORMAT = 1  # of results; another one is another key
 _KEY_LENGTH = 16
-_OMITTED = {
-    *FIRST_READING,
-    "epoch",
-    "until",
-    "constant",
-    "tail",
-    "augmented",
-    "learning_rate",
-    "epochs",
-}  # what first results did not have: not in keys where it is None
+# What first results did not have: not in keys where it is None.
+_OMITTED = {*FIRST_READING, "epoch", "until", "constant", "tail", "augmented", "learning_rate", "epochs"}
 _NAMES_IN_KEYS = {"experiment": "study", "network": "point"}  # those of the first results, which keep their keys
 
 
