@@ -73,6 +73,10 @@ JOBS = {
     # Tables 1, 2 and 10, CIFAR-10* of figure 12, and Table 10's optimisers where the table has them
     "lenet-cifar10": Job("cifar10", "lenet"),
     "lenet-cifar10-logits100": Job("cifar10", "lenet", logits=100),
+    # The same by a deviation that learns
+    "lenet-cifar10-logits100-rate0.01": Job(
+        "cifar10", "lenet", logits=100, recipe={"learning_rate": 0.01, "epochs": 20}
+    ),
     "lenet-cifar10-sgd-no-decay": Job("cifar10", "lenet", recipe={"optimiser": "sgd", "weight_decay": 0.0}),
     "lenet-cifar10-sgd": Job("cifar10", "lenet", recipe={"optimiser": "sgd"}),
     "lenet-cifar10-adam": Job("cifar10", "lenet", recipe={"optimiser": "adam"}),

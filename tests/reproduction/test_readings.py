@@ -11,11 +11,13 @@ import pytest
 from gradlaw.cli.main import main
 from gradlaw.errors import InputError
 from gradlaw.reproduction.choice import choose, experiments
+from gradlaw.reproduction.claims_by_reading import decide_by_reading
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import NetworkSpec, history
 from gradlaw.reproduction.measure import model_settings
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.reading import Reading
+from gradlaw.reproduction.readings_page import page
 from gradlaw.reproduction.store import Result
 from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.reproduction.xie2023.networks import FCN, LENET, LENET_CIFAR, LENET_TRAINED
@@ -126,6 +128,9 @@ def test_what_is_no_reading_is_refused(text: str, message: str) -> None:
         _parse(text)
 
 
+_PUBLISHED_TESTS = {"iteration": (0.428, 0.00067, 0.047, 0.126), "dimension": (0.0306, 0.906, 4.51e-5, 1e-4)}
+
+
 class _Drawn:
     """Results of every reading, with spectra around a value that depends on the reading."""
 
@@ -142,9 +147,15 @@ class _Drawn:
         rng = np.random.default_rng([m.seed, list(self.near).index(m.experiment)])
         near = self.near[m.experiment]
         s, d = 1.428 * math.exp(0.02 * rng.normal() + 0.2 * (1 - near)), 0.022 * math.exp(0.1 * rng.normal())
-        tests = {"mean_d_ks_all": 0.4, "power_law_rate": 0.1, "mean_p_value": 0.05, "gaussian_rate": 0.1}
-        spectra = {matrix: {"fit": {"s": s, "d_ks": d}} for matrix in ("second moment", "covariance", "eigengaps")}
-        return Result({"spectra": spectra, "tests": dict.fromkeys(("iteration", "dimension"), tests)}, {})
+        off = math.exp(0.1 * rng.normal() - 0.5 * (1 - near))
+        names = "mean_d_ks_all", "power_law_rate", "mean_p_value", "gaussian_rate"
+        tests = {axis: {name: off * value for name, value in zip(names, values, strict=True)}
+                 for axis, values in _PUBLISHED_TESTS.items()}  # fmt: skip
+        fit = {"s": s, "d_ks": d, "is_power_law": True, "is_power_law_calibrated": d < 0.03}
+        spectra = {matrix: {"fit": fit} for matrix in ("second moment", "covariance")}
+        spectra["eigengaps"] = {"fit": fit | {"s": s * 2.232 / 1.428}}  # both as published
+        record = {"spectra": spectra, "tests": tests}
+        return Result(record | {"provenance": {"trained": None, "problem": {"data": {"classes": range(10)}}}}, {})
 
 
 def _evidence(truth: Reading, seeds: tuple[int, ...]) -> Evidence:
@@ -163,6 +174,28 @@ def test_the_reading_that_made_the_numbers_is_chosen() -> None:
     assert choice.tried == len(FAMILY.readings) == 24 + len(FAMILY.alone)
     others = [c.predictive["table6 row 7", "s"] for c in choice.candidates[1:] if c.reading not in FAMILY.alone]
     assert not any(predictive.agrees(1.428) for predictive in others)
+
+
+def test_rows_that_are_held_out_confirm_the_reading_that_made_them() -> None:
+    evidence = _evidence(FAMILY.readings[7], (0, 1, 2))
+    text = page(PAPER, [choose(PAPER, FAMILY, evidence)], PAPER.profiles["paper"], evidence)
+    chosen = next(line for line in text.splitlines() if line.startswith("| lenet-mnist | padding="))
+    tried = 24 + len(FAMILY.alone)
+    assert chosen.startswith(f"| lenet-mnist | {FAMILY.readings[7]} | {tried} of {tried} |")
+    assert chosen.endswith(f"| yes | place 1 of {tried} |")
+    command = 'gradlaw reproduce "table6 row 7" --profile paper --data-root DIR --seeds 0,1,2 --reading '
+    assert f"{command}{FAMILY.readings[7]}" in text
+
+
+def test_claims_are_decided_by_the_rows_of_a_family_alone() -> None:
+    evidence = _evidence(FAMILY.readings[0], (0, 1))
+    found = {each.claim: each.checks for each in decide_by_reading(PAPER, FAMILY, evidence)}
+    assert set(found) == {"power-law covariance", "second moment like covariance", "power-law eigengaps",
+                          "eigengaps decay faster"}  # fmt: skip
+    for checks in found.values():
+        assert set(checks) == set(FAMILY.readings)
+        assert {len(of_reading) for of_reading in checks.values()} == {2}
+    assert all(check.published for check in found["power-law covariance"][FAMILY.readings[0]])
 
 
 def test_one_seed_chooses_nothing() -> None:

@@ -95,6 +95,21 @@ class FigureSpec:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Measurements that stand beside published numbers of elsewhere.
+
+    Attributes:
+        name: as the command line takes it.
+        title: what they are.
+        experiments: what has to be measured.
+    """
+
+    name: str
+    title: str
+    experiments: tuple[Experiment, ...]
+
+
+@dataclass(frozen=True)
 class Paper:
     """Everything that the engine needs to know of a paper.
 
@@ -110,6 +125,7 @@ class Paper:
         profiles: sizes of a reproduction by name, the paper's own among them.
         axes: the choices that it leaves open.
         families: rows that one reading must explain together, and how it is chosen.
+        beside: measurements beside numbers of other papers.
         reading: under which all experiments are; the networks as they are declared, if it has no options.
     """
 
@@ -124,6 +140,7 @@ class Paper:
     profiles: Mapping[str, Profile]
     axes: Sequence[Axis] = ()
     families: Sequence[Family] = ()
+    beside: Sequence[Beside] = ()
     reading: Reading = AS_DECLARED
 
     def under(self, reading: Reading) -> "Paper":
@@ -134,13 +151,15 @@ class Paper:
             for name, figure in self.figures.items()}  # fmt: skip
         claims = [replace(claim, experiments={label: reading.experiment(experiment) for label, experiment in
                   claim.experiments.items()}) for claim in self.claims]  # fmt: skip
-        return replace(self, tables=tables, figures=figures, claims=claims, reading=reading)
+        beside = [replace(b, experiments=tuple(map(reading.experiment, b.experiments))) for b in self.beside]
+        return replace(self, tables=tables, figures=figures, claims=claims, beside=beside, reading=reading)
 
     @property
     def contents(self) -> str:
         """The names of tables and figures, in words."""
         numbered = [name for name in self.figures if name.startswith("fig")]
         others = "".join(f", {name}" for name in self.figures if name not in numbered)
+        others += "".join(f", {each.name}" for each in self.beside)
         return f"table{min(self.tables)} to table{max(self.tables)}, {numbered[0]} to {numbered[-1]}{others}"
 
 
