@@ -55,8 +55,8 @@ def _chosen(choices: Sequence[Choice]) -> str:
     words = (
         f"{decided} of {len(rows)} families have a reading that the rule chooses. Where it chooses none the tables "
         "stay under the first reading, so that nothing in them was picked for coming near to what was printed. "
-        "Hold-out: the place of the best reading among all that were measured on the rows to check by, which had no part "
-        "in the choice, and how many nats the best one there is ahead of it."
+        "Hold-out: the place of the best reading among all that were measured on the rows to check by, which had no "
+        "part in the choice, and how many nats the best one there is ahead of it."
     )
     return f"{words}\n\n{markdown(header, rows)}"
 
