@@ -4,7 +4,7 @@ The engine knows a paper by this alone; a second paper is a second folder beside
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradlaw.reproduction.claim import Claim
@@ -125,6 +125,7 @@ class Paper:
         profiles: sizes of a reproduction by name, the paper's own among them.
         axes: the choices that it leaves open.
         families: rows that one reading must explain together, and how it is chosen.
+        central: the studies that say most, by what they are called.
         beside: measurements beside numbers of other papers.
         reading: under which all experiments are; the networks as they are declared, if it has no options.
     """
@@ -140,6 +141,7 @@ class Paper:
     profiles: Mapping[str, Profile]
     axes: Sequence[Axis] = ()
     families: Sequence[Family] = ()
+    central: Mapping[str, Experiment] = field(default_factory=dict)
     beside: Sequence[Beside] = ()
     reading: Reading = AS_DECLARED
 
@@ -152,7 +154,10 @@ class Paper:
         claims = [replace(claim, experiments={label: reading.experiment(experiment) for label, experiment in
                   claim.experiments.items()}) for claim in self.claims]  # fmt: skip
         beside = [replace(b, experiments=tuple(map(reading.experiment, b.experiments))) for b in self.beside]
-        return replace(self, tables=tables, figures=figures, claims=claims, beside=beside, reading=reading)
+        central = {name: reading.experiment(experiment) for name, experiment in self.central.items()}
+        return replace(
+            self, tables=tables, figures=figures, claims=claims, central=central, beside=beside, reading=reading
+        )
 
     @property
     def contents(self) -> str:

@@ -104,13 +104,14 @@ def gather(
     selection: Selection, store: Results, seeds: Sequence[int], resolver: Resolver,
     reasons: Mapping[Measurement, str] | None = None,
 ) -> Evidence:  # fmt: skip
-    """The evidence for a selection, for the same at random, and for every claim of its paper.
+    """The evidence for a selection, for the same at random, and for every claim and central study of its paper.
 
     ``reasons`` are why a measurement was not made.
     """
     of_claims = (experiment for claim in selection.paper.claims for experiment in claim.experiments.values())
     of_random = (at_random(experiment) for experiment in selection.experiments)
-    experiments = dict.fromkeys((*selection.experiments, *of_random, *of_claims))
+    of_central = selection.paper.central.values()
+    experiments = dict.fromkeys((*selection.experiments, *of_random, *of_claims, *of_central))
     measurements = {(experiment, seed): resolver.resolve(experiment, seed) for experiment in experiments
                     for seed in seeds}  # fmt: skip
     return Evidence(store, seeds, measurements, reasons or {})
