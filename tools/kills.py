@@ -78,7 +78,8 @@ def hessian() -> Command:
 
 def reproduce(mnist: Path) -> Command:
     arguments = ["reproduce", "table1 row 3", "table3 row 4", "--profile", "tiny",
-                 "--mnist", str(mnist.absolute()), "--offline", "--quiet", "--store", "out/store", "--out", "out/tables"]  # fmt: skip
+                 "--mnist", str(mnist.absolute()), "--offline", "--quiet",
+                 "--store", "out/store", "--out", "out/tables"]  # fmt: skip
     return Command(lambda: gradlaw(arguments))
 
 
