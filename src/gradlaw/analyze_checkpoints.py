@@ -9,11 +9,11 @@ from gradlaw.analysis.overview import overview
 from gradlaw.analysis.run_directory import LOCK, claimed, make_folder
 from gradlaw.analyze import Analysis, analyze
 from gradlaw.argument_types import checked
-from gradlaw.atomic import write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
 from gradlaw.extras import extra
 from gradlaw.lock import locked
+from gradlaw.output_files import write_output
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.report.formatting import number, percent, with_error
@@ -109,7 +109,7 @@ def analyze_checkpoints(
             except InputError as error:
                 raise InputError(f"checkpoint {name}: {error}") from error
         analyses = CheckpointAnalyses(tuple(names), tuple(found), directory)
-        write_whole(directory / TABLE, analyses.to_frame().to_csv().encode())
+        write_output(directory, "checkpoints", {TABLE: analyses.to_frame().to_csv()})
     return analyses
 
 

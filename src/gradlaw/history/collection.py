@@ -117,11 +117,22 @@ class Collection:
         apply = start_transforms(self.transforms, Rows(problem, self.unused, self.memory))
         for top in range(self.done, iterations, height):
             band = buffer[: min(height, iterations - top)]
-            for start, rows in self._chunks(top, band):
-                self.losses[start : start + len(rows)] = self._collect(start, rows, apply)
-                advance(len(rows))
+            self.collect_band(top, band, apply, advance)
             if on_disk is not None:
                 self._keep(on_disk, band)
+
+    def collect_band(self, top: int, band: Tensor, apply: Apply, advance: Advance) -> None:
+        """The gradients of the iterations from ``top`` on into a band, and their losses into :attr:`losses`.
+
+        Args:
+            top: the first of them.
+            band: rows of the stored type.
+            apply: the transforms; of those that carry something from row to row all rows before have to be through.
+            advance: is told how many are done.
+        """
+        for start, rows in self._chunks(top, band):
+            self.losses[start : start + len(rows)] = self._collect(start, rows, apply)
+            advance(len(rows))
 
     def _keep(self, on_disk: DiskGradients, band: Tensor) -> None:
         """Write a band, and note it once it is on the disk."""

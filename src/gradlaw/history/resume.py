@@ -48,7 +48,25 @@ def reopen_finished(folder: Path, problem: Problem, asked: HistorySettings) -> G
         InputError: the folder holds another history, or a damaged one.
     """
     history = GradientHistory.open(folder)
-    there = history.settings.as_dict()
+    refuse_another(folder, problem, history, asked)
+    return history
+
+
+def refuse_another(
+    folder: Path, problem: Problem, history: GradientHistory, asked: HistorySettings | None = None
+) -> None:
+    """Refuse the finished history in a folder if it is not what would be collected.
+
+    Args:
+        folder: of the store.
+        problem: that would be.
+        history: that it holds.
+        asked: the settings; None for those of the history.
+
+    Raises:
+        InputError: it is of another problem or of other settings.
+    """
+    there, asked = history.settings.as_dict(), asked or history.settings
     if asked.engine == "auto":
         there["engine"] = asked.engine  # whichever it was
     recorded = zarr_store.read_record(folder)[0]["problem"]
@@ -56,7 +74,6 @@ def reopen_finished(folder: Path, problem: Problem, asked: HistorySettings) -> G
     if different:
         raise InputError(f"{folder} holds the gradient history of another run ({'; '.join(different)}); {_OTHER}")
     _check_first_loss(folder, problem, asked, history.losses)
-    return history
 
 
 def identity_of(problem: Problem, asked: HistorySettings) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Results along training as one table: a row for each network, optimiser, seed and epoch."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from gradlaw.analysis.verdicts import EIGENGAPS
-from gradlaw.atomic import write_whole
 from gradlaw.errors import InputError
+from gradlaw.output_files import read_output, write_output
 from gradlaw.reproduction.along.study import Study
 from gradlaw.reproduction.evidence import Results
 from gradlaw.reproduction.measurement import Measurement, Resolver
@@ -129,19 +130,19 @@ def write_rows(rows: pd.DataFrame, path: Path) -> None:
     """
     if not len(rows):
         raise InputError(f"nothing to write to {path}: none of the study was measured")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, rows.to_csv(index=False, float_format=f"%.{_DIGITS}g", lineterminator="\n"))
+    text = rows.to_csv(index=False, float_format=f"%.{_DIGITS}g", lineterminator="\n")
+    write_output(path.parent, path.stem, {path.name: text})
 
 
 def read_rows(path: Path) -> pd.DataFrame:
     """Read what :func:`write_rows` wrote.
 
     Raises:
-        InputError: no such file, or another table.
+        InputError: no such file, one that was changed, or another table.
     """
     if not path.is_file():
         raise InputError(f"no results at {path}")
-    rows = pd.read_csv(path)
+    rows = pd.read_csv(io.BytesIO(read_output(path, path.stem)))
     missing = [name for name in (*SETTINGS, *COLUMNS, REASON) if name not in rows]
     if missing:
         raise InputError(f"{path} is no table along training: it lacks the columns {', '.join(missing)}")
