@@ -226,11 +226,11 @@ def analyze(
     progress = progress or SILENT
     asked = frozenset(name for name, wanted in {"controls": controls, "extended": extended}.items() if wanted)
     settings: dict[str, Any] = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "engine": engine,
-                                "transforms": transforms, "replacement": replacement, "progress": progress}  # fmt: skip
-    same = {"k": k, "gaussian_k": gaussian_k, "alpha": alpha}
-    with joined(ranks, asked, store, dtype, same) as group:
-        history = (collect(problem, store=store, dtype=dtype, **settings) if group.size == 1
-                   else collect_sharded(group, problem, **settings))  # fmt: skip
+                                "transforms": transforms, "store": store, "replacement": replacement, "dtype": dtype,
+                                "progress": progress}  # fmt: skip
+    same = {"k": k, "gaussian_k": gaussian_k, "alpha": alpha, "store": str(store), "dtype": str(dtype)}
+    with joined(ranks, asked, same) as group:
+        history = collect(problem, **settings) if group.size == 1 else collect_sharded(group, problem, **settings)
         sizes = Sizes.lowered(k, gaussian_k, history.shape)
         run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
         for section in all_sections():

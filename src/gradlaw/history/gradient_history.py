@@ -12,6 +12,7 @@ from torch import Tensor
 from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
 from gradlaw.history.settings import HistorySettings
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.stores.precision import dtype_name
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.html_repr import html_table
@@ -104,13 +105,7 @@ class GradientHistory(ByValue):
 
     def record(self) -> dict[str, Any]:
         """All but gradients and losses, as plain data."""
-        return {
-            "layout": [asdict(part) for part in self.layout],
-            "unused": self.unused,
-            "rounding": self.rounding,
-            "settings": self.settings.as_dict(),
-            "notices": self.notices,
-        }
+        return record_of(self)
 
     def dimension(self, i: int) -> Tensor:
         """The T gradients of dimension i; shape (T,)."""
@@ -122,3 +117,14 @@ class GradientHistory(ByValue):
         ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).
         """
         return series_blocks(self.gradients, axis)
+
+
+def record_of(history: GradientHistory | ShardedHistory) -> dict[str, Any]:
+    """All but gradients and losses, as plain data."""
+    return {
+        "layout": [asdict(part) for part in history.layout],
+        "unused": history.unused,
+        "rounding": history.rounding,
+        "settings": history.settings.as_dict(),
+        "notices": history.notices,
+    }

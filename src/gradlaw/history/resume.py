@@ -115,7 +115,7 @@ def read_unfinished(unfinished: Unfinished, asked: HistorySettings, progress: Pr
         return begun
     if begun.state:
         progress.say(f"collect the gradient history in {folder} again from the beginning: {why}")
-    _clear(folder)
+    clear(folder)
     return None
 
 
@@ -170,7 +170,7 @@ def _damage(folder: Path, state: Mapping[str, Any]) -> str:
     return f"damaged or missing are {listed(names, 3)}" if names else ""
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Delete what an earlier call wrote into the folder, but not its note that it has begun."""
     for name in (zarr_store.GRADIENTS, zarr_store.LOSSES):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -210,7 +210,7 @@ def _measure_hessian(problem: Problem, m: Measurement, progress: Progress) -> Re
     k = min(m.k, problem.dimensions)
     pairs = hessian_spectrum(
         problem, k, samples=loss_samples, batch_size=m.experiment.batch_size, tol=_TOLERANCE, seed=m.seed,
-        progress=progress,
+        ranks="one", progress=progress,
     )  # fmt: skip
     record = {
         "k": k,
