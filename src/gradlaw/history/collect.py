@@ -122,9 +122,9 @@ def _collect(
     if placement.announcement and begun is None:
         progress.say(placement.announcement)
     reference = LoopEngine(problem, asked.seed)
-    findings = inspect_problem(problem, minibatches, reference)
+    findings = inspect_problem(problem, minibatches, reference, counted=asked.engine != "loop")
     choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
-    alone = rounding_alone(problem, minibatches, findings.gradient, reference)
+    alone = rounding_alone(problem, minibatches, findings.gradient, reference, findings.suspects)
     if unfinished is not None:
         unfinished.identity[GRADIENT_NORM] = float(findings.gradient.double().norm())
     target = _target(placement, (asked.iterations, problem.dimensions), stored, band_bytes, unfinished, begun)
