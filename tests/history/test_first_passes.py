@@ -61,7 +61,8 @@ def test_the_first_minibatch_is_not_computed_again_and_is_the_same():
     again = LoopEngine(problem, 0)
     expected = torch.empty(1, problem.dimensions)
     again.gradients(0, [minibatches[0]], expected)
-    assert torch.equal(rows, expected) and torch.equal(findings.gradient, expected[0])
+    assert torch.equal(rows, expected)
+    assert torch.equal(findings.gradient, expected[0])
 
 
 def test_a_loss_that_depends_on_the_order_is_seen_in_a_large_pass():
