@@ -7,7 +7,7 @@ sketches are never there at once. *covered*: of the intervals of 95% of the k la
 draws), of the exponent s and of the KS distance; *half width* of an eigenvalue's interval, relative; *error*: root mean
 square of what is stated for s and d_KS. The standard error of a coverage of 95% over 40 draws is 3.4%.
 
-python bench/sketch_coverage.py FOLDER     # MNIST is in FOLDER/mnist; writes bench/sketch_coverage.csv, prints the table
+python bench/sketch_coverage.py FOLDER     # MNIST is in FOLDER/mnist; writes bench/sketch_coverage.csv, prints it
 """
 
 import csv

@@ -77,7 +77,7 @@ class ApproximateSpectrum(ByValue):
     def __str__(self) -> str:
         (s_low, s_high), (d_low, d_high) = self.s_interval, self.d_ks_interval
         return (
-            f"approximate {self.spectrum.matrix} from sketches of {self.size:,} numbers, {self.k:,} largest eigenvalues: "
+            f"approximate {self.spectrum.matrix} from sketches of {self.size:,} numbers, top {self.k:,} eigenvalues: "
             f"s = {self.s:.3f} ({s_low:.3f} to {s_high:.3f}), d_KS = {self.d_ks:.3f} ({d_low:.3f} to {d_high:.3f}), "
             f"an eigenvalue to {self.half_width:.0%}"
         )
@@ -174,8 +174,8 @@ def approximate_spectrum(
     if k > min(size // LARGEST_SHARE, iterations - center):
         least = 2 ** math.ceil(math.log2(LARGEST_SHARE * k))
         raise InputError(
-            f"sketches of {size:,} numbers of {iterations:,} gradients do not tell {k:,} eigenvalues: use size={least}, "
-            f"or k={leading(iterations, size)}"
+            f"sketches of {size:,} numbers of {iterations:,} gradients do not tell {k:,} eigenvalues: use "
+            f"size={least}, or k={leading(iterations, size)}"
         )
     spectrum = _spectrum(halves(range(blocks)), iterations, dimensions, center, _power(sketches, blocks))
     if spectrum.rank < k:
