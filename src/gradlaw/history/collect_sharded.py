@@ -95,11 +95,11 @@ def _collect(
 ) -> ShardedHistory:
     with ranks.together():
         reference, minibatches = LoopEngine(problem, asked.seed), asked.minibatches()
-        findings = inspect_problem(problem, minibatches, reference)
+        findings = inspect_problem(problem, minibatches, reference, counted=asked.engine != "loop")
     refuse_other_gradients(ranks, findings.gradient)
     with ranks.together():
         choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
-        alone = rounding_alone(problem, minibatches, findings.gradient, reference)
+        alone = rounding_alone(problem, minibatches, findings.gradient, reference, findings.suspects)
     run = _ShardedCollection(ranks, choice, DTYPES[asked.storage.dtype], transforms, findings)
     run.refuse_too_large()
     run.fill(progress)
