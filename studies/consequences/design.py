@@ -1,18 +1,18 @@
 """What is trained and measured, as data: three experiments, with what is known of the published recipes.
 
 ``edge``: Andreyev, Beneventano 2024 (arXiv 2412.20553), by the command in the README of the authors' code
-(github.com/arseniqum/edge-of-stochastic-stability): CIFAR-10, 8,192 samples, two hidden layers of 512 with ReLU, weights
-of He et al. times 0.2 and no biases at the start, squared error summed over the outputs, B = 8, eta = 0.01. Assumed: which
-samples; here the training stops after 60 epochs (61,440 steps), there after 150,000 steps.
+(github.com/arseniqum/edge-of-stochastic-stability): CIFAR-10, 8,192 samples, two hidden layers of 512 with ReLU,
+weights of He et al. times 0.2 and no biases at the start, squared error summed over the outputs, B = 8, eta = 0.01.
+Assumed: which samples; here the training stops after 60 epochs (61,440 steps), there after 150,000 steps.
 
-``subspaces``: Song, Ahn, Yun 2025 (arXiv 2405.16002), "MLP on MNIST-5k": two hidden layers with tanh, squared error, B = 50,
-eta = 0.01, k = 10, the subspace computed anew at every step. Smaller here: 1,000 samples for 5,000, width 64 for 200,
-2,500 steps for 20,000, a new subspace every 50 steps. Assumed: the squared error is summed over the outputs, weights are
-PyTorch's default.
+``subspaces``: Song, Ahn, Yun 2025 (arXiv 2405.16002), "MLP on MNIST-5k": two hidden layers with tanh, squared error,
+B = 50, eta = 0.01, k = 10, the subspace computed anew at every step. Smaller here: 1,000 samples for 5,000, width 64
+for 200, 2,500 steps for 20,000, a new subspace every 50 steps. Assumed: the squared error is summed over the outputs,
+weights are PyTorch's default.
 
-``blocks``: Zhang et al. 2024 (arXiv 2402.16788): the spectrum of the Hessian of each weight at random initialisation, by
-stochastic Lanczos quadrature, and the Jensen-Shannon distances between them. Theirs are GPT-2, BERT, ViT, ResNet18, VGG16;
-here a GPT of two blocks, LeNet and a fully connected network.
+``blocks``: Zhang et al. 2024 (arXiv 2402.16788): the spectrum of the Hessian of each weight at random initialisation,
+by stochastic Lanczos quadrature, and the Jensen-Shannon distances between them. Theirs are GPT-2, BERT, ViT, ResNet18,
+VGG16; here a GPT of two blocks, LeNet and a fully connected network.
 """
 
 from torch import Tensor, nn
