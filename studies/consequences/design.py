@@ -6,8 +6,8 @@ weights of He et al. times 0.2 and no biases at the start, squared error summed 
 Assumed: which samples; here the training stops after 60 epochs (61,440 steps), there after 150,000 steps.
 
 ``subspaces``: Song, Ahn, Yun 2025 (arXiv 2405.16002), "MLP on MNIST-5k": two hidden layers with tanh, squared error,
-B = 50, eta = 0.01, k = 10, the subspace computed anew at every step. Smaller here: 1,000 samples for 5,000, width 64
-for 200, 2,500 steps for 20,000, a new subspace every 50 steps. Assumed: the squared error is summed over the outputs,
+B = 50, eta = 0.01, k = 10, the subspace computed anew at every step. Smaller here: 500 samples for 5,000, width 32
+for 200, 2,000 steps for 20,000, a new subspace every 50 steps. Assumed: the squared error is summed over the outputs,
 weights are PyTorch's default.
 
 ``blocks``: Zhang et al. 2024 (arXiv 2402.16788): the spectrum of the Hessian of each weight at random initialisation,
@@ -29,9 +29,9 @@ EDGE_MINIBATCHES = 300  # of an estimate of the batch sharpness
 EDGE_HESSIAN_SAMPLES = 1024  # of the largest eigenvalue
 
 # subspaces
-SUBSPACE_SEEDS, SUBSPACE_SAMPLES, SUBSPACE_WIDTH = (0, 1, 2), 1000, 64
+SUBSPACE_SEEDS, SUBSPACE_SAMPLES, SUBSPACE_WIDTH = (0, 1, 2), 500, 32
 SUBSPACE_BATCH, SUBSPACE_RATE, K = 50, 0.01, 10
-SWITCH, LAST, REFRESH = 1000, 2500, 50  # steps: where projection begins, where it ends, how often the subspace is new
+SWITCH, LAST, REFRESH = 1000, 2000, 50  # steps: where projection begins, where it ends, how often the subspace is new
 COVARIANCE_MINIBATCHES = 200
 HESSIAN, COVARIANCE = "Hessian", "covariance"
 SUBSPACES = (HESSIAN, COVARIANCE)

@@ -73,8 +73,8 @@ def batch_sharpness(
     """E_B[g_B^T H_B g_B / ||g_B||^2] at fixed parameters, over seeded minibatches.
 
     The batch sharpness of Andreyev and Beneventano 2024 ("Edge of Stochastic Stability", arXiv 2412.20553). For plain
-    SGD with a constant step eta it rises to about 2 / eta and stays there. With momentum or an adaptive optimiser it has
-    other values to settle at, and under a batch size other than that of the training it is another quantity. One
+    SGD with a constant step eta it rises to about 2 / eta and stays there. With momentum or an adaptive optimiser it
+    has other values to settle at, and under a batch size other than that of the training it is another quantity. One
     product with H_B costs about three gradients.
 
     Args:
