@@ -84,27 +84,27 @@ def _aligned(tables: Tables) -> Checks:
         yield f"{subspace}, seed {seed}: {rows.alignment.mean():.2f}", bool(rows.alignment.mean() >= ALIGNED)
 
 
-def _gains(tables: Tables) -> Iterator[tuple[str, dict[str, float]]]:
-    """By subspace and seed: what each way of training gained after the switch."""
+def gains(tables: Tables) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Subspace, seed, and what each way of training gained after the switch."""
     losses = tables["losses"]
     for seed, rows in losses.groupby("seed"):
-        start = rows[(rows.update == SGD) & (rows.step == SWITCH)].loss.iloc[0]
-        for subspace, projected in rows[rows.update != SGD].groupby("subspace"):
-            together = pd.concat([rows[rows.update == SGD], projected])
-            ends = together.sort_values("step").groupby("update").loss.apply(lambda loss: loss.tail(ENDS).mean())
-            yield f"{subspace}, seed {seed}", (start - ends).to_dict()
+        start = rows[(rows.way == SGD) & (rows.step == SWITCH)].loss.iloc[0]
+        for subspace, projected in rows[rows.way != SGD].groupby("subspace"):
+            together = pd.concat([rows[rows.way == SGD], projected])
+            ends = together.sort_values("step").groupby("way").loss.apply(lambda loss: loss.tail(ENDS).mean())
+            yield str(subspace), int(seed), (start - ends).to_dict()
 
 
 def _dominant(tables: Tables) -> Checks:
-    for where, gains in _gains(tables):
-        share = gains[DOMINANT] / gains[SGD]
-        yield f"{where}: {share:.1%} of the gain of SGD", bool(share <= NO_PROGRESS)
+    for subspace, seed, gained in gains(tables):
+        share = gained[DOMINANT] / gained[SGD]
+        yield f"{subspace}, seed {seed}: {share:.1%} of the gain of SGD", bool(share <= NO_PROGRESS)
 
 
 def _bulk(tables: Tables) -> Checks:
-    for where, gains in _gains(tables):
-        share = gains[BULK] / gains[SGD]
-        yield f"{where}: {share:.1%} of the gain of SGD", bool(share >= SAME_PROGRESS)
+    for subspace, seed, gained in gains(tables):
+        share = gained[BULK] / gained[SGD]
+        yield f"{subspace}, seed {seed}: {share:.1%} of the gain of SGD", bool(share >= SAME_PROGRESS)
 
 
 def _kept(tables: Tables) -> Checks:

@@ -45,7 +45,7 @@ class Training:
             torch.manual_seed(seed)
             model = subspace_model()
         self.problem = gl.Problem(model, squared_error, (data.inputs[chosen].flatten(1), data.targets[chosen]))
-        self.minibatches = Minibatches(SUBSPACE_SAMPLES, SUBSPACE_BATCH, LAST, seed)
+        self.minibatches = Minibatches(SUBSPACE_SAMPLES, SUBSPACE_BATCH, LAST + 1, seed)
         self.step = 0
 
     def copy(self) -> "Training":
@@ -140,8 +140,8 @@ def measure_subspaces(data: Any, seed: int) -> tuple[list[Row], list[Row], list[
     for kind in SUBSPACES:
         along = _along_sgd(start.copy(), kind, seed, shares)
         rotations += [{"seed": seed, "subspace": kind} | row for row in _rotations(along)]
-        for update, keep in ((DOMINANT, "dominant"), (BULK, "bulk")):
-            losses += _projected(start.copy(), kind, update, keep, seed)
+        for way, keep in ((DOMINANT, "dominant"), (BULK, "bulk")):
+            losses += _projected(start.copy(), kind, way, keep, seed)
     losses += _plain(start.copy(), seed)
     return losses, shares, rotations
 
@@ -171,11 +171,11 @@ def _rotations(along: Iterator[Leading]) -> Iterator[Row]:
     yield first.rotation(last)
 
 
-def _projected(training: Training, kind: str, update: str, keep: str, seed: int) -> list[Row]:
-    rows = [_row(training, kind, update, seed)]
+def _projected(training: Training, kind: str, way: str, keep: str, seed: int) -> list[Row]:
+    rows = [_row(training, kind, way, seed)]
     while training.step < LAST:
         training.run(min(REFRESH, LAST - training.step), Leading(training, kind, seed).subspace, keep)
-        rows.append(_row(training, kind, update, seed))
+        rows.append(_row(training, kind, way, seed))
     return rows
 
 
@@ -187,5 +187,5 @@ def _plain(training: Training, seed: int) -> list[Row]:
     return rows
 
 
-def _row(training: Training, kind: str, update: str, seed: int) -> Row:
-    return {"seed": seed, "subspace": kind, "update": update, "step": training.step, "loss": training.loss()}
+def _row(training: Training, kind: str, way: str, seed: int) -> Row:
+    return {"seed": seed, "subspace": kind, "way": way, "step": training.step, "loss": training.loss()}

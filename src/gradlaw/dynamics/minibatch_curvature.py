@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.by_value import ByValue
 from gradlaw.curvature.operators.checks import check_problem
 from gradlaw.curvature.operators.composites import Composites
 from gradlaw.curvature.operators.plain_loss import PlainLoss
@@ -19,8 +20,8 @@ from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 
 
-@dataclass(frozen=True)
-class MinibatchCurvature:
+@dataclass(frozen=True, eq=False)
+class MinibatchCurvature(ByValue):
     """Of M minibatches, in float64.
 
     Attributes:
