@@ -58,9 +58,10 @@ RECIPES = """## The recipes, and what is assumed
 - **Edge.** The command that the authors' code names in its README for this case: CIFAR-10, 8,192 samples, two hidden
   layers of 512 with ReLU, weights of He et al. times 0.2, no biases at the start, one-hot targets, squared error
   summed over the outputs, B = 8, eta = 0.01, shuffled epochs. As published but for: which samples; 61,440 steps where
-  they allow 150,000; pictures that are re-encoded as JPEG, each channel standardised by its own mean and deviation;
-  the largest eigenvalue over 1,024 of the samples. Batch sharpness is the mean of the quotients over 300 minibatches,
-  as in their code.
+  they allow 150,000; pictures that are re-encoded as JPEG; each channel is divided by its own deviation, where the
+  loader of a public copy of their code divides by constants that make inputs 1.2 times as large; the largest
+  eigenvalue is over 1,024 of the samples. Batch sharpness is the mean of the quotients, as in their code, over 300
+  minibatches.
 - **Subspaces.** "MLP on MNIST-5k" of Song, Ahn and Yun: two hidden layers with tanh, squared error, B = 50, eta =
   0.01, k = 10. Smaller: 500 samples for 5,000, width 32 for 200, 2,000 steps for 20,000, and the subspace is computed
   anew every 50 steps, not at each. They leave SGD when an average of the alignment passes 0.95; here it is left after

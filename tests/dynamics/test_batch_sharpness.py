@@ -84,6 +84,9 @@ def test_batch_norm_in_training_mode_has_the_curvature_of_its_minibatches():
     before = model[1].running_mean.clone()
     found = batch_sharpness(problem, 8, minibatches=3)
     assert torch.equal(model[1].running_mean, before)
+    with pytest.raises(gl.InputError, match="batch norm"):
+        edge_of_stability(problem, 8, 0.1, minibatches=2)
+    edge = edge_of_stability(problem, 8, 0.1, minibatches=3, hessian_by_minibatches=True, tol=1e-8)
     names = [name for name, _ in model.named_parameters()]
     shapes = [p.shape for p in model.parameters()]
     theta = torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -94,11 +97,14 @@ def test_batch_norm_in_training_mode_has_the_curvature_of_its_minibatches():
         outputs = torch.func.functional_call(model, state, (data[0][batch],))
         return (outputs - data[1][batch]).square().mean()
 
+    whole = torch.zeros(len(theta), len(theta), dtype=torch.float64)
     for t, indices in enumerate(Minibatches(24, 8, 3)):
         batch = torch.from_numpy(indices)
         gradient = torch.autograd.functional.jacobian(lambda flat, b=batch: loss(flat, b), theta)
         hessian = torch.autograd.functional.hessian(lambda flat, b=batch: loss(flat, b), theta)
         assert found.quotients[t] == pytest.approx(float(gradient @ hessian @ gradient / gradient.square().sum()))
+        whole += hessian / 3
+    assert edge.top_eigenvalue == pytest.approx(float(torch.linalg.eigvalsh(whole)[-1]))
 
 
 def test_refusals():

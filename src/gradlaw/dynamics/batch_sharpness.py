@@ -108,6 +108,7 @@ def edge_of_stability(
     *,
     minibatches: int = 200,
     samples: int | None = None,
+    hessian_by_minibatches: bool = False,
     tol: float = 1e-3,
     seed: int = 0,
     progress: Progress | None = None,
@@ -119,8 +120,9 @@ def edge_of_stability(
         batch_size: B of the training.
         learning_rate: eta of the training, plain SGD.
         minibatches: of the batch sharpness and of the noise.
-        samples: of the Hessian. Default: all N. See :func:`gradlaw.hessian`; a model with batch norm in training mode
-            is refused, because its mean loss is no function of single samples: call ``model.eval()``.
+        samples: of the Hessian. Default: all N. See :func:`gradlaw.hessian`.
+        hessian_by_minibatches: take the Hessian of the mean over fixed minibatches of B, which a model with batch norm
+            in training mode needs: its loss of all samples is not the mean over samples.
         tol: largest residual of the top eigenpair, relative to the norm of the Hessian.
         seed: of minibatches, samples and solver.
         progress: where to show it.
@@ -131,7 +133,10 @@ def edge_of_stability(
     if not 0 < learning_rate < float("inf"):
         raise InputError(f"learning_rate must be positive, got {learning_rate}")
     size, asked, chosen = count(batch_size, "batch_size"), count(minibatches, "minibatches", 2), progress or SILENT
-    top = eigenpairs(hessian(problem, samples, seed=seed, progress=chosen), 1, tol=tol, seed=seed, progress=chosen)
+    operator = hessian(
+        problem, samples, batch_size=size if hessian_by_minibatches else None, seed=seed, progress=chosen
+    )
+    top = eigenpairs(operator, 1, tol=tol, seed=seed, progress=chosen)
     assert top.vectors is not None  # they are kept by default
     direction = top.vectors[0].double()
     found = measure_minibatches(problem, size, asked, checked_seed(seed), direction, chosen)
