@@ -145,8 +145,8 @@ def _reading(paper: Paper) -> str:
     named = {axis.name: option for axis, option in paper.reading.options}
     options = ",".join(f"{axis.name}={named.get(axis.name, axis.first)}" for axis in paper.axes)
     return (
-        f"Every row is under the reading `{options}`, as far as it has the choice; a column says where a row is read in "
-        "several ways beside. What else was tried, and why nothing else was chosen: [readings.md](readings.md)."
+        f"Every row is under the reading `{options}`, as far as it has the choice; a column says where a row is read "
+        "in several ways. What else was tried, and why nothing else was chosen: [readings.md](readings.md)."
     )
 
 
