@@ -1,11 +1,22 @@
 """Data of the reproduction: images as readings change them."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.data import LabelledTensors
-from gradlaw.reproduction.inputs import augmented, with_least_deviation
+from gradlaw.progress import SILENT
+from gradlaw.reproduction.experiment import history
+from gradlaw.reproduction.inputs import DataSets, augmented, with_least_deviation
+from gradlaw.reproduction.measure import Context
+from gradlaw.reproduction.measurement import Resolver
+from gradlaw.reproduction.reading import Reading
+from gradlaw.reproduction.trained_models import TrainedModels
+from gradlaw.reproduction.xie2023.networks import LENET
+from gradlaw.reproduction.xie2023.paper import PAPER
 
 
 def _images(count: int = 40) -> np.ndarray:
@@ -40,3 +51,21 @@ def test_images_are_augmented_once_and_by_seed() -> None:
     assert torch.equal(first.targets, data.targets)
     values = {*data.inputs[7].ravel().tolist(), 0.0}
     assert set(first.inputs[7].ravel().tolist()) <= values  # of the same image, or of its margin
+
+
+def test_a_reading_is_measured_as_it_says(tmp_path: Path, mnist_folder: Path) -> None:
+    models, sizes = TrainedModels(tmp_path, ()), PAPER.profiles["tiny"]
+    context = Context(DataSets.find(None, {"mnist": mnist_folder}, hub=False), models)
+    text = "k=half,augmentation=yes,constant=floor,padding=0,normalisation=pixel"
+    asked = Reading.parse(text, PAPER.axes).experiment(history(LENET, 10))
+    record = context.measure(Resolver(sizes, models).resolve(asked, 3), SILENT).record
+
+    data = with_least_deviation(gl.load_data(str(mnist_folder), normalise="pixel"))
+    some = LabelledTensors(data.inputs[: sizes.samples], data.targets[: sizes.samples], data.source)
+    model = gl.build_model("lenet", (1, 28, 28), 10, seed=3, padding=0)
+    problem = gl.Problem(model, cross_entropy, augmented(some, 3))
+    analysis = gl.analyze(problem, sizes.iterations, 10, sizes.k // 2, sizes.gaussian_k, seed=3)
+    fit = next(v.fit for v in analysis.spectral_verdicts() if v.matrix == "covariance")
+    assert fit is not None
+    assert record["settings"]["k"] == sizes.k // 2 == fit.k
+    assert (record["spectra"]["covariance"]["fit"]["s"], record["loss"]["mean"]) == (fit.s, analysis.losses.mean())
