@@ -1,6 +1,7 @@
 """Readings: what they change, how one is chosen, and that the committed page says what was measured."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gradlaw.reproduction.measure import model_settings
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.reading import Reading
 from gradlaw.reproduction.readings_page import page
+from gradlaw.reproduction.results import TABLE
 from gradlaw.reproduction.store import Result
 from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.reproduction.xie2023.networks import FCN, LENET, LENET_CIFAR, LENET_TRAINED
@@ -212,3 +214,13 @@ def test_the_page_says_what_the_results_say(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(ROOT)
     assert main(["readings", "--from-results", "--markdown", str(tmp_path / "page.md")]) == 0
     assert (tmp_path / "page.md").read_text() == Path("docs/readings.md").read_text()
+
+
+def test_results_of_readings_are_gathered_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(ROOT / "docs/reproduction/readings", tmp_path / "kept")
+    before = (folder / TABLE).read_bytes()
+    asked = ["readings", "fcn", "--from-store", "--offline", "--store", str(tmp_path / "store")]
+    assert main([*asked, "--profile", "paper", "--save-results", str(folder)]) == 0
+    assert (folder / TABLE).read_bytes() == before
+    assert main([*asked, "--profile", "quick", "--save-results", str(folder)]) == 2
+    assert "holds results of the profile paper" in capsys.readouterr().err
