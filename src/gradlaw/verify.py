@@ -133,7 +133,8 @@ def _outputs(directory: Path) -> Iterator[Verification]:
     """What commands wrote beside, each with a manifest of its own."""
     for kind, manifest in output_manifests(directory):
         files, damage = _tried(partial(output_faults, manifest), manifest)
-        damages = [Damage(file, fault) for file, fault in (files or {}).items() if fault] + [damage] * bool(damage)
+        damages = [Damage(file, fault) for file, fault in (files or {}).items() if fault]
+        damages += [damage] if damage else []
         yield Verification(directory, f"the output {kind!r}", len(files or ()) + 1, tuple(damages))
 
 
