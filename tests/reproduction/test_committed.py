@@ -130,6 +130,18 @@ def test_the_findings_say_the_number_of_seeds(found: Report) -> None:
 
 def test_the_findings_have_the_table_of_central_studies(found: Report) -> None:
     assert central_table(PAPER.central, found.evidence) in (ROOT / "docs/findings.md").read_text()
+    spectra = {
+        name: [result.record["spectra"]["covariance"] for result in found.evidence.results(experiment)]
+        for name, experiment in PAPER.central.items()
+    }
+    assert {s["outliers"] for name, some in spectra.items() if "trained" in name for s in some} == {0}
+    passing = {name: {s["fit"]["is_power_law_calibrated"] for s in some} for name, some in spectra.items()}
+    assert passing["FCN, BatchNorm, ReLU, MNIST, B = 10, random"] == {False}
+    assert passing["FCN, BatchNorm, ReLU, MNIST, B = 10, trained"] == {False}
+    assert passing["FCN, ReLU, BatchNorm, MNIST, B = 10, trained"] == {True}
+    assert passing["LeNet, MNIST, B = 1, trained"] == {False}
+    assert passing["LeNet, CIFAR-10, B = 100, trained"] == {True}
+    assert passing["LeNet, CIFAR-10, B = 1, trained"] == {False}
 
 
 def test_the_findings_count_as_the_page_of_places_does(found: Report) -> None:
