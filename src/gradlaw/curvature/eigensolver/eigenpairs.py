@@ -247,7 +247,7 @@ class _Run:
                 part = self.picks[start : start + _BLOCK]
                 if np.isnan(self.residuals[start]):
                     vectors, shared = torch.stack([self.basis[int(i)] for i in part]), self.lanczos.vectors
-                    images = shared.share(self.lanczos.operator @ shared.whole(vectors).T).T.double()
+                    images = shared.share(self.lanczos.operator.multiply(shared.whole(vectors).T)).T.double()
                     values = torch.from_numpy(theta[part]).to(vectors.device)
                     norms = shared.norms(images - values[:, None] * vectors)
                     self.residuals[start : start + _BLOCK] = norms.cpu().numpy()
