@@ -181,7 +181,7 @@ def work_spread(rank: int, ranks: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=ranks)
     torch.manual_seed(0)
-    model = GPT(65, context=64, width=256, depth=6, heads=4)
+    model = GPT(65, context=64, width=192, depth=4, heads=4)
     data = torch.randint(65, (200, 64)), torch.randint(65, (200, 64))
     for block in model.blocks:
         fully_shard(block, mesh=init_device_mesh("cpu", (ranks,)))

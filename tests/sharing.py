@@ -198,7 +198,9 @@ def spread(rank: int) -> dict[str, Any]:
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    found = gl.analyze(gl.Problem(model, plain.loss, plain.data), 30, 2, k=10, engine="loop")
+    gathered = gl.Problem(model, plain.loss, plain.data)
+    found = gl.analyze(gathered, 30, 2, k=10, engine="loop")
+    curvature = gl.hessian_spectrum(gathered, 3, samples=9, dtype=torch.float64)
     with torch.no_grad():
         unmoved = torch.allclose(model(tokens), before, atol=1e-5)
     half = nn.Sequential(nn.Linear(4, 4))
@@ -206,7 +208,7 @@ def spread(rank: int) -> dict[str, Any]:
     by_tensors = parallelize_module(nn.Sequential(nn.Linear(4, 4)), mesh, {"0": ColwiseParallel()})
     data = torch.randn(8, 4), torch.randn(8, 4)
     refused = [_message(lambda m=m: gl.Problem(m, nn.functional.mse_loss, data)) for m in (half, by_tensors)]
-    return {"analysis": found, "unmoved": unmoved, "refused": refused}
+    return {"analysis": found, "curvature": curvature, "unmoved": unmoved, "refused": refused}
 
 
 def dying(rank: int) -> str:

@@ -152,12 +152,14 @@ def test_a_wrapped_model_is_the_model_inside_and_one_rank_can_work_alone(tmp_pat
 
 def test_a_spread_model_is_gathered_and_stays_spread(tmp_path):
     plain = gl.analyze(sharing.gpt(), 30, 2, k=10, engine="loop")
+    curvature = gl.hessian_spectrum(sharing.gpt(), 3, samples=9, dtype=torch.float64)
     for rank in sharing.run(sharing.spread, 2, tmp_path):
         found = rank["analysis"]
         assert found.layout == plain.layout
         np.testing.assert_array_equal(found.losses, plain.losses)
         np.testing.assert_array_equal(found.tests["dimension"].d_ks, plain.tests["dimension"].d_ks)
         assert any("spread over ranks by fully_shard" in notice for notice in found.notices)
+        np.testing.assert_allclose(rank["curvature"].eigenvalues, curvature.eigenvalues, rtol=1e-8)
         assert rank["unmoved"]
         assert "MixedPrecisionPolicy" in rank["refused"][0]
         assert "spread over ranks in a way that is not known here" in rank["refused"][1]
