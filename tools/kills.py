@@ -52,7 +52,8 @@ class Command:
 
 
 def analyze() -> Command:
-    arguments = ["analyze", "--iterations", "200", "--k", "40", "--quiet", "--width", "8", "--out", "out"]
+    arguments = ["analyze", "--iterations", "200", "--k", "40", "--quiet", "--width", "8", "--extended",
+                 "--store", "out/gradients", "--out", "out/run"]  # fmt: skip
     return Command(lambda: gradlaw(arguments))
 
 
@@ -76,8 +77,9 @@ def hessian() -> Command:
 
 
 def reproduce(mnist: Path) -> Command:
-    arguments = ["reproduce", "table3 row 4", "--profile", "tiny", "--mnist", str(mnist.absolute()), "--offline",
-                 "--quiet", "--store", "out/store", "--out", "out/tables"]  # fmt: skip
+    arguments = ["reproduce", "table1 row 3", "table3 row 4", "--profile", "tiny",
+                 "--mnist", str(mnist.absolute()), "--offline", "--quiet",
+                 "--store", "out/store", "--out", "out/tables"]  # fmt: skip
     return Command(lambda: gradlaw(arguments))
 
 

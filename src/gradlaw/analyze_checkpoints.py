@@ -10,12 +10,12 @@ from gradlaw.analysis.overview import overview
 from gradlaw.analysis.run_directory import LOCK, RunDirectory, claimed, make_folder
 from gradlaw.analyze import Analysis, analyze
 from gradlaw.argument_types import checked
-from gradlaw.atomic import write_whole
 from gradlaw.by_value import ByValue
 from gradlaw.choices import RankChoice
 from gradlaw.errors import InputError
 from gradlaw.extras import extra
 from gradlaw.lock import locked
+from gradlaw.output_files import write_output
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.ranks import RankGroup, those_asked
@@ -118,7 +118,7 @@ def analyze_checkpoints(
             except InputError as error:
                 raise type(error)(f"checkpoint {name}: {error}") from error
         analyses = CheckpointAnalyses(tuple(names), tuple(found), directory)
-        group.first(lambda: write_whole(directory / TABLE, analyses.to_frame().to_csv().encode()))
+        group.first(lambda: write_output(directory, "checkpoints", {TABLE: analyses.to_frame().to_csv()}))
     return analyses
 
 

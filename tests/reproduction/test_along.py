@@ -17,7 +17,7 @@ from gradlaw.report.figure import encode_figure
 from gradlaw.report.formatting import number
 from gradlaw.reproduction.along.draw import OPTIMISERS, STATISTICS, draw_along
 from gradlaw.reproduction.along.page import FIGURE, RESULTS, page
-from gradlaw.reproduction.along.rows import COLUMNS, gather_rows, read_rows, write_rows
+from gradlaw.reproduction.along.rows import COLUMNS, gather_rows, read_rows, with_kept, write_rows
 from gradlaw.reproduction.along.study import ALONG, Study
 from gradlaw.reproduction.experiment import NetworkSpec, Training, history
 from gradlaw.reproduction.inputs import DataSets
@@ -118,6 +118,30 @@ def test_the_table_comes_back(rows: pd.DataFrame, tmp_path: Path) -> None:
         read_rows(tmp_path / "none.csv")
     with pytest.raises(InputError, match="none of the study was measured"):
         write_rows(rows.iloc[:0], tmp_path / "empty.csv")
+
+
+def test_a_file_keeps_what_it_holds_and_gets_what_it_lacks(rows: pd.DataFrame, tmp_path: Path) -> None:
+    file, hessians = tmp_path / "rows.csv", ["hessian_1", "hessian_5"]
+    kept = rows[(rows["optimiser"] == "adam") & (rows["epoch"] < 2)].copy()
+    kept.loc[kept["epoch"] == 1, hessians] = np.nan
+    kept.loc[kept["epoch"] == 0, "s"] = 7.0
+    refused = rows[(rows["optimiser"] == "sgd") & (rows["epoch"] == 2)].copy()
+    refused[["s", *hessians]], refused["reason"] = np.nan, "out of memory"
+    write_rows(pd.concat([kept, refused]), file)
+    joined = with_kept(rows, file)
+    assert len(joined) == len(rows)
+    assert list(joined["optimiser"]) == ["adam"] * 4 + ["sgd"] * 4
+    assert list(joined["epoch"]) == [0, 0.333333, 1, 2] * 2
+    found = joined.set_index(["optimiser", "epoch"])
+    expected = rows.set_index(["optimiser", "epoch"])
+    assert found.loc[("adam", 0), "s"] == 7
+    assert found.loc[("adam", 1), "hessian_1"] == expected.loc[("adam", 1), "hessian_1"]
+    assert found.loc[("sgd", 2), "s"] == expected.loc[("sgd", 2), "s"]
+    assert joined["reason"].isna().all()
+    changed = rows.assign(key=[f"{key}x" for key in rows["key"]])
+    with pytest.raises(InputError, match="holds results of other settings for"):
+        with_kept(changed, file)
+    assert with_kept(rows, tmp_path / "none.csv") is rows
 
 
 def test_the_figure_has_a_line_for_every_optimiser(rows: pd.DataFrame) -> None:

@@ -18,7 +18,7 @@ from gradlaw.cli.ranks import ranks_of
 from gradlaw.cli.report import print_summary, record_of
 from gradlaw.cli.say import say, say_json
 from gradlaw.errors import InputError
-from gradlaw.history.transforms import parse_transform
+from gradlaw.history.transform_text import parse_transform
 from gradlaw.json_text import json_text
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress

@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         files = write_results(options.save_results, resolver.profile, evidence, with_series=False)
         say(f"results: {', '.join(map(str, files))}")
     if options.markdown:
-        write_whole(options.markdown, page(PAPER, choices, resolver.profile, evidence.seeds))
+        write_whole(options.markdown, page(PAPER, choices, resolver.profile, evidence))
         say(f"page: {options.markdown}")
     return status_of(refused)
 

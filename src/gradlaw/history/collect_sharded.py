@@ -22,7 +22,8 @@ from gradlaw.history.shared_store import keeping
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.placement import MEMORY
 from gradlaw.history.stores.precision import DTYPES, Storage
-from gradlaw.history.transforms import Clipping, Transform, start_transforms
+from gradlaw.history.transform_order import start_transforms
+from gradlaw.history.transforms import Clipping, Rows, Transform
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
 from gradlaw.ranks.group import RankGroup
@@ -94,11 +95,11 @@ def _collect(
 ) -> ShardedHistory:
     with ranks.together():
         reference, minibatches = LoopEngine(problem, asked.seed), asked.minibatches()
-        findings = inspect_problem(problem, minibatches, reference)
+        findings = inspect_problem(problem, minibatches, reference, counted=asked.engine != "loop")
     refuse_other_gradients(ranks, findings.gradient)
     with ranks.together():
         choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
-        alone = rounding_alone(problem, minibatches, findings.gradient, reference)
+        alone = rounding_alone(problem, minibatches, findings.gradient, reference, findings.suspects)
     run = _ShardedCollection(ranks, choice, DTYPES[asked.storage.dtype], transforms, findings)
     run.refuse_too_large()
     run.fill(progress)
@@ -202,7 +203,7 @@ class _ShardedCollection:
             names = ", ".join(name for name in self._unused if name in used)
             self.notices.append(f"some minibatches depend on these parameters and others do not: {names}")
         own = slice(self.columns.start, self.columns.stop)
-        start_transforms(self._along, self.problem, unused, columns=own)(self.share)
+        start_transforms(self._along, Rows(self.problem, unused, columns=own))(self.share)
         if self._kept != self._stored:
             narrow = torch.empty(self.share.shape, dtype=self._stored, device=self.share.device)
             self.storage.store_columns(self.share, narrow, self.columns, self.ranks)
@@ -214,7 +215,7 @@ class _ShardedCollection:
     def _filled(self, advance: Advance) -> bool:
         """Whether all was collected; False where an engine was left, so that all has to be computed again."""
         height, mine = self._height(), self._iterations[self.ranks.rank]
-        clip = start_transforms(self._clipping, self.problem)
+        clip = start_transforms(self._clipping, Rows(self.problem))
         self.storage = Storage(self._stored, self.problem.layout)
         rows = torch.empty(height, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)
         self.losses.zero_()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
+from gradlaw.errors import InputError
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.stores.precision import dtype_name
@@ -100,6 +101,8 @@ class GradientHistory(ByValue):
         gradients, losses, record = open_store(Path(folder))
         layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
         problem, settings = record.pop("problem"), record.pop("settings")
+        if settings.get("sketch"):
+            raise InputError(f"{folder} holds sketches of gradients, not gradients; open it with SketchedHistory.open")
         settings.setdefault("samples", problem["data"]["samples"])  # where early versions had it alone
         return GradientHistory(gradients, losses, layout, settings=HistorySettings.from_dict(settings), **record)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from gradlaw.atomic import full_disk_explained
-from gradlaw.history.gradient_history import record_of
+from gradlaw.history.gradient_history import GradientHistory, record_of
 from gradlaw.history.resume import clear, identity_of, read_unfinished, reopen_finished
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.sharded_history import ShardedHistory
@@ -94,6 +94,7 @@ class SharedStore:
         columns = self.ranks.share(self._problem.dimensions)
         with self.ranks.together():
             kept = reopen_finished(self.folder, self._problem, asked)
+            assert isinstance(kept, GradientHistory)  # several ranks keep no sketches
             share = torch.empty(len(kept), len(columns), dtype=kept.dtype, device=self._problem.device)
             height = zarr_store.open_store(self.folder)[0].chunks[0]
             for top in range(0, len(kept), height):
