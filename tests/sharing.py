@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 import gradlaw as gl
 from gradlaw.cli.main import main
 from gradlaw.history.collect_sharded import collect_sharded
+from gradlaw.history.stores.zarr_store import DiskGradients
 from gradlaw.minibatches import Minibatches
 from gradlaw.ranks import join
 from gradlaw.spectra.gram.history_gram import history_gram
@@ -143,6 +144,17 @@ def stored(rank: int, folder: Path) -> list[Any]:
     made, read = (collect_sharded(join(), problem(), 61, 4, band_bytes=12_000, **settings) for _ in range(2))
     assert torch.equal(made.share, read.share)
     return [made.settings, read.settings, gl.analyze(problem(), 61, 4, k=25, gaussian_k=30, **settings)]
+
+
+def killed_while_keeping(rank: int, folder: Path) -> str:
+    """The second rank is killed where it writes its first chunks."""
+    if rank == 1:
+        DiskGradients.write = lambda self, first, rows: os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        gl.analyze(problem(), 61, 4, k=25, engine="loop", store=folder / "history")
+    except RuntimeError as error:
+        return str(error)
+    return "nothing"
 
 
 AT_CHECKPOINTS: dict[str, Any] = {"iterations": 20, "batch_size": 4, "k": 5, "engine": "loop"}
