@@ -66,6 +66,7 @@ class Curvature:
 BASE = Size(500, 1, 70)
 OF_HESSIAN = Curvature(200, 24, 10)
 DECADES_OF_HESSIAN = {"S": replace(OF_HESSIAN, samples=2000), "n": replace(OF_HESSIAN, width=102),
+                      "S and n": replace(OF_HESSIAN, samples=2000, width=102),
                       "k": replace(OF_HESSIAN, k=100)}  # fmt: skip
 DECADES = {"T": replace(BASE, iterations=5000), "B": replace(BASE, batch_size=10), "n": replace(BASE, width=275)}
 
