@@ -16,7 +16,6 @@ from gradlaw.analysis.sections import all_sections
 from gradlaw.analysis.setting import OPTIONAL
 from gradlaw.choices import RANK_CHOICES
 from gradlaw.errors import choice
-from gradlaw.history import GradientHistory
 from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.ranks import ALONE, RankGroup, join
 from gradlaw.ranks.processes import is_first
@@ -55,6 +54,7 @@ def _refuse(
     group.refuse_differences({**same, "sections": sorted(asked), "store": str(store), "dtype": str(dtype)})
     reasons = {
         "store": store not in (None, "memory") and "the share of each rank stays in its memory; take more ranks",
+        "sketch": same.get("sketch") is not None and "the sketches of an analysis are made by one rank",
         "dtype": dtype is not None and "gradients are kept as they are computed; take more ranks",
     }
     for section in all_sections():
@@ -67,7 +67,7 @@ def _refuse(
             )
 
 
-def ranks_of(history: GradientHistory | ShardedHistory) -> dict[str, int]:
+def ranks_of(history: Any) -> dict[str, int]:
     """What the provenance says of the ranks that collected a history: nothing of one rank alone."""
     return {_KEY: history.ranks.size} if isinstance(history, ShardedHistory) else {}
 

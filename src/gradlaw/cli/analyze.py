@@ -131,7 +131,8 @@ def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> N
         raise InputError("--checkpoints runs on one rank; start each weights by itself with --checkpoint on several")
     if options.checkpoint is not None:
         raise InputError("--checkpoint does not go with --checkpoints: name all weights by the latter")
-    for name in ("force", "store"):
+    settings = {name: value for name, value in settings.items() if name != "sketch"}
+    for name in ("force", "store", "sketch"):
         if getattr(options, name):
             raise InputError(f"--{name} does not go with --checkpoints, which resumes and has one run for each weights")
     files = matching(options.checkpoints)
@@ -154,7 +155,7 @@ def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> N
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What ``analyze`` takes beside the problem."""
     names = ("iterations", "batch_size", "k", "gaussian_k", "alpha", "seed", "engine", "store", "replacement",
-             "extended", "controls", "dtype")  # fmt: skip
+             "extended", "controls", "dtype", "sketch")  # fmt: skip
     transforms = [parse_transform(text) for text in options.transform]
     return {name: getattr(options, name) for name in names} | {"transforms": transforms}
 
@@ -162,4 +163,5 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _default_directory(options: argparse.Namespace, checkpoint: Checkpoint | None) -> str:
     what = options.problem.replace(":", "-") if options.problem else name_of_inputs(options, checkpoint)
     chosen = "".join(f"-{text.replace('=', '')}" for text in options.transform)
+    chosen += f"-sketch{options.sketch}" if options.sketch else ""
     return f"runs/{what}{chosen}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"

@@ -27,10 +27,10 @@ class Extended(Section[ExtendedStatistics]):
     def measure(self, run: Run) -> ExtendedStatistics | None:
         if self.name not in run.asked:
             return None
-        assert isinstance(run.history, GradientHistory)  # by_ranks is not set
+        assert isinstance(run.gradients, GradientHistory)  # by_ranks is not set
         from gradlaw.analysis.measure_extended import measure_extended  # loads pandas
 
-        return measure_extended(run.history, run.measured["tests"], _tails(run), run.progress)
+        return measure_extended(run.gradients, run.measured["tests"], _tails(run), run.progress)
 
     def record(self, result: ExtendedStatistics | None, analysis: AnalysisResult) -> dict[str, Any]:
         return {_KEY: result is not None}
