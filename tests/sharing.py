@@ -113,6 +113,7 @@ def refusals(rank: int) -> dict[str, str]:
         "extended": lambda: gl.analyze(problem(), extended=True, **small),
         "store": lambda: gl.analyze(problem(), store=f"history-{rank}", **small),
         "dtype": lambda: gl.analyze(problem(), dtype="bfloat16", **small),
+        "sketch": lambda: gl.analyze(problem(), sketch=256, **small),
     }
     return {name: _message(call) for name, call in wrong.items()}
 

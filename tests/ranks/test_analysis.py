@@ -87,6 +87,7 @@ def told(tmp_path_factory) -> list[dict[str, str]]:
         ("extended", "extended does not go with 4 ranks yet"),
         ("store", "rank 1 of 4 has other store than rank 0"),
         ("dtype", "dtype does not go with 4 ranks yet"),
+        ("sketch", "sketch does not go with 4 ranks yet"),
     ],
 )
 def test_what_is_refused_is_refused_on_every_rank_and_named(told, wrong, message):

@@ -9,10 +9,10 @@ A sketch also spreads eigenvalues that lie close together. What a statistic chan
 what it has yet to change to the gradients themselves where that spread falls as 1/m, as of single eigenvalues,
 D / (sqrt(2) - 1) where it falls as 1/sqrt(m), as of a bulk, and D / (r - 1) where it still grows, r being how much more
 the eigenvalues change from quarters to halves. Which it is cannot be told: an interval reaches from no change to the
-largest of them, and t quantiles of the standard error, that of D included, beyond. Eigenvalues whose ranks are within
-a factor of 1.5 share the root mean square of their standard errors, and the largest change. The interval of d_KS is
-the same of the largest change that the fitted tail makes anywhere, which the triangle inequality makes one of d_KS.
-How often they cover was measured: docs/sketch.md.
+largest of them, the same from the change to halves of halves, which is less noisy, and t quantiles of the standard
+error beyond. Eigenvalues whose ranks are within a factor of 1.5 share the root mean square of their standard errors,
+and the largest change. The interval of d_KS is the same of the largest change that the fitted tail makes anywhere,
+which the triangle inequality makes one of d_KS. How often they cover was measured: docs/sketch.md.
 
 Of T gradients up to m, the T x T Gram matrices of the blocks are held, 8 b T^2 bytes; of more, the m x m second moment
 of the sketches, 8 m^2 bytes, to which each gradient adds, so that T has no limit (:class:`SketchedMoment`).
@@ -268,7 +268,8 @@ def _with_intervals(spectrum: Spectrum, halves: Halves, k: int, size: int, block
     variance += left**2 * of_halves.mean(axis=1).var(axis=0, ddof=1) / len(of_halves)  # of the change itself
     variance[:k] = _over_neighbours(variance[:k])
     width = stats.t.ppf((1 + _LEVEL) / 2, blocks - 1) * np.sqrt(variance)
-    largest, smallest = (left * side(mean - whole, 0) for side in (np.maximum, np.minimum))
+    changes = [mean - whole, (of_quarters - mean) / math.sqrt(2), np.zeros_like(whole)]
+    largest, smallest = left * np.max(changes, axis=0), left * np.min(changes, axis=0)
     largest[:k], smallest[:k] = _largest_near(largest[:k]), -_largest_near(-smallest[:k])
     low, high = whole - largest - width, whole - smallest + width
     tail = slice(k + 2, None)
