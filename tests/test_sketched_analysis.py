@@ -125,6 +125,13 @@ def test_more_iterations_than_the_sketch_has_numbers(problem):
     assert any("K lowered from 100 to 32" in notice for notice in found.notices)
 
 
+def test_sketches_in_a_folder_are_read_again(problem, sketched, tmp_path):
+    made = [gl.analyze(problem, sketch=1024, store=tmp_path / "store", **SETTINGS) for _ in range(2)]
+    for found in made:
+        assert np.array_equal(found.spectra["covariance"].eigenvalues, sketched.spectra["covariance"].eigenvalues)
+        assert str(found) == str(sketched)
+
+
 def test_it_is_no_run_of_other_settings(problem, sketched):
     assert differences(sketched, problem, SETTINGS | {"sketch": 1024}) == []
     assert "sketch 1024 instead of 512" in differences(sketched, problem, SETTINGS | {"sketch": 512})
