@@ -125,6 +125,7 @@ def refusals(rank: int) -> dict[str, str]:
         "not finite": lambda: gl.analyze(_not_finite(), engine="loop", **small),
         "store": lambda: gl.analyze(problem(), store=f"history-{rank}", **small),
         "out of range": lambda: gl.analyze(_steep(), dtype="float16", engine="loop", **small),
+        "sketch": lambda: gl.analyze(problem(), sketch=256, **small),
     }
     return {name: _message(call) for name, call in wrong.items()}
 

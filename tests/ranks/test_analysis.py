@@ -145,6 +145,7 @@ def told(tmp_path_factory) -> list[dict[str, str]]:
         ("not finite", "the loss of iteration 12 is nan"),
         ("store", "rank 1 of 4 has other store than rank 0"),
         ("out of range", "beyond the range of float16"),
+        ("sketch", "sketch does not go with 4 ranks"),
     ],
 )
 def test_what_is_refused_is_refused_on_every_rank_and_named(told, wrong, message):

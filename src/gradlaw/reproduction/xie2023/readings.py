@@ -94,8 +94,8 @@ SGD = Axis(
 )
 PRETRAINED = Axis(
     "pretrained",
-    "at which parameters the rows called pretrained were measured; [forensics.md](forensics.md) compares both for every "
-    "such row",
+    "at which parameters the rows called pretrained were measured; [forensics.md](forensics.md) compares both for "
+    "every such row",
     {"trained": "trained by the recipe of appendix A", "random": "at initialisation"},
     lambda experiment: experiment.network.training is not None,
     lambda experiment, option: experiment if option == "trained" else _to(training=lambda _: None)(experiment, option),
