@@ -39,7 +39,8 @@ def test_checkpoints_are_analysed_by_all_ranks_and_told_of_by_the_first(told):
     assert second[2][1:] == ("", "")
     assert first[3][0] == 0, first[3]
     assert second[3] == (0, "", "")
-    assert {path.name for path in (folder / "more").iterdir()} == {"weights-1", "weights-2", "checkpoints.csv"}
+    table = {"checkpoints.csv", "checkpoints.manifest.json"}
+    assert {path.name for path in (folder / "more").iterdir()} == {"weights-1", "weights-2"} | table
     assert gl.Analysis.load(folder / "more/weights-2").provenance["machine"]["ranks"] == 2
 
 
