@@ -44,11 +44,6 @@ def _refuse(group: RankGroup, asked: Collection[str], same: Mapping[str, Any]) -
     group.refuse_differences({**same, "sections": sorted(asked)})
     if same.get("sketch") is not None:
         raise group.common_error(
-            f"sketch does not go with {group.size} ranks, which share whole gradients; leave sketch out, or the work to "
-            "one rank"
-        )
-    if same.get("sketch") is not None:
-        raise group.common_error(
             f"sketch does not go with {group.size} ranks: one rank makes the sketches of an analysis; leave it out, so "
             "that the ranks share whole gradients, or leave the work to one rank"
         )
