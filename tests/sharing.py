@@ -124,7 +124,6 @@ def refusals(rank: int) -> dict[str, str]:
         "few iterations": lambda: gl.analyze(problem(), 3, k=2),
         "not finite": lambda: gl.analyze(_not_finite(), engine="loop", **small),
         "store": lambda: gl.analyze(problem(), store=f"history-{rank}", **small),
-        "a sketch": lambda: gl.analyze(problem(), sketch=256, **small),
         "out of range": lambda: gl.analyze(_steep(), dtype="float16", engine="loop", **small),
         "sketch": lambda: gl.analyze(problem(), sketch=256, **small),
     }

@@ -144,7 +144,6 @@ def told(tmp_path_factory) -> list[dict[str, str]]:
         ("few iterations", "4 ranks share out 3 iterations and 283 dimensions"),
         ("not finite", "the loss of iteration 12 is nan"),
         ("store", "rank 1 of 4 has other store than rank 0"),
-        ("a sketch", "sketch does not go with 4 ranks"),
         ("out of range", "beyond the range of float16"),
         ("sketch", "sketch does not go with 4 ranks"),
     ],
