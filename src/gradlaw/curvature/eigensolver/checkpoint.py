@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlaw.atomic import write_whole
+from gradlaw.atomic import make_writable, write_whole
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.errors import InputError
 from gradlaw.sealed import sealed, unsealed
@@ -29,13 +29,13 @@ class SolverState:
         seconds: between two saves.
 
     Raises:
-        InputError: the folder holds a checkpoint of other settings, or one that is damaged.
+        InputError: the folder holds a checkpoint of other settings, or one that is damaged, or cannot be written to.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], seconds: float):
         self.folder, self._settings = folder, json.dumps(settings, sort_keys=True)
         self._seconds, self._saved = seconds, time.monotonic()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_writable(folder, "the folder of the checkpoint")
         self.state: dict[str, Any] | None = None
         if (folder / _STATE).exists():
             content = unsealed(folder / _STATE, f"delete the folder {folder}, and compute again")
