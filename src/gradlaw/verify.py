@@ -15,6 +15,7 @@ from gradlaw.extras import extra
 from gradlaw.history.repair import repair as repair_history
 from gradlaw.history.stores.chunk_files import CHUNKS as _CHUNKS
 from gradlaw.history.stores.integrity import check as check_store
+from gradlaw.history.stores.zarr_store import GRADIENTS
 from gradlaw.manifest import MANIFEST
 from gradlaw.output_files import output_faults, output_manifests
 from gradlaw.problem import Problem
@@ -123,7 +124,7 @@ def _whole(directory: Path, repair: bool, problem: Problem | None, progress: Pro
     """Runs, gradients, trainings and results."""
     if any((directory / name).exists() for name in (RECORD, WRITING, WRITTEN)) or (directory / MANIFEST).is_file():
         return [_run(directory, repair, progress)]
-    if (directory / _STORE).is_file():
+    if (directory / _STORE).is_file() or (directory / GRADIENTS / _STORE).is_file():
         return [_history(directory, problem if repair else None, progress)]
     runs = [_run(folder, repair, progress) for folder in sorted(directory.iterdir()) if (folder / RECORD).is_file()]
     return [*_trainings(directory), *_results(directory, repair), *runs]

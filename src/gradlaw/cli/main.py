@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.print_completion:
             print(completion(parser, options.print_completion))
             return 0
-        _refuse_empty(options)
+        _refuse_empty(options, given)
         _take_threads(options.threads)
         require(*options.needs)
         _refuse_ranks(options)
@@ -103,10 +103,12 @@ def _complain(message: str, status: int = BAD_INPUT) -> int:
     return status
 
 
-def _refuse_empty(options: argparse.Namespace) -> None:
+def _refuse_empty(options: argparse.Namespace, given: Sequence[str]) -> None:
     for name, value in vars(options).items():
         if value == "" or (isinstance(value, list) and "" in value):
             raise InputError(f"--{name.replace('_', '-')} is empty; leave it out for its default")
+    if "" in given:  # a path of nothing would be the current directory
+        raise InputError("an argument is empty; leave it out, or give . for the current directory")
 
 
 def _take_threads(threads: int | None) -> None:

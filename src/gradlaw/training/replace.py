@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from gradlaw.atomic import PARTIAL, flush
+from gradlaw.atomic import PARTIAL, flush, full_disk_explained
 from gradlaw.training.checkpoint import REPLACED, training_files
 
 _REPLACING, _PLACED = ".replacing", ".placed"
@@ -25,9 +25,10 @@ def staging_of(folder: Path) -> Path:
 
 def put_in_place(folder: Path) -> None:
     """Have the training that was written beside the one in a claimed folder in its place."""
-    (folder / _REPLACING).rename(folder / REPLACED)
-    flush(folder)
-    complete(folder)
+    with full_disk_explained(folder, "the training before or the new one is whole", "repeat the command"):
+        (folder / _REPLACING).rename(folder / REPLACED)
+        flush(folder)
+        complete(folder)
 
 
 def complete(folder: Path) -> None:

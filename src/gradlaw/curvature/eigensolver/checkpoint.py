@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlaw.atomic import write_whole
+from gradlaw.atomic import make_writable, write_whole
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.errors import InputError
 from gradlaw.ranks import ALONE, RankGroup
@@ -32,14 +32,14 @@ class SolverState:
         ranks: that run together.
 
     Raises:
-        InputError: the folder holds a checkpoint of other settings, or one that is damaged.
+        InputError: the folder holds a checkpoint of other settings, or one that is damaged, or cannot be written to.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], seconds: float, ranks: RankGroup = ALONE):
         self.folder, self.ranks, self._settings = folder, ranks, json.dumps(settings, sort_keys=True)
         self._seconds, self._saved = seconds, time.monotonic()
         with ranks.together():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_writable(folder, "the folder of the checkpoint")
         self.state: dict[str, Any] | None = ranks.first(lambda: self._read(settings))
 
     def due(self) -> bool:

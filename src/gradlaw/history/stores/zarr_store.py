@@ -241,6 +241,8 @@ def read_record(folder: Path) -> tuple[dict[str, Any], bool]:
         InputError: no store, one whose collection did not finish, or whose metadata are damaged.
     """
     if not is_unfinished(folder) and not holds_store(folder):
+        if (folder / GRADIENTS / METADATA).is_file():
+            raise InputError(damaged(folder / METADATA, "is missing"))
         raise InputError(f"{folder} holds no gradient history")
     attributes = _attributes(folder) if holds_store(folder) else {}
     if _RECORD not in attributes:
