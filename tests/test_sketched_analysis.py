@@ -102,7 +102,7 @@ def test_a_verdict_that_the_interval_leaves_open_is_none(sketched):
     spectrum = next(finding for finding in sketched.findings if finding.topic == "Spectrum of the noise")
     assert spectrum.certainty == "no verdict"
     assert "cannot be said" in spectrum.headline
-    assert "leaves it open" in str(sketched).replace("\n", " ")
+    assert "left open by the sketch" in str(sketched).replace("\n", " ")
 
 
 def test_the_same_seed_gives_the_same_whatever_the_engine(problem, sketched):
