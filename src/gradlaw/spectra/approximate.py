@@ -37,7 +37,7 @@ from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.intervals import Interval
 from gradlaw.stats.powerlaw import fit_power_law
 
-LARGEST_SHARE = 8  # a sketch has so many times as many numbers as leading eigenvalues are told
+_LEAST_SHARE, _STREAMED_SHARE = 8, 16  # numbers of a sketch for each eigenvalue; by default where T is above m
 _ROUNDING = 1e-6  # relative, of sketches in single precision
 _NEIGHBOURS = 1.5  # ranks within this factor share their standard error
 _BULK = 1 / (math.sqrt(2) - 1)  # what is left to change, over the change from halves to the whole
@@ -158,7 +158,8 @@ def approximate_spectrum(
         dimensions: n, numbers of a gradient.
         blocks: of the sketch, eight or more.
         center: take the mean over the T gradients off first.
-        k: how many of the largest eigenvalues, at most m / 8. Default: 1000, at most a third of T and m / 8.
+        k: how many of the largest eigenvalues, at most m / 8. Default: 1000, at most a third of T and m / 8, or m / 16
+            where T is above m: there more make the interval of s too short in one case of four.
         lower: take fewer than k where fewer are above rounding, in place of an error.
 
     Raises:
@@ -182,8 +183,8 @@ def approximate_spectrum(
     if iterations < 3:
         raise InputError(f"a spectrum needs at least 3 gradients, got {iterations}")
     k = leading(iterations, size) if k is None else count(k, "k", 2)
-    if k > min(size // LARGEST_SHARE, iterations - center):
-        least = 2 ** math.ceil(math.log2(LARGEST_SHARE * k))
+    if k > min(size // _LEAST_SHARE, iterations - center):
+        least = 2 ** math.ceil(math.log2(_LEAST_SHARE * k))
         raise InputError(
             f"sketches of {size:,} numbers of {iterations:,} gradients do not tell {k:,} eigenvalues: use "
             f"size={least}, or k={leading(iterations, size)}"
@@ -201,8 +202,13 @@ def half_width(lower: np.ndarray, upper: np.ndarray) -> float:
 
 
 def leading(iterations: int, size: int) -> int:
-    """How many eigenvalues are told by default: 1000, at most a third of T and an eighth of m."""
-    return min(1000, iterations // 3, size // LARGEST_SHARE)
+    """How many eigenvalues are told by default: 1000, at most a third of T, and what the sketch tells."""
+    return min(1000, iterations // 3, most_told(iterations, size))
+
+
+def most_told(iterations: int, size: int) -> int:
+    """How many eigenvalues a sketch tells by default: an eighth of m, a sixteenth where T is above m."""
+    return size // (_LEAST_SHARE if iterations <= size else _STREAMED_SHARE)
 
 
 Halves = Callable[[Sequence[int]], np.ndarray]  # eigenvalues from some of the blocks, descending
