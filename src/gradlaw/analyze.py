@@ -240,21 +240,24 @@ def analyze(
     progress = progress or SILENT
     asked = frozenset(name for name, wanted in {"controls": controls, "extended": extended}.items() if wanted)
     settings: dict[str, Any] = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "engine": engine,
-                                "transforms": transforms, "replacement": replacement, "progress": progress}  # fmt: skip
+                                "transforms": transforms, "store": store, "replacement": replacement,
+                                "progress": progress}  # fmt: skip
     if sketch is not None:
         sketch = count(sketch, "sketch", 256)
         _refuse_of_sketch(iterations, asked, dtype)
-    same = {"sketch": sketch, "k": k, "gaussian_k": gaussian_k, "alpha": alpha}
-    with joined(ranks, asked, store, dtype, same) as group:
+    same = {
+        "sketch": sketch, "k": k, "gaussian_k": gaussian_k, "alpha": alpha, "store": str(store), "dtype": str(dtype)
+    }  # fmt: skip
+    with joined(ranks, asked, same) as group:
         history: GradientHistory | ShardedHistory | SketchedHistory
         sizes = Sizes.lowered(k, gaussian_k, (iterations, problem.dimensions), sketch)
         if sketch is not None:
             of_tests: dict[str, Any] = {"k": sizes.k["dimension"], "gaussian_k": sizes.gaussian_k["dimension"]}
-            history = collect_sketched(problem, size=sketch, store=store, alpha=alpha, **of_tests, **settings)
+            history = collect_sketched(problem, size=sketch, alpha=alpha, **of_tests, **settings)
         elif group.size == 1:
-            history = collect(problem, store=store, dtype=dtype, **settings)
+            history = collect(problem, dtype=dtype, **settings)
         else:
-            history = collect_sharded(group, problem, **settings)
+            history = collect_sharded(group, problem, dtype=dtype, **settings)
         run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
         for section in all_sections():
             told = sketch is None or section.from_sketch

@@ -10,6 +10,7 @@
     accuracy.parquet        how often a classifier is right, one row
     noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
     population.parquet      the laws of the population behind the covariance spectrum, one row a law
+    two_halves.parquet      variances of one half of the gradients along directions of the other, one row a rank
     over_iterations.parquet the covariance spectrum of fewer iterations, one row a number of them
     controls.parquet        one row a rank: the covariance spectra of controls, if they were asked for
     layers, tail_indices, gaussianity, exponents, comparisons.parquet   the extended statistics, if they were asked for

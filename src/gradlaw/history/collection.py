@@ -13,7 +13,8 @@ from gradlaw.history.sketched_history import RowReducer
 from gradlaw.history.stores.precision import Storage
 from gradlaw.history.stores.unfinished import Unfinished
 from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, metadata_digests
-from gradlaw.history.transforms import Apply, Memory, Transform, WeightDecay, start_transforms
+from gradlaw.history.transform_order import start_transforms
+from gradlaw.history.transforms import Apply, Memory, Rows, Transform, WeightDecay
 from gradlaw.progress import Advance, Progress
 
 _REDUCED_BYTES = 2**28  # of gradients that are there at once where little is kept of each
@@ -117,14 +118,25 @@ class Collection:
             if isinstance(self.target, Tensor)
             else torch.empty(height, self.target.shape[1], dtype=self._stored, device=problem.device)
         )
-        apply = start_transforms(self.transforms, problem, self.unused, self.memory)
+        apply = start_transforms(self.transforms, Rows(problem, self.unused, self.memory))
         for top in range(self.done, iterations, height):
             band = buffer[: min(height, iterations - top)]
-            for start, rows in self._chunks(top, band):
-                self.losses[start : start + len(rows)] = self._collect(start, rows, apply)
-                advance(len(rows))
+            self.collect_band(top, band, apply, advance)
             if on_disk is not None:
                 self._keep(on_disk, band)
+
+    def collect_band(self, top: int, band: Tensor, apply: Apply, advance: Advance) -> None:
+        """The gradients of the iterations from ``top`` on into a band, and their losses into :attr:`losses`.
+
+        Args:
+            top: the first of them.
+            band: rows of the stored type.
+            apply: the transforms; of those that carry something from row to row all rows before have to be through.
+            advance: is told how many are done.
+        """
+        for start, rows in self._chunks(top, band):
+            self.losses[start : start + len(rows)] = self._collect(start, rows, apply)
+            advance(len(rows))
 
     def _keep(self, on_disk: DiskGradients, band: Tensor) -> None:
         """Write a band, and note it once it is on the disk."""

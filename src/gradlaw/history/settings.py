@@ -9,7 +9,9 @@ import torch
 from gradlaw.choices import ENGINES
 from gradlaw.errors import InputError
 from gradlaw.history.stores.precision import StoredPrecision, dtype_name, storage_dtype
-from gradlaw.history.transforms import Transform, check_order, describe
+from gradlaw.history.transform_order import check_order
+from gradlaw.history.transform_text import describe
+from gradlaw.history.transforms import Transform
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
@@ -49,7 +51,7 @@ class HistorySettings(Mapping[str, Any]):
         dtype: that gradients are computed in, such as ``"float32"``.
         storage: the type they are stored in, and once they are, the error of that.
         rounding_alone: parameter tensors whose gradients were seen to be rounding errors and nothing else.
-        transforms: applied on the way, in the words of :func:`~gradlaw.history.transforms.parse_transform`.
+        transforms: applied on the way, in the words of :func:`~gradlaw.history.transform_text.parse_transform`.
         sketch: of sketches that are kept in place of gradients; None, and no name among the others, of gradients.
     """
 
