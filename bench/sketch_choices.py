@@ -8,10 +8,10 @@ per million numbers, the least of five, of a dense vector of 2^20. SRHT: subsamp
 (Ailon and Chazelle 2006); sparse JL: eight nonzeros a column, each number hashed by itself (Kane and Nelson 2014); row
 hashing is what gradlaw has, with two blocks (the watch) and with eight (collections).
 
-**Streams**: 2,000 gradients of a population with eigenvalues r^-s in 8,000 dimensions, one pass, about the same number
-of float64 numbers held: the second moment of m = 1,024 sketched numbers (m^2); block Nystrom (Tropp and others 2017)
+**Streams**: 1,000 gradients of a population with eigenvalues r^-s in 4,000 dimensions, one pass, about the same number
+of float64 numbers held: the second moment of m = 512 sketched numbers (m^2); block Nystrom (Tropp and others 2017)
 with l random directions (2 n l); frequent directions (Ghashami and others 2016) with l rows (2 l n). Error of the 20
-largest eigenvalues of the second moment, relative, in the median and at most; medians over 5 seeds.
+largest eigenvalues of the second moment, relative, in the median and at most; medians over 3 seeds.
 
 python bench/sketch_choices.py FOLDER     # MNIST is in FOLDER/mnist; prints the tables
 """
@@ -30,7 +30,7 @@ from gradlaw.spectra.approximate import SketchedMoment
 from gradlaw.spectra.sketch import GradientSketch
 
 SIZE, GRADIENTS, SEEDS, TIMED = 1024, 32, 20, 2**20
-LEADING, HELD = 20, 1024**2
+LEADING, HELD = 20, 512**2
 Sketch = Callable[[Tensor], Tensor]
 
 
@@ -129,7 +129,7 @@ def projections(folder: str) -> str:
 
 
 def of_moment(gradients: Tensor, seed: int) -> np.ndarray:
-    """The second moment of sketches of 1,024 numbers."""
+    """The second moment of sketches of 512 numbers."""
     size = math.isqrt(HELD)
     sketch, moment = GradientSketch([gradients.shape[1]], size, seed, 8), SketchedMoment(size, 8)
     for gradient in gradients:
@@ -175,11 +175,11 @@ def streams() -> str:
     """The second table."""
     lines = ["| s | way | median error | largest |", "|---:|---|---:|---:|"]
     for s in (0.7, 1.0, 1.3):
-        gradients = population(s, 2000, 8000)
+        gradients = population(s, 1000, 4000)
         wide = gradients.double()
         exact = torch.linalg.eigvalsh(wide @ wide.T / len(wide)).flip(0)[:LEADING].numpy()
         for name, way in STREAMS.items():
-            off = np.array([np.abs(way(gradients, seed)[:LEADING] / exact - 1) for seed in range(5)])
+            off = np.array([np.abs(way(gradients, seed)[:LEADING] / exact - 1) for seed in range(3)])
             lines.append(f"| {s} | {name} | {np.median(off):.1%} | {np.median(off.max(axis=1)):.1%} |")
     return "\n".join(lines)
 

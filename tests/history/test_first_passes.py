@@ -95,3 +95,25 @@ def test_a_layer_that_the_first_samples_leave_alone_is_not_rounding():
     inputs[[batch[-1] for batch in order], 0] = 20.0
     problem = gl.Problem(Rare(), nn.CrossEntropyLoss(), (inputs, torch.randint(2, (60,))))
     assert gl.collect(problem, 3, 20).settings.rounding_alone == ()
+
+
+class InSingleAlone(nn.Module):
+    """Cannot be put into float64; a large pass, with a bias that a batch norm takes off again."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.norm(self.first(x))))
+
+
+def in_single(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, weight=torch.tensor([0.3, 0.7]))
+
+
+def test_a_large_pass_without_float64_shows_rounding_alone_too():
+    torch.manual_seed(0)
+    data = torch.randn(8, 1, 384, 384), torch.randint(2, (8, 384, 384))
+    history = gl.collect(gl.Problem(InSingleAlone(), in_single, data), 3, BATCH)
+    assert history.settings.rounding_alone == ("first.bias",)

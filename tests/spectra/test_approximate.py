@@ -100,3 +100,13 @@ def test_inner_products_of_any_number_of_blocks_are_unbiased(blocks):
         products.append(float(sketch.of([a]) @ sketch.of([b])) / blocks)
     error = np.std(products) / np.sqrt(len(products))
     assert abs(np.mean(products) - float(a @ b)) < 4 * error
+
+
+def test_a_sketch_that_is_too_small_says_nothing_of_the_line():
+    """A flat spectrum of many more gradients than the sketch has numbers."""
+    found = approximate_spectrum(sketches(draws(0.3, 600), 256), N)
+    assert found.half_width > 0.5
+    assert not found.is_told
+    assert found.s_interval == (0, np.inf)
+    assert found.d_ks_interval.high == 1
+    assert approximate_spectrum(sketches(draws(1.3, 60), 1024), N).is_told

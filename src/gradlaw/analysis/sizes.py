@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gradlaw.errors import InputError
-from gradlaw.spectra.approximate import LARGEST_SHARE
+from gradlaw.spectra.approximate import most_told
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import K, lowered_k
 from gradlaw.stats.series import AXES
@@ -50,11 +50,11 @@ class Sizes:
                 f"T = {iterations:,} iterations of n = {dimensions:,} dimensions give"
             )
         if sketch is not None:
-            told = min(of_spectra, sketch // LARGEST_SHARE)
+            told = min(of_spectra, most_told(iterations, sketch))
             if told < of_spectra:
                 notices.append(
-                    f"K lowered from {of_spectra:,} to {told:,} in fits of spectra: an eighth of the {sketch:,} "
-                    "numbers of a sketch"
+                    f"K lowered from {of_spectra:,} to {told:,} in fits of spectra, which sketches of "
+                    f"{sketch:,} numbers tell"
                 )
             of_spectra = told
         gaussian: dict[str, int | None] = {}

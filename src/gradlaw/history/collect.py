@@ -143,7 +143,7 @@ def _collect(
     reference = LoopEngine(problem, asked.seed)
     findings = inspect_problem(problem, minibatches, reference, counted=asked.engine != "loop")
     choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
-    alone = rounding_alone(problem, minibatches, findings.gradient, reference, findings.suspects)
+    alone = rounding_alone(problem, minibatches, findings, reference)
     if unfinished is not None:
         unfinished.identity[GRADIENT_NORM] = float(findings.gradient.double().norm())
     target = _target(placement, (asked.iterations, columns), stored, band_bytes, unfinished, begun)

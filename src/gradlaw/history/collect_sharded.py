@@ -99,7 +99,7 @@ def _collect(
     refuse_other_gradients(ranks, findings.gradient)
     with ranks.together():
         choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
-        alone = rounding_alone(problem, minibatches, findings.gradient, reference, findings.suspects)
+        alone = rounding_alone(problem, minibatches, findings, reference)
     run = _ShardedCollection(ranks, choice, DTYPES[asked.storage.dtype], transforms, findings)
     run.refuse_too_large()
     run.fill(progress)

@@ -11,8 +11,10 @@ D / (sqrt(2) - 1) where it falls as 1/sqrt(m), as of a bulk, and D / (r - 1) whe
 the eigenvalues change from quarters to halves. Which it is cannot be told: an interval reaches from no change to the
 largest of them, the same from the change to halves of halves, which is less noisy, and t quantiles of the standard
 error beyond. Eigenvalues whose ranks are within a factor of 1.5 share the root mean square of their standard errors,
-and the largest change. The interval of d_KS is the same of the largest change that the fitted tail makes anywhere,
-which the triangle inequality makes one of d_KS. How often they cover was measured: docs/sketch.md.
+and the largest change; the interval of s also has what these changes make of it. The interval of d_KS is the same of
+the largest change that the fitted tail makes anywhere, which the triangle inequality makes one of d_KS. Where
+eigenvalues are not known to within a half (the median of their intervals) the sketch is too small for their line: the
+interval of s is then (0, inf), that of d_KS all it can be. How often intervals cover was measured: docs/sketch.md.
 
 Of T gradients up to m, the T x T Gram matrices of the blocks are held, 8 b T^2 bytes; of more, the m x m second moment
 of the sketches, 8 m^2 bytes, to which each gradient adds, so that T has no limit (:class:`SketchedMoment`).
@@ -35,12 +37,13 @@ from gradlaw.spectra.spectrum import Spectrum
 from gradlaw.stats.intervals import Interval
 from gradlaw.stats.powerlaw import fit_power_law
 
-LARGEST_SHARE = 8  # a sketch has so many times as many numbers as leading eigenvalues are told
+_LEAST_SHARE, _STREAMED_SHARE = 8, 16  # numbers of a sketch for each eigenvalue; by default where T is above m
 _ROUNDING = 1e-6  # relative, of sketches in single precision
 _NEIGHBOURS = 1.5  # ranks within this factor share their standard error
 _BULK = 1 / (math.sqrt(2) - 1)  # what is left to change, over the change from halves to the whole
 _LEAST_GROWTH = 1.1  # of changes, from halves to quarters
 _LEVEL = 0.95
+_TOLD = 0.5  # half width of eigenvalues up to which anything is said of their line
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,12 @@ class ApproximateSpectrum(ByValue):
     @property
     def half_width(self) -> float:
         """Half the width of the interval of an eigenvalue, relative; the median over the k."""
-        return float(np.median(np.sqrt(self.upper / self.lower) - 1))
+        return half_width(self.lower, self.upper)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything is said of s and d_KS; if not, the sketch is too small."""
+        return math.isfinite(self.s_interval.high)
 
     def __str__(self) -> str:
         (s_low, s_high), (d_low, d_high) = self.s_interval, self.d_ks_interval
@@ -150,7 +158,8 @@ def approximate_spectrum(
         dimensions: n, numbers of a gradient.
         blocks: of the sketch, eight or more.
         center: take the mean over the T gradients off first.
-        k: how many of the largest eigenvalues, at most m / 8. Default: 1000, at most a third of T and m / 8.
+        k: how many of the largest eigenvalues, at most m / 8. Default: 1000, at most a third of T and m / 8, or m / 16
+            where T is above m: there more make the interval of s too short in one case of four.
         lower: take fewer than k where fewer are above rounding, in place of an error.
 
     Raises:
@@ -174,8 +183,8 @@ def approximate_spectrum(
     if iterations < 3:
         raise InputError(f"a spectrum needs at least 3 gradients, got {iterations}")
     k = leading(iterations, size) if k is None else count(k, "k", 2)
-    if k > min(size // LARGEST_SHARE, iterations - center):
-        least = 2 ** math.ceil(math.log2(LARGEST_SHARE * k))
+    if k > min(size // _LEAST_SHARE, iterations - center):
+        least = 2 ** math.ceil(math.log2(_LEAST_SHARE * k))
         raise InputError(
             f"sketches of {size:,} numbers of {iterations:,} gradients do not tell {k:,} eigenvalues: use "
             f"size={least}, or k={leading(iterations, size)}"
@@ -187,9 +196,19 @@ def approximate_spectrum(
     return _with_intervals(spectrum, halves, k, size, blocks)
 
 
+def half_width(lower: np.ndarray, upper: np.ndarray) -> float:
+    """Half the width of intervals, relative, on a logarithmic scale; their median."""
+    return float(np.median(np.sqrt(upper / lower) - 1))
+
+
 def leading(iterations: int, size: int) -> int:
-    """How many eigenvalues are told by default: 1000, at most a third of T and an eighth of m."""
-    return min(1000, iterations // 3, size // LARGEST_SHARE)
+    """How many eigenvalues are told by default: 1000, at most a third of T, and what the sketch tells."""
+    return min(1000, iterations // 3, most_told(iterations, size))
+
+
+def most_told(iterations: int, size: int) -> int:
+    """How many eigenvalues a sketch tells by default: an eighth of m, a sixteenth where T is above m."""
+    return size // (_LEAST_SHARE if iterations <= size else _STREAMED_SHARE)
 
 
 Halves = Callable[[Sequence[int]], np.ndarray]  # eigenvalues from some of the blocks, descending
@@ -272,16 +291,22 @@ def _with_intervals(spectrum: Spectrum, halves: Halves, k: int, size: int, block
     largest, smallest = left * np.max(changes, axis=0), left * np.min(changes, axis=0)
     largest[:k], smallest[:k] = _largest_near(largest[:k]), -_largest_near(-smallest[:k])
     low, high = whole - largest - width, whole - smallest + width
+    of_line = [change[k - 1] - change[:k].mean() for change in (largest, smallest)]  # what these make of s
+    low[k] = min(low[k], whole[k] + min(of_line) - width[k])
+    high[k] = max(high[k], whole[k] + max(of_line) + width[k])
     tail = slice(k + 2, None)
     moved = float(left * np.abs(mean - whole)[tail].max() + np.abs(of_halves - mean)[..., tail].max())
     d_ks = float(whole[k + 1])
+    told = half_width(np.exp(low[:k]), np.exp(high[:k])) <= _TOLD
+    s_interval = Interval(max(0.0, float(low[k])), float(high[k])) if told else Interval(0.0, math.inf)
+    moved = moved if told else 1.0
     return ApproximateSpectrum(
         spectrum=spectrum,
         k=k,
         lower=np.exp(low[:k]),
         upper=np.exp(high[:k]),
         s=float(whole[k]),
-        s_interval=Interval(max(0.0, float(low[k])), float(high[k])),
+        s_interval=s_interval,
         d_ks=d_ks,
         d_ks_interval=Interval(max(1 / (2 * k), d_ks - moved), min(1.0, d_ks + moved)),
         size=size,

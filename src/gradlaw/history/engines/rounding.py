@@ -83,7 +83,7 @@ def measure_rounding(
     if double is not None and not double.inexact:
         suspects = double.suspects & {p.name for p in problem.layout if gradient[p.start : p.stop].any()}
     if not is_random and len(minibatches[0]) > 1 and bool(gradient.any()):
-        ordered = (few, first) if large and double is not None else (minibatches[0], gradient)
+        ordered = (few, first) if large else (minibatches[0], gradient)
         by_order = _distance(_gradient(problem, reference, 0, ordered[0][::-1]), ordered[1])
         within = large and double is not None and by_order <= 3 * error  # as two gradients with that error may be
         if double is not None and not within and _order_matters(problem, few, double):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.report.formatting import number, percent
 from gradlaw.report.section import Rows, ShownSection, Table, register
+from gradlaw.spectra.approximate import half_width
 
 HEADER = ("spectrum", "statistic", "approximate", "low", "high")
 _RANKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -22,7 +21,7 @@ class ShownApproximate(ShownSection):
     def sentences(self, analysis: AnalysisResult) -> list[str]:
         table, size = analysis.sections["approximate"], analysis.settings["sketch"]["size"]
         values = table[table["statistic"] == "eigenvalue"]
-        width = float(np.median(np.sqrt(values["high"] / values["low"]) - 1))
+        width = half_width(values["low"].to_numpy(), values["high"].to_numpy())
         return [
             f"Approximate: gradients were sketched to {size:,} numbers each. An eigenvalue of the spectra is known to "
             f"about {percent(width)}; tests across parameters are of whole gradients. What needs them all cannot be "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from gradlaw.analysis.result import AnalysisResult
@@ -164,6 +165,8 @@ def _approximately(analysis: AnalysisResult, v: SpectralVerdict, topic: str, hea
         f"Approximate, from sketches of {analysis.sketch_size:,} numbers: over the top {v.k:,} eigenvalues of the "
         f"covariance, s is within {number(s_low)} to {number(s_high)}, d_KS within {number(low)} to {number(high)}."
     )
+    if math.isinf(s_high):
+        text = f"Sketches of {analysis.sketch_size:,} numbers are too small to tell s and d_KS; take larger ones."
     if analysis.is_open(v):
         headline = "Whether the spectrum of the noise is a power law cannot be said from this sketch"
         why = f"the interval of d_KS has the critical distance in it, {number(v.fit.d_critical_calibrated)}"
@@ -206,8 +209,8 @@ def _spectrum(v: SpectralVerdict, is_open: bool = False) -> str:
     if v.fit is None:
         return f"The {subject} without a power-law verdict: {v.refused}."
     if is_open:
-        said = "or is not as straight as a power law: the sketch leaves it open"
-    elif v.fit.is_power_law_calibrated:
+        return f"Over the top {v.k:,}, whether the {subject} as straight as a power law is left open by the sketch."
+    if v.fit.is_power_law_calibrated:
         said = "as straight as a power law"
     elif v.fit.is_power_law:
         said = "as straight as a power law at the published level only, not at the calibrated one"
