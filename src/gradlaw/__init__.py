@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradlaw.compare.comparison import Comparison
     from gradlaw.curvature import (
         HessianSpectrum,
+        block_densities,
         compare_curvature,
         eigenpairs,
         gauss_newton,
@@ -73,6 +74,7 @@ __all__ = [
     "WeightDecay",
     "analyze",
     "analyze_checkpoints",
+    "block_densities",
     "build_model",
     "collect",
     "compare",
@@ -121,8 +123,8 @@ _HOMES = {
     "gradlaw.batch_size.result": ("CriticalBatchSize",),
     "gradlaw.compare.compare": ("compare",),
     "gradlaw.compare.comparison": ("Comparison",),
-    "gradlaw.curvature": ("HessianSpectrum", "compare_curvature", "eigenpairs", "gauss_newton", "hessian",
-                          "hessian_spectrum", "spectral_density"),
+    "gradlaw.curvature": ("HessianSpectrum", "block_densities", "compare_curvature", "eigenpairs", "gauss_newton",
+                          "hessian", "hessian_spectrum", "spectral_density"),
     "gradlaw.data": ("corrupt_labels", "from_arrays", "load_data", "load_text"),
     "gradlaw.errors": ("InputError",),
     "gradlaw.history": ("Adam", "ClipByNorm", "ClipByValue", "GradientHistory", "Momentum", "WeightDecay", "collect"),
