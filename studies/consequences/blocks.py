@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 def block_problem(network: str, data: Any, seed: int) -> gl.Problem:
     """A network of the zoo on its data."""
-    sizes = GPT_SIZES if network == GPT else {}
+    sizes: Any = GPT_SIZES if network == GPT else {}
     model = gl.build_model(network, data.sample_shape, data.classes, seed=seed, **sizes)
     return gl.Problem(model, MODELS[network].loss, (data.inputs, data.targets))
 
@@ -51,7 +51,7 @@ def measure_blocks(network: str, data: Any, seed: int) -> tuple[Row, list[Row], 
     ]
     densities = block_densities(problem, samples=samples, probes=PROBES, steps=STEPS, seed=seed)
     spectra = layer_spectra(history)
-    matrices = []
+    matrices: list[Row] = []
     for name, density in densities.items():
         rank = spectra[name].rank
         fit = spectra[name].power_law(max(2, rank // 3))

@@ -191,7 +191,7 @@ def _block_rows(tables: Tables) -> list[tuple[str, ...]]:
 
 
 def _vector_rows(vectors: pd.DataFrame) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for (network, matrix), its in vectors.groupby(["network", "matrix"]):
         medians = its.groupby("seed")[["participation_ratio", "gaussian", "by_tensor"]].median()
         ratios = [
