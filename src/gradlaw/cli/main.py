@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _again(arguments: Sequence[str]) -> str:
     """The command that goes on where one with these arguments was interrupted."""
     words = list(arguments)
-    if words[:1] == ["train"]:
-        words = [word for word in words if word not in ("--force", "--resume")] + ["--resume"]
+    if words[:1] == ["train"] and not {"--force", "--resume"} & set(words):
+        words.append("--resume")
     return shlex.join(["gradlaw", *words])
 
 

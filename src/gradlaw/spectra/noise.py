@@ -33,7 +33,7 @@ from torch import Tensor
 
 from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
-from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
+from gradlaw.spectra.access import gradients_of, layout_of, own_columns, own_layout, rounding_of
 from gradlaw.spectra.eigenvectors import check_gram
 from gradlaw.spectra.gram.dense import centre, gram_matrix, gram_of_blocks
 from gradlaw.spectra.layers import layer_blocks
@@ -148,18 +148,21 @@ def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples
     """
     import pandas as pd  # loaded for those who ask for a table
 
-    gradients, layout, rounding = gradients_of(history), layout_of(history), rounding_of(history)
+    own, layout, rounding = own_columns(history), layout_of(history), rounding_of(history)
     batch_size, samples = sizes_of(history, batch_size, samples)
-    alone = tensors_of_rounding_alone(history)
-    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
+    alone, iterations, device = tensors_of_rounding_alone(history), len(own.gradients), own.gradients.device
+    total = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
     rows: dict[tuple[str, str], dict[str, Any]] = {("model", "all"): {}}
-    for part, blocks in layer_blocks(gradients, layout):
-        gram = gram_of_blocks(blocks, len(gradients), gradients.device)
+    here = {part.name for part in own_layout(history)}
+    parts = layer_blocks(own.gradients, own_layout(history))
+    for part in layout:
+        blocks = next(parts)[1] if part.name in here else ()
+        gram = own.ranks.sum(gram_of_blocks(blocks, iterations, device))
         total += gram
         noise = noise_of_gram(gram, batch_size, samples, math.inf if part.name in alone else rounding)
         rows[("tensor", part.name)] = {"dimensions": part.stop - part.start, **noise.scalars()}
     noise = noise_of_gram(total, batch_size, samples, rounding)
-    rows[("model", "all")] = {"dimensions": gradients.shape[1], **noise.scalars()}
+    rows[("model", "all")] = {"dimensions": own.dimensions, **noise.scalars()}
     index = pd.MultiIndex.from_tuples(rows, names=["group", "name"])
     return pd.DataFrame(list(rows.values()), index=index)
 

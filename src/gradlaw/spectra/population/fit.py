@@ -6,7 +6,7 @@ residual sum of squares is chi-squared where the population is of the family. Di
 outliers are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -15,7 +15,12 @@ from scipy.linalg import solve_triangular
 from gradlaw.by_value import ByValue
 from gradlaw.errors import choice, significance
 from gradlaw.spectra.population.laws import Family, Shape, logarithms, population
-from gradlaw.spectra.population.log_determinants import Weighted, expected_log_determinants, log_determinants
+from gradlaw.spectra.population.log_determinants import (
+    Draws,
+    expected_log_determinants,
+    expected_means,
+    log_determinants,
+)
 
 SPACING, FEWEST_TAUS = 3.0, 4  # ratio of neighbouring tau: closer ones tell nearly the same
 BREAK_TAUS = 6  # that a law of four parameters takes
@@ -114,18 +119,24 @@ class PopulationLaw(ByValue):
         low, high = (float(np.exp(end)) if name == "break_rank" else float(end) for end in ends)
         return low, high
 
+    def scaled(self, factor: float) -> "PopulationLaw":
+        """The same law of gradients whose covariance is so many times as large."""
+        parameters = self.parameters.copy()
+        parameters[0] += np.log(factor)
+        return replace(self, parameters=parameters)
+
     def eigenvalues(self, ranks: np.ndarray) -> np.ndarray:
         """Lambda at ranks from the first of the law to n."""
         return np.asarray(np.exp(logarithms(self.parameters, np.asarray(ranks, dtype=float), self.shape.pivot)))
 
 
-def fit_law(measured: Measured, dimensions: int, scales: Weighted, family: Family) -> PopulationLaw | None:
+def fit_law(measured: Measured, dimensions: int, draws: Draws, family: Family) -> PopulationLaw | None:
     """The most likely law of a family.
 
     Args:
         measured: what it is fitted to.
         dimensions: n.
-        scales: of the draws.
+        draws: how many, and how they were made equal in size.
         family: of laws.
 
     Returns:
@@ -142,32 +153,30 @@ def fit_law(measured: Measured, dimensions: int, scales: Weighted, family: Famil
         span = np.log(measured.last / first)
         starts = [[slope, slope, np.log(first) + part * span] for part in _STARTS]
     height = float(np.log(measured.eigenvalues[int(shape.pivot) - 1]))
-    fits = [_from(np.array([height, *start]), measured, shape, scales, taus) for start in starts]
+    fits = [_from(np.array([height, *start]), measured, shape, draws, taus) for start in starts]
     found = [fit for fit in fits if fit is not None]
     return min(found, key=lambda fit: fit.chi_square) if found else None
 
 
-def _from(
-    start: np.ndarray, measured: Measured, shape: Shape, scales: Weighted, taus: np.ndarray
-) -> PopulationLaw | None:
+def _from(start: np.ndarray, measured: Measured, shape: Shape, draws: Draws, taus: np.ndarray) -> PopulationLaw | None:
     """Least squares from one start, with the covariance of the law found last; None where there is no such law."""
     from scipy.optimize import least_squares  # heavy: loaded where a law is fitted
 
     observed = np.diff(log_determinants(measured.eigenvalues, taus))
-    outliers, draws = measured.eigenvalues[: measured.outliers], len(measured.eigenvalues)
+    outliers = measured.eigenvalues[: measured.outliers]
     low, high = [start[0] - _HEIGHT, LEAST], [start[0] + _HEIGHT, STEEPEST]
     if len(start) > 2:
         low, high = [*low, LEAST, np.log(shape.first)], [*high, STEEPEST, np.log(shape.dimensions)]
     parameters = start
     for _ in range(_ROUNDS):
-        expected = expected_log_determinants(population(parameters, shape, outliers, draws), scales, taus)
+        expected = expected_log_determinants(population(parameters, shape, outliers, draws.count), draws, taus)
         covariance = np.diff(np.diff(expected.covariance, axis=0), axis=1) + _FLOOR * np.eye(len(taus) - 1)
         if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:
             return None
         root = np.linalg.cholesky(covariance)
 
         def residuals(at: np.ndarray, root: np.ndarray = root) -> np.ndarray:
-            means = expected_log_determinants(population(at, shape, outliers, draws), scales, taus).means
+            means = expected_means(population(at, shape, outliers, draws.count), draws, taus)
             return np.asarray(solve_triangular(root, observed - np.diff(means), lower=True))
 
         solution = least_squares(residuals, parameters, bounds=(low, high), diff_step=_STEP, **_ENOUGH)
