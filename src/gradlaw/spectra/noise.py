@@ -254,17 +254,19 @@ def _derived(first: _FirstOrder, whole: _Factors, without: _Factors) -> dict[str
 
 
 def _ranks(centred: Tensor) -> dict[str, np.ndarray]:
-    """Stable rank and participation ratios of the covariance, whole and with each iteration left out."""
-    d = centred.diagonal().cpu().numpy()
+    """Stable rank and participation ratios of the covariance, whole and with each iteration left out.
+
+    The matrix is overwritten: a copy takes as long as what is computed of it.
+    """
+    d = centred.diagonal().cpu().numpy().copy()
     left = len(d) - 1
     # The others' mean moves by -x_i / (T - 1), and with it their scatter.
     scatter = np.concatenate([[d.sum()], d.sum() - d - d / left])
     counts = np.concatenate([[left + 1], np.full(left + 1, left)])
-    unbiased = _trace_of_square(centred)
     return {
         "stable_rank": quotient(scatter, _largest(centred)),
         "participation_ratio": quotient(scatter**2, _frobenius_squared(centred)),
-        "participation_ratio_corrected": quotient((scatter / (counts - 1)) ** 2, unbiased),
+        "participation_ratio_corrected": quotient((scatter / (counts - 1)) ** 2, _trace_of_square(centred)),  # the last
     }
 
 
@@ -296,10 +298,11 @@ def _frobenius_squared(centred: Tensor) -> np.ndarray:
 def _trace_of_square(centred: Tensor) -> np.ndarray:
     """Unbiased tr Sigma^2: the mean over distinct i, j, k, l of K_ij^2 - 2 K_ij K_jk + K_ij K_kl, and left-one-out.
 
-    Of K with a zero diagonal only three sums are needed: F = sum K_ij^2, R = |K 1|^2 and S = sum K_ij.
+    Of K with a zero diagonal only three sums are needed: F = sum K_ij^2, R = |K 1|^2 and S = sum K_ij. The diagonal is
+    overwritten.
     """
     t = len(centred)
-    off = centred.clone().fill_diagonal_(0)
+    off = centred.fill_diagonal_(0)
     sums = off.sum(dim=1)
     f, r, mixed = _row_squares(off), sums.cpu().numpy(), (off @ sums).cpu().numpy()
     count = np.concatenate([[t], np.full(t, t - 1)])
