@@ -86,16 +86,16 @@ ORDER = Axis(
 )
 SGD = Axis(
     "sgd",
-    "whether SGD has momentum (a later paper of the same authors uses 0.9 under that name); Table 10 and the Hessians in "
-    "[forensics.md](forensics.md) are measured with it and without",
+    "whether SGD has momentum (a later paper of the same authors uses 0.9 under that name); Table 10 is measured with "
+    "both",
     {"plain": "no momentum", "momentum": "momentum 0.9"},
     _by_sgd,
     _with_momentum,
 )
 PRETRAINED = Axis(
     "pretrained",
-    "at which parameters the rows called pretrained were measured; [forensics.md](forensics.md) compares both for every "
-    "such row",
+    "at which parameters the rows called pretrained were measured; [forensics.md](forensics.md) compares both for "
+    "every such row",
     {"trained": "trained by the recipe of appendix A", "random": "at initialisation"},
     lambda experiment: experiment.network.training is not None,
     lambda experiment, option: experiment if option == "trained" else _to(training=lambda _: None)(experiment, option),
