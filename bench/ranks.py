@@ -7,6 +7,7 @@ relative to the largest.
 
 python bench/ranks.py [--quick] [--mnist FOLDER]     # a decade of T, of B and of n; or LeNet on MNIST, T = 5000, B = 1
 python bench/ranks.py --hessian [--quick]            # a decade of samples, of n and of k
+python bench/ranks.py --spread                       # a GPT that fully_shard has spread: where memory goes
 """
 
 import sys
@@ -25,9 +26,10 @@ from torch import distributed, nn
 
 import gradlaw as gl
 from gradlaw.data import load_data
-from gradlaw.zoo import MODELS, ModelSettings
+from gradlaw.zoo import GPT, MODELS, ModelSettings, next_token_loss
 
 SAMPLES, CLASSES = 2000, 10
+SPREAD_ITERATIONS = 60
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Curvature:
 BASE = Size(500, 1, 70)
 OF_HESSIAN = Curvature(200, 24, 10)
 DECADES_OF_HESSIAN = {"S": replace(OF_HESSIAN, samples=2000), "n": replace(OF_HESSIAN, width=102),
+                      "S and n": replace(OF_HESSIAN, samples=2000, width=102),
                       "k": replace(OF_HESSIAN, k=100)}  # fmt: skip
 DECADES = {"T": replace(BASE, iterations=5000), "B": replace(BASE, batch_size=10), "n": replace(BASE, width=275)}
 
@@ -171,7 +174,44 @@ def hessian_table(counts: tuple[int, ...] = (1, 2), quick: bool = False) -> str:
     return "\n".join(lines)
 
 
+def work_spread(rank: int, ranks: int, folder: str) -> None:
+    """By how many times 4 n bytes the memory of a rank rises: its share of the model, the whole copy, an analysis."""
+    from torch.distributed.device_mesh import init_device_mesh  # these take seconds to load
+    from torch.distributed.fsdp import fully_shard
+
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=ranks)
+    torch.manual_seed(0)
+    model = GPT(65, context=64, width=192, depth=4, heads=4)
+    data = torch.randint(65, (200, 64)), torch.randint(65, (200, 64))
+    for block in model.blocks:
+        fully_shard(block, mesh=init_device_mesh("cpu", (ranks,)))
+    fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
+    with machine.watched_memory() as gathered:
+        problem = gl.Problem(model, next_token_loss, data)
+    with machine.watched_memory() as analysed:
+        gl.analyze(problem, SPREAD_ITERATIONS, 1, k=10, gaussian_k=20, engine="layerwise")
+    size = 4e-6 * problem.dimensions
+    torch.save((problem.dimensions, gathered() / size, analysed() / size), f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def spread_table(ranks: int = 2) -> str:
+    """The measurement of a model that is spread, in Markdown."""
+    with tempfile.TemporaryDirectory(prefix="gradlaw-bench-") as folder:
+        mp.spawn(work_spread, args=(ranks, folder), nprocs=ranks)
+        found = [torch.load(Path(folder, f"{rank}.pt")) for rank in range(ranks)]
+    n, gathered, analysed = (max(column) for column in zip(*found, strict=True))
+    share = SPREAD_ITERATIONS / ranks
+    names = ("n", "T", "ranks", "the whole copy", "the share of gradients, by count", "an analysis")
+    head = "| " + " | ".join(names) + " |\n" + "|---:" * len(names) + "|"
+    return f"{head}\n| {n:,} | {SPREAD_ITERATIONS} | {ranks} | {gathered:.1f} | {share:.0f} | {analysed:.1f} |"
+
+
 if __name__ == "__main__":
+    if "--spread" in sys.argv:
+        print(spread_table())
+        sys.exit()
     if "--hessian" in sys.argv:
         print(hessian_table(quick="--quick" in sys.argv))
         sys.exit()

@@ -55,10 +55,10 @@ def cases(folder: str) -> Iterator[tuple[str, int, list[tuple[int, int]], object
     """Name, T, pairs of m and k, and what makes the gradients."""
     for s in (0.7, 1.2, 1.5):
         yield f"power law, s = {s}", 300, [(1024, 100), (4096, 100)], lambda s=s: population(s, 300, 20_000)
-    yield "power law, s = 1.2", 2000, [(512, 50), (1024, 100)], lambda: population(1.2, 2000, 8_000)
+    yield "power law, s = 1.2", 2000, [(512, 50)], lambda: population(1.2, 2000, 8_000)
     for name in ("LeNet", "FCN"):
         yield name, 300, [(1024, 100), (4096, 100)], lambda name=name: network(name, folder, 300)
-        yield name, 2000, [(512, 50), (1024, 100)], lambda name=name: network(name, folder, 2000)
+        yield name, 1000, [(256, 30), (512, 60)], lambda name=name: network(name, folder, 1000)
 
 
 def sketched(gradients: Tensor, size: int, seed: int) -> Tensor | SketchedMoment:

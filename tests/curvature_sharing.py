@@ -25,6 +25,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batch norm by minibatches, some anew": {"batch_size": 9, "chunk_samples": 9, "memory": 20_000},
     "ignored labels": {},
     "Gauss-Newton": {"matrix": "gauss_newton"},
+    "fewer samples than ranks": {"samples": 3},
 }
 N, ROWS = 150, 63  # of a matrix at hand, and of the basis before a restart
 
@@ -60,8 +61,7 @@ def operator(name: str, net: gl.Problem | None = None) -> CurvatureOperator:
 def dense_by_autograd(name: str) -> np.ndarray:
     """The matrix by plain autograd, of all samples at once or as the mean over the operator's minibatches."""
     net, made = problem(name), operator(name)
-    size = CASES[name].get("batch_size")
-    pieces = made._samples.indices if size else [np.arange(SAMPLES)]
+    pieces = np.atleast_2d(made._samples.indices)
     return np.mean([_dense(net, piece, CASES[name].get("matrix")) for piece in pieces], axis=0)
 
 
@@ -175,9 +175,19 @@ def refusals(rank: int, folder: Path) -> dict[str, str]:
         "k": lambda: gl.eigenpairs(made, 3 + rank),
         "few dimensions": lambda: gl.hessian(gl.Problem(tiny, nn.functional.mse_loss, data)),
         "not finite": lambda: gl.hessian(broken),
+        "a product": lambda: _failing(rank, operator("an MLP")),
         "a damaged file": lambda: _damaged(rank, folder),
     }
     return {name: sharing._message(call) for name, call in wrong.items()}
+
+
+def _failing(rank: int, made: Any) -> None:
+    def fail(tangents: Any, total: torch.Tensor) -> None:
+        raise gl.InputError("it fails here")
+
+    if rank == 1:
+        made._add_own = fail
+    gl.eigenpairs(made, 3)
 
 
 def _damaged(rank: int, folder: Path) -> None:

@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 import gradlaw as gl
 from gradlaw.cli.main import main
 from gradlaw.history.collect_sharded import collect_sharded
+from gradlaw.history.stores.zarr_store import DiskGradients
 from gradlaw.minibatches import Minibatches
 from gradlaw.ranks import join
 from gradlaw.spectra.gram.history_gram import history_gram
@@ -124,6 +125,7 @@ def refusals(rank: int) -> dict[str, str]:
         "not finite": lambda: gl.analyze(_not_finite(), engine="loop", **small),
         "store": lambda: gl.analyze(problem(), store=f"history-{rank}", **small),
         "out of range": lambda: gl.analyze(_steep(), dtype="float16", engine="loop", **small),
+        "sketch": lambda: gl.analyze(problem(), sketch=256, **small),
     }
     return {name: _message(call) for name, call in wrong.items()}
 
@@ -143,6 +145,17 @@ def stored(rank: int, folder: Path) -> list[Any]:
     made, read = (collect_sharded(join(), problem(), 61, 4, band_bytes=12_000, **settings) for _ in range(2))
     assert torch.equal(made.share, read.share)
     return [made.settings, read.settings, gl.analyze(problem(), 61, 4, k=25, gaussian_k=30, **settings)]
+
+
+def killed_while_keeping(rank: int, folder: Path) -> str:
+    """The second rank is killed where it writes its first chunks."""
+    if rank == 1:
+        DiskGradients.write = lambda self, first, rows: os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        gl.analyze(problem(), 61, 4, k=25, engine="loop", store=folder / "history")
+    except RuntimeError as error:
+        return str(error)
+    return "nothing"
 
 
 AT_CHECKPOINTS: dict[str, Any] = {"iterations": 20, "batch_size": 4, "k": 5, "engine": "loop"}
@@ -198,7 +211,9 @@ def spread(rank: int) -> dict[str, Any]:
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    found = gl.analyze(gl.Problem(model, plain.loss, plain.data), 30, 2, k=10, engine="loop")
+    gathered = gl.Problem(model, plain.loss, plain.data)
+    found = gl.analyze(gathered, 30, 2, k=10, engine="loop")
+    curvature = gl.hessian_spectrum(gathered, 3, samples=9, dtype=torch.float64)
     with torch.no_grad():
         unmoved = torch.allclose(model(tokens), before, atol=1e-5)
     half = nn.Sequential(nn.Linear(4, 4))
@@ -206,7 +221,7 @@ def spread(rank: int) -> dict[str, Any]:
     by_tensors = parallelize_module(nn.Sequential(nn.Linear(4, 4)), mesh, {"0": ColwiseParallel()})
     data = torch.randn(8, 4), torch.randn(8, 4)
     refused = [_message(lambda m=m: gl.Problem(m, nn.functional.mse_loss, data)) for m in (half, by_tensors)]
-    return {"analysis": found, "unmoved": unmoved, "refused": refused}
+    return {"analysis": found, "curvature": curvature, "unmoved": unmoved, "refused": refused}
 
 
 def dying(rank: int) -> str:

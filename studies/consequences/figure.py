@@ -1,5 +1,7 @@
 """The figures of the page."""
 
+from typing import Any
+
 import pandas as pd
 
 from gradlaw.report.figure import encode_figure, new_figure
@@ -13,7 +15,7 @@ def edge_figure(edge: pd.DataFrame) -> bytes:
     """Batch sharpness and largest eigenvalue along the training beside 2 / eta, a panel a seed."""
     seeds = sorted(edge.seed.unique())
     with new_figure(7.0, 2.7) as drawn:
-        axes = drawn.subplots(1, len(seeds), sharey=True, squeeze=False)
+        axes = drawn.subplots(1, len(seeds), sharex=True, sharey=True, squeeze=False)
         for ax, seed in zip(axes.flat, seeds, strict=True):
             rows = edge[edge.seed == seed].sort_values("step")
             ax.axhline(rows.threshold.iloc[0], color=GREY, lw=1, label="2 / eta")
@@ -23,7 +25,7 @@ def edge_figure(edge: pd.DataFrame) -> bytes:
             ax.plot(rows.step, rows.top_eigenvalue, "s-", color=BLUE, ms=3, lw=1, label="largest eigenvalue")
             ax.set(title=f"seed {seed}", xlabel="step", ylim=(0, None))
         axes.flat[0].set_ylabel("curvature")
-        axes.flat[0].legend(loc="best")
+        _legend_below(drawn, axes.flat[0])
     return encode_figure(drawn, "png", "gradlaw study of consequences: edge of stability")
 
 
@@ -38,7 +40,7 @@ def projected_figure(losses: pd.DataFrame) -> bytes:
                     ax.plot(line.step, line.loss, color=colour, lw=1, label=way if place == 0 else None)
             ax.set(title=f"subspace of the {subspace}", xlabel="step", yscale="log")
         axes.flat[0].set_ylabel("training loss")
-        axes.flat[0].legend(loc="best")
+        _legend_below(drawn, axes.flat[0])
     return encode_figure(drawn, "png", "gradlaw study of consequences: projected SGD")
 
 
@@ -54,7 +56,7 @@ def rotation_figure(rotation: pd.DataFrame) -> bytes:
                 ax.plot(line.step, line.bound, "-", color=VERMILLION, lw=1, label="bound" if named else None)
             ax.axhline(1, color=GREY, lw=1, ls="--", label="says nothing above")
             ax.set(title=f"subspace of the {subspace}", xlabel="step", yscale="log")
-        axes.flat[0].legend(loc="best")
+        _legend_below(drawn, axes.flat[0])
     return encode_figure(drawn, "png", "gradlaw study of consequences: rotation")
 
 
@@ -71,6 +73,11 @@ def block_figure(blocks: pd.DataFrame, matrices: pd.DataFrame) -> bytes:
             right.plot(its.s, [place] * len(its), "o", mfc="none", color=BLACK, ms=4)
         left.set_yticks(range(len(NETWORKS)), NETWORKS)
         left.set(xlabel="mean Jensen-Shannon distance of Hessian spectra", ylim=(len(NETWORKS) - 0.5, -0.5))
-        left.legend(loc="best")
+        _legend_below(drawn, left)
         right.set(xlabel="s of the gradients of each weight matrix")
     return encode_figure(drawn, "png", "gradlaw study of consequences: blocks")
+
+
+def _legend_below(figure: Any, axes: Any) -> None:
+    """One for all panels, away from the data."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -79,6 +79,17 @@ def test_a_kept_history_is_that_of_one_process_and_is_read_by_any_number(tmp_pat
     assert {path.name for path in (tmp_path / "history").iterdir()} == {"gradients", "losses", "zarr.json"}
 
 
+def test_a_store_whose_writers_died_is_collected_again(tmp_path):
+    first, second = sharing.run(sharing.InFolder(sharing.killed_while_keeping, tmp_path), 2, tmp_path)
+    assert first.startswith("rank 1 of 2 (process ")
+    assert second is None
+    with pytest.raises(gl.InputError, match="did not finish"):
+        gl.GradientHistory.open(tmp_path / "history")
+    settings = {"iterations": 61, "batch_size": 4, "engine": "loop"}
+    again = gl.collect(sharing.problem(), store=tmp_path / "history", **settings)
+    assert torch.equal(torch.as_tensor(again[:]), gl.collect(sharing.problem(), **settings)[:])
+
+
 def test_checkpoints_are_analysed_together_and_read_by_all(tmp_path):
     files = sharing.weights(tmp_path)
     plain = gl.analyze_checkpoints(sharing.problem(), files, tmp_path / "alone", **sharing.AT_CHECKPOINTS)
@@ -134,6 +145,7 @@ def told(tmp_path_factory) -> list[dict[str, str]]:
         ("not finite", "the loss of iteration 12 is nan"),
         ("store", "rank 1 of 4 has other store than rank 0"),
         ("out of range", "beyond the range of float16"),
+        ("sketch", "sketch does not go with 4 ranks"),
     ],
 )
 def test_what_is_refused_is_refused_on_every_rank_and_named(told, wrong, message):
@@ -152,12 +164,14 @@ def test_a_wrapped_model_is_the_model_inside_and_one_rank_can_work_alone(tmp_pat
 
 def test_a_spread_model_is_gathered_and_stays_spread(tmp_path):
     plain = gl.analyze(sharing.gpt(), 30, 2, k=10, engine="loop")
+    curvature = gl.hessian_spectrum(sharing.gpt(), 3, samples=9, dtype=torch.float64)
     for rank in sharing.run(sharing.spread, 2, tmp_path):
         found = rank["analysis"]
         assert found.layout == plain.layout
         np.testing.assert_array_equal(found.losses, plain.losses)
         np.testing.assert_array_equal(found.tests["dimension"].d_ks, plain.tests["dimension"].d_ks)
         assert any("spread over ranks by fully_shard" in notice for notice in found.notices)
+        np.testing.assert_allclose(rank["curvature"].eigenvalues, curvature.eigenvalues, rtol=1e-8)
         assert rank["unmoved"]
         assert "MixedPrecisionPolicy" in rank["refused"][0]
         assert "spread over ranks in a way that is not known here" in rank["refused"][1]

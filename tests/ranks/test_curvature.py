@@ -107,6 +107,7 @@ def told(tmp_path_factory):
         ("k", "rank 1 of 3 has other k than rank 0"),
         ("few dimensions", "3 ranks share out 2 dimensions, and each needs at least one"),
         ("not finite", "not finite"),
+        ("a product", "it fails here"),
         ("a damaged file", "is damaged or missing"),
     ],
 )

@@ -13,7 +13,6 @@ from typing import Any
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.sections import all_sections
 from gradlaw.analysis.setting import OPTIONAL
-from gradlaw.history import GradientHistory
 from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.ranks import RankGroup, those_asked
 from gradlaw.ranks.processes import is_first
@@ -43,6 +42,11 @@ def joined(ranks: str, asked: Collection[str], same: Mapping[str, Any]) -> Itera
 
 def _refuse(group: RankGroup, asked: Collection[str], same: Mapping[str, Any]) -> None:
     group.refuse_differences({**same, "sections": sorted(asked)})
+    if same.get("sketch") is not None:
+        raise group.common_error(
+            f"sketch does not go with {group.size} ranks: one rank makes the sketches of an analysis; leave it out, so "
+            "that the ranks share whole gradients, or leave the work to one rank"
+        )
     for section in all_sections():
         wanted = section.name in asked or section.name not in OPTIONAL
         if wanted and not section.by_ranks:
@@ -52,7 +56,7 @@ def _refuse(group: RankGroup, asked: Collection[str], same: Mapping[str, Any]) -
             )
 
 
-def ranks_of(history: GradientHistory | ShardedHistory) -> dict[str, int]:
+def ranks_of(history: Any) -> dict[str, int]:
     """What the provenance says of the ranks that collected a history: nothing of one rank alone."""
     return {_KEY: history.ranks.size} if isinstance(history, ShardedHistory) else {}
 

@@ -127,10 +127,11 @@ def _save(analysis: Analysis, place: RunDirectory, force: bool, progress: Progre
 
 def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any], ranks: RankGroup) -> None:
     """The same at each of several weights, in one table; runs that are there already are read."""
+    settings = {name: value for name, value in settings.items() if name != "sketch"}
     with ranks.together():
         if options.checkpoint is not None:
             raise InputError("--checkpoint does not go with --checkpoints: name all weights by the latter")
-        for name in ("force", "store"):
+        for name in ("force", "store", "sketch"):
             if getattr(options, name):
                 raise InputError(
                     f"--{name} does not go with --checkpoints, which resumes and has one run for each weights"
@@ -158,7 +159,7 @@ def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any], rank
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What ``analyze`` takes beside the problem."""
     names = ("iterations", "batch_size", "k", "gaussian_k", "alpha", "seed", "engine", "store", "replacement",
-             "extended", "controls", "dtype")  # fmt: skip
+             "extended", "controls", "dtype", "sketch")  # fmt: skip
     transforms = [parse_transform(text) for text in options.transform]
     return {name: getattr(options, name) for name in names} | {"transforms": transforms}
 
@@ -166,4 +167,5 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _default_directory(options: argparse.Namespace, checkpoint: Checkpoint | None) -> str:
     what = options.problem.replace(":", "-") if options.problem else name_of_inputs(options, checkpoint)
     chosen = "".join(f"-{text.replace('=', '')}" for text in options.transform)
+    chosen += f"-sketch{options.sketch}" if options.sketch else ""
     return f"runs/{what}{chosen}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"

@@ -134,7 +134,7 @@ def edge_of_stability(
         raise InputError(f"learning_rate must be positive, got {learning_rate}")
     size, asked, chosen = count(batch_size, "batch_size"), count(minibatches, "minibatches", 2), progress or SILENT
     operator = hessian(
-        problem, samples, batch_size=size if hessian_by_minibatches else None, seed=seed, progress=chosen
+        problem, samples, batch_size=size if hessian_by_minibatches else None, seed=seed, ranks="one", progress=chosen
     )
     top = eigenpairs(operator, 1, tol=tol, seed=seed, progress=chosen)
     assert top.vectors is not None  # they are kept by default

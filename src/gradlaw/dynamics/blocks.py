@@ -83,7 +83,7 @@ def block_densities(
         raise InputError("the problem has no parameter of two dimensions or more: name the blocks in `parameters`")
     return {
         name: spectral_density(
-            hessian(problem.part([name]), samples, seed=seed, progress=shown),
+            hessian(problem.part([name]), samples, seed=seed, ranks="one", progress=shown),
             probes=probes, steps=steps, seed=seed, progress=shown,
         )
         for name in taken

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
 from gradlaw.errors import InputError
+from gradlaw.history.index import checked_index
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.stores.precision import dtype_name
@@ -28,7 +31,8 @@ class GradientHistory(ByValue):
 
     ``history[t]`` and ``history[a:b]`` are gradients, of shape (n,) and (b - a, n); ``history.dimension(i)`` is what
     one parameter saw in all iterations, shape (T,). All of these, and ``blocks``, are float32 where half precision is
-    stored, so that nothing is computed in half precision.
+    stored, so that nothing is computed in half precision. Indices that there are not raise an error that is both an
+    :class:`~gradlaw.InputError` and an ``IndexError``.
 
     Attributes:
         gradients: (T, n), finite, as stored: a tensor, or a matrix on disk that is indexed like one.
@@ -84,13 +88,14 @@ class GradientHistory(ByValue):
         return self.gradients.shape[0]
 
     def __getitem__(self, t: int | slice | tuple[Any, ...]) -> Tensor:
-        return as_float(self.gradients[t])
+        return as_float(self.gradients[checked_index(t, self.shape)])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self[:].cpu().numpy()
         return np.array(array, dtype=dtype, copy=bool(copy)) if copy or dtype not in (None, array.dtype) else array
 
     @staticmethod
+    @checked
     def open(folder: str | Path) -> "GradientHistory":
         """The history that ``collect(..., store=folder)`` left on disk.
 
@@ -111,7 +116,9 @@ class GradientHistory(ByValue):
         return record_of(self)
 
     def dimension(self, i: int) -> Tensor:
-        """The T gradients of dimension i; shape (T,)."""
+        """The T gradients of dimension i, a whole number; shape (T,)."""
+        if isinstance(i, slice | list | tuple | np.ndarray | EllipsisType):
+            raise InputError(f"a dimension is one whole number, got {i!r}; history[:, ...] gives several")
         return self[:, i]
 
     def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]:

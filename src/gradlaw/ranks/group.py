@@ -81,6 +81,33 @@ class RankGroup:
         self._call(torch.distributed.all_reduce, sent, group=group)
         return tensor if sent is tensor else tensor.copy_(sent)
 
+    def sum_of(self, work: Callable[[Tensor], None], zeros: Tensor) -> Tensor:
+        """The sum over ranks of what ``work`` adds to zeros, on every rank; none goes on where that of one fails.
+
+        Whether one has failed is a number of the sum, so that nothing else is exchanged where none has.
+
+        Args:
+            work: of this rank; it exchanges nothing.
+            zeros: what it adds to.
+
+        Raises:
+            Exception: as :meth:`together`.
+        """
+        if self.size == 1:
+            work(zeros)
+            return zeros
+        flat, failure = zeros.new_zeros(zeros.numel() + 1), None
+        try:
+            work(flat[:-1].view(zeros.shape))
+        except Exception as error:
+            failure = error
+            flat[-1] = 1
+        if float(self.sum(flat)[-1]):
+            with self.together():
+                if failure is not None:
+                    raise failure
+        return flat[:-1].view(zeros.shape)
+
     def gather(self, value: Result) -> list[Result]:
         """What each rank has, in their order, on every rank."""
         if self.size == 1:

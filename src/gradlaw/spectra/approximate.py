@@ -9,9 +9,10 @@ A sketch also spreads eigenvalues that lie close together. What a statistic chan
 what it has yet to change to the gradients themselves where that spread falls as 1/m, as of single eigenvalues,
 D / (sqrt(2) - 1) where it falls as 1/sqrt(m), as of a bulk, and D / (r - 1) where it still grows, r being how much more
 the eigenvalues change from quarters to halves. Which it is cannot be told: an interval reaches from no change to the
-largest of them, and t quantiles of the standard error beyond. The standard error of an eigenvalue is the root mean
-square over ranks within a factor of 1.5. The interval of d_KS is the same of the largest change that the fitted tail
-makes anywhere, which the triangle inequality makes one of d_KS. How often they cover was measured: docs/sketch.md.
+largest of them, the same from the change to halves of halves, which is less noisy, and t quantiles of the standard
+error beyond. Eigenvalues whose ranks are within a factor of 1.5 share the root mean square of their standard errors,
+and the largest change. The interval of d_KS is the same of the largest change that the fitted tail makes anywhere,
+which the triangle inequality makes one of d_KS. How often they cover was measured: docs/sketch.md.
 
 Of T gradients up to m, the T x T Gram matrices of the blocks are held, 8 b T^2 bytes; of more, the m x m second moment
 of the sketches, 8 m^2 bytes, to which each gradient adds, so that T has no limit (:class:`SketchedMoment`).
@@ -139,6 +140,7 @@ def approximate_spectrum(
     blocks: int = 8,
     center: bool = True,
     k: int | None = None,
+    lower: bool = False,
 ) -> ApproximateSpectrum:
     """The leading spectrum of the covariance, or of the second moment, of T gradients from their sketches.
 
@@ -149,6 +151,7 @@ def approximate_spectrum(
         blocks: of the sketch, eight or more.
         center: take the mean over the T gradients off first.
         k: how many of the largest eigenvalues, at most m / 8. Default: 1000, at most a third of T and m / 8.
+        lower: take fewer than k where fewer are above rounding, in place of an error.
 
     Raises:
         InputError: fewer than three gradients, values that are not finite, a k that this sketch cannot tell or that
@@ -166,7 +169,7 @@ def approximate_spectrum(
         if iterations > size:
             moment = SketchedMoment(size, blocks)
             moment.add(sketches)
-            return approximate_spectrum(moment, dimensions, blocks, center, k)
+            return approximate_spectrum(moment, dimensions, blocks, center, k, lower)
         halves = _of_grams(sketches, blocks, center)
     if iterations < 3:
         raise InputError(f"a spectrum needs at least 3 gradients, got {iterations}")
@@ -178,6 +181,7 @@ def approximate_spectrum(
             f"size={least}, or k={leading(iterations, size)}"
         )
     spectrum = _spectrum(halves(range(blocks)), iterations, dimensions, center, _power(sketches, blocks))
+    k = min(k, max(2, spectrum.rank)) if lower else k
     if spectrum.rank < k:
         raise InputError(f"k={k} but only {spectrum.rank} eigenvalues of the sketch are above rounding")
     return _with_intervals(spectrum, halves, k, size, blocks)
@@ -261,10 +265,13 @@ def _with_intervals(spectrum: Spectrum, halves: Halves, k: int, size: int, block
     growth = np.abs(of_quarters - mean)[:k].sum() / np.abs(mean - whole)[:k].sum()
     left = max(_BULK, 1 / (max(growth, _LEAST_GROWTH) - 1))
     variance = np.square((of_halves[:, 0] - of_halves[:, 1]) / 2).mean(axis=0)
+    variance += left**2 * of_halves.mean(axis=1).var(axis=0, ddof=1) / len(of_halves)  # of the change itself
     variance[:k] = _over_neighbours(variance[:k])
     width = stats.t.ppf((1 + _LEVEL) / 2, blocks - 1) * np.sqrt(variance)
-    nearest = whole - left * (mean - whole)
-    low, high = np.minimum(whole, nearest) - width, np.maximum(whole, nearest) + width
+    changes = [mean - whole, (of_quarters - mean) / math.sqrt(2), np.zeros_like(whole)]
+    largest, smallest = left * np.max(changes, axis=0), left * np.min(changes, axis=0)
+    largest[:k], smallest[:k] = _largest_near(largest[:k]), -_largest_near(-smallest[:k])
+    low, high = whole - largest - width, whole - smallest + width
     tail = slice(k + 2, None)
     moved = float(left * np.abs(mean - whole)[tail].max() + np.abs(of_halves - mean)[..., tail].max())
     d_ks = float(whole[k + 1])
@@ -291,11 +298,21 @@ def _statistics(eigenvalues: np.ndarray, k: int) -> np.ndarray:
     return np.concatenate([logarithms, [fit.s, fit.d_ks], tail])
 
 
+def _neighbours(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of so many ranks: the first of those within a factor, and the one after the last."""
+    ranks = np.arange(1, count + 1)
+    first = np.ceil(ranks / _NEIGHBOURS).astype(int) - 1
+    return first, np.minimum(count, np.floor(ranks * _NEIGHBOURS)).astype(int)
+
+
+def _largest_near(values: np.ndarray) -> np.ndarray:
+    """The largest over the ranks within a factor."""
+    return np.array([values[first:stop].max() for first, stop in zip(*_neighbours(len(values)), strict=True)])
+
+
 def _over_neighbours(variance: np.ndarray) -> np.ndarray:
     """The mean over the ranks within a factor."""
-    ranks = np.arange(1, len(variance) + 1)
-    first = np.ceil(ranks / _NEIGHBOURS).astype(int) - 1
-    stop = np.minimum(len(ranks), np.floor(ranks * _NEIGHBOURS)).astype(int)
+    first, stop = _neighbours(len(variance))
     total = np.concatenate([[0.0], np.cumsum(variance)])
     mean: np.ndarray = (total[stop] - total[first]) / (stop - first)
     return mean

@@ -82,16 +82,19 @@ def collect_sketched(
     return history
 
 
-def spectrum_of_sketched(history: SketchedHistory, center: bool = True, k: int | None = None) -> ApproximateSpectrum:
-    """The leading spectrum of the gradients that were sketched, with intervals; see :func:`approximate_spectrum`.
+def spectrum_of_sketched(
+    history: SketchedHistory, center: bool = True, k: int | None = None, lower: bool = False
+) -> ApproximateSpectrum:
+    """The leading spectrum of the gradients that were sketched, with intervals; arguments and errors as of
+    :func:`~gradlaw.spectra.approximate.approximate_spectrum`.
 
     Of up to m gradients the sketches are read into memory, of more their moment is streamed.
     """
     sketch, (iterations, dimensions) = history.sketch, history.shape
     blocks = (block for _, block in history.sketches())
     if iterations <= sketch.size:
-        return approximate_spectrum(torch.cat(list(blocks)), dimensions, sketch.blocks, center, k)
+        return approximate_spectrum(torch.cat(list(blocks)), dimensions, sketch.blocks, center, k, lower)
     moment = SketchedMoment(sketch.size, sketch.blocks)
     for block in blocks:
         moment.add(block)
-    return approximate_spectrum(moment, dimensions, sketch.blocks, center, k)
+    return approximate_spectrum(moment, dimensions, sketch.blocks, center, k, lower)

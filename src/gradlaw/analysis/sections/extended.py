@@ -28,7 +28,7 @@ class Extended(Section[ExtendedStatistics]):
             return None
         from gradlaw.analysis.measure_extended import measure_extended  # loads pandas
 
-        return measure_extended(run.history, run.measured["tests"], _tails(run), run.progress)
+        return measure_extended(run.gradients, run.measured["tests"], _tails(run), run.progress)
 
     def record(self, result: ExtendedStatistics | None, analysis: AnalysisResult) -> dict[str, Any]:
         return {_KEY: result is not None}

@@ -4,6 +4,7 @@ Each rank has all rows of a share of the n values, as it has of every vector of 
 summed over ranks.
 """
 
+import math
 import os
 import re
 import zlib
@@ -60,20 +61,26 @@ class Basis:
         self._panels[-1][self.size % self.panel_rows].copy_(vector)
         self.size += 1
 
-    def project_out(self, vector: Tensor) -> None:
+    def project_out(self, vector: Tensor) -> float:
         """Take the components along all rows off a vector, in place: Gram-Schmidt, panel after panel.
 
         Over ranks all panels are taken at once, for one sum in all.
+
+        Returns:
+            The length that the vector had.
         """
+        before = torch.linalg.vector_norm(vector)
         panels = [panel[: self.size - start] for start, panel in self._filled()]
         if self.ranks.size == 1:
             for panel in panels:
                 rows = panel.to(self.device)
                 vector.addmv_(rows.T, rows @ vector, alpha=-1)
-        elif panels:
-            along = self.ranks.sum(torch.cat([panel.to(self.device) @ vector for panel in panels]))
-            for panel, part in zip(panels, along.split([len(panel) for panel in panels]), strict=True):
-                vector.addmv_(panel.to(self.device).T, part, alpha=-1)
+            return float(before)
+        along = [panel.to(self.device) @ vector for panel in panels]
+        *parts, square = self.ranks.sum(torch.cat([*along, before.square()[None]])).split([*map(len, along), 1])
+        for panel, part in zip(panels, parts, strict=True):
+            vector.addmv_(panel.to(self.device).T, part, alpha=-1)
+        return math.sqrt(float(square))
 
     def rows(self, dtype: torch.dtype) -> Tensor:
         """All rows as one tensor (rows, n), on every rank."""

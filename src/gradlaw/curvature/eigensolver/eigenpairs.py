@@ -25,6 +25,7 @@ from gradlaw.curvature.operators.base import CurvatureOperator, as_operator
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
 from gradlaw.progress import SILENT, Advance, Progress
+from gradlaw.resources import free_memory
 
 _BLOCK = 8  # eigenvectors multiplied at a time
 _QUIET_SECONDS = 60.0  # between two lines about the state of a run
@@ -108,7 +109,8 @@ def eigenpairs(
         tol: largest residual of a converged pair, relative to ||A||_2.
         measure: measure the residuals of so many pairs, evenly spread, by a product with the finished vector. Default:
             of all. The others are stated from the Lanczos relation.
-        keep_vectors: return the eigenvectors; they are copied out of the basis, in the type of the operator.
+        keep_vectors: return the eigenvectors; they are copied out of the basis, in the type of the operator, whole on
+            every rank.
         max_products: stop the search here, converged or not. Default: 10 n.
         memory: bytes that the basis may take, on each rank; beyond, it is on disk. Default: half of what is free.
         checkpoint: a folder to save to now and then, and on Ctrl-C, and to resume from, with the same result bit for
@@ -121,7 +123,7 @@ def eigenpairs(
 
     Raises:
         InputError: k < 1, an unknown ``which``, a ``tol`` or ``max_products`` too small, a product that is not finite,
-            a basis that does not fit, a checkpoint of another run or one that is damaged, a disk that is full.
+            a basis or eigenvectors that do not fit, a checkpoint of another run or one that is damaged, a full disk.
 
     Example:
         >>> pairs = eigenpairs(np.diag([3.0, -5.0, 3.0, 1.0, 0.0]), k=3)
@@ -169,7 +171,10 @@ def _eigenpairs(
     described = {name: value for name, value in operator.describe().items() if name not in _OF_THIS_RUN}
     settings = {"operator": described, "k": k, "which": which, "tol": tol, "seed": seed,
                 "measure": measure, "max_products": max_products}  # fmt: skip
-    ranks.refuse_differences(settings | {"memory": memory, "checkpoint": str(checkpoint), "keep_vectors": keep_vectors})
+    given = {"memory": memory, "checkpoint": str(checkpoint), "keep_vectors": keep_vectors}
+    ranks.refuse_differences(settings | given)
+    if keep_vectors and ranks.size > 1:
+        _refuse_vectors_beyond_memory(operator, k)
     saved = None if checkpoint is None else SolverState(Path(checkpoint), settings, float(save_seconds), ranks)
     folder = saved.folder if saved else None
     budget = basis_budget(k, operator.dimensions, operator.device, memory, folder, ranks)
@@ -202,6 +207,17 @@ def _check(operator: CurvatureOperator, k: int, which: str, tol: float, max_prod
     if max_products is not None and max_products < k:
         raise InputError(f"k={k} eigenpairs take at least {k} products, and max_products is {max_products}")
     return k
+
+
+def _refuse_vectors_beyond_memory(operator: CurvatureOperator, k: int) -> None:
+    """Every rank has all of the result, while it had a share of the basis alone."""
+    needed = k * operator.dimensions * torch.promote_types(operator.dtype, torch.float32).itemsize
+    free = operator.ranks.least_part(str(operator.device), free_memory(operator.device))
+    if needed > free:
+        raise operator.ranks.common_error(
+            f"{k:,} eigenvectors of n={operator.dimensions:,} take {needed / 1e9:.2f} GB on every rank, and "
+            f"{free / 1e9:.2f} GB are free for each; pass keep_vectors=False, or take fewer"
+        )
 
 
 @contextmanager
@@ -247,7 +263,7 @@ class _Run:
                 part = self.picks[start : start + _BLOCK]
                 if np.isnan(self.residuals[start]):
                     vectors, shared = torch.stack([self.basis[int(i)] for i in part]), self.lanczos.vectors
-                    images = shared.share(self.lanczos.operator @ shared.whole(vectors).T).T.double()
+                    images = shared.share(self.lanczos.operator.multiply(shared.whole(vectors).T)).T.double()
                     values = torch.from_numpy(theta[part]).to(vectors.device)
                     norms = shared.norms(images - values[:, None] * vectors)
                     self.residuals[start : start + _BLOCK] = norms.cpu().numpy()

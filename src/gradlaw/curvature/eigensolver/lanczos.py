@@ -65,7 +65,7 @@ class Lanczos:
         row, self.next = self.next, None
         self.basis.append(row)
         image = self._product(row)
-        length = self.vectors.norm(image)
+        length, alpha = self.vectors.norm_and_dot(image, row)
         if not np.isfinite(length):
             raise self.ranks.common_error(
                 f"product {self.products + 1:,} with the {self.operator.name} is not finite: the loss or its "
@@ -73,7 +73,6 @@ class Lanczos:
             )
         self.products += 1
         self.norm = max(self.norm, length)
-        alpha = self.vectors.dot(row, image)
         if self.products == 1:
             self.witness = alpha
         image.add_(row, alpha=-alpha)
@@ -161,15 +160,13 @@ class Lanczos:
         return self.vectors.share(vector.div_(float(torch.linalg.vector_norm(vector)))).clone()
 
     def _product(self, vector: Tensor) -> Tensor:
-        return self.vectors.share((self.operator @ self.vectors.whole(vector)).double())
+        return self.vectors.share(self.operator.multiply(self.vectors.whole(vector)).double())
 
     def _orthogonalise(self, vector: Tensor) -> float:
         """Orthogonalise in place against the basis, again as long as a pass takes much of the norm; the norm left."""
-        before = self.vectors.norm(vector)
         for _ in range(4):
-            self.basis.project_out(vector)
+            before = self.basis.project_out(vector)
             after = self.vectors.norm(vector)
             if after >= _ENOUGH_LEFT * before:
                 break
-            before = after
         return after

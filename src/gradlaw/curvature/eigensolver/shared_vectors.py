@@ -1,5 +1,6 @@
 """Vectors of n values of which each rank has a run of neighbours: what the recurrence of Lanczos needs of them."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,13 @@ class SharedVectors:
     def dot(self, u: Tensor, v: Tensor) -> float:
         """The scalar product of two vectors."""
         return float(self.ranks.sum(u @ v))
+
+    def norm_and_dot(self, u: Tensor, v: Tensor) -> tuple[float, float]:
+        """The length of u and its scalar product with v, in one sum over ranks."""
+        if self.ranks.size == 1:
+            return self.norm(u), self.dot(v, u)
+        square, product = self.ranks.sum(torch.stack([torch.linalg.vector_norm(u).square(), v @ u])).tolist()
+        return math.sqrt(square), product
 
     def norm(self, vector: Tensor) -> float:
         """The length of a vector."""

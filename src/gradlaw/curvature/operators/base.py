@@ -43,6 +43,14 @@ class CurvatureOperator(ABC):
         Raises:
             InputError: vectors of another length, complex ones, or others than those of another rank.
         """
+        if self.ranks.size == 1:
+            return self.multiply(vectors)
+        with self.ranks.alive():
+            self.ranks.refuse_differences({"vectors": zlib.crc32(vectors.detach().cpu().contiguous().numpy().data)})
+            return self.multiply(vectors)
+
+    def multiply(self, vectors: Tensor) -> Tensor:
+        """The same of vectors that are known to be those of every rank."""
         if vectors.is_complex():
             raise InputError(f"the {self.name} is real and multiplies real vectors, got {vectors.dtype}")
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.dimensions:
@@ -51,11 +59,7 @@ class CurvatureOperator(ABC):
                 f"got {tuple(vectors.shape)}"
             )
         block = vectors.to(self.device, self.dtype).reshape(self.dimensions, -1)
-        if self.ranks.size == 1:
-            return self._product(block).reshape(vectors.shape)
-        with self.ranks.alive():
-            self.ranks.refuse_differences({"vectors": zlib.crc32(block.contiguous().cpu().numpy().data)})
-            return self._product(block).reshape(vectors.shape)
+        return self._product(block).reshape(vectors.shape)
 
     @abstractmethod
     def _product(self, block: Tensor) -> Tensor:
@@ -107,7 +111,7 @@ class _Difference(CurvatureOperator):
         self.notices = tuple(dict.fromkeys(first.notices + second.notices))
 
     def _product(self, block: Tensor) -> Tensor:
-        return self.first @ block - (self.second @ block).to(self.device, self.dtype)
+        return self.first.multiply(block) - self.second.multiply(block).to(self.device, self.dtype)
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"first": self.first.describe(), "second": self.second.describe()}

@@ -273,10 +273,9 @@ class LossCurvature(CurvatureOperator):
 
     def _product(self, block: Tensor) -> Tensor:
         rows = block.T.contiguous()
-        total = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
-        with self.ranks.together():
-            self._add_own([self._tangent(row) for row in rows], total)
-        return self.ranks.sum(total).T.to(self.dtype)
+        zeros = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
+        tangents = [self._tangent(row) for row in rows]
+        return self.ranks.sum_of(lambda total: self._add_own(tangents, total), zeros).T.to(self.dtype)
 
     def _add_own(self, tangents: Sequence[Theta], total: Tensor) -> None:
         """Add the products over the samples of this rank, as parts of the mean over all, to the rows of total."""

@@ -98,7 +98,8 @@ def measure_rounding(
             )
         else:
             error = max(error, by_order)
-    return Rounding(error, few, first, tuple(notices), suspects)
+    of_few = gradient if len(few) == len(minibatches[0]) else first  # one gradient in memory rather than two
+    return Rounding(error, few, of_few, tuple(notices), suspects)
 
 
 @dataclass(frozen=True)
