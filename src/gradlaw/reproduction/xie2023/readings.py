@@ -86,8 +86,8 @@ ORDER = Axis(
 )
 SGD = Axis(
     "sgd",
-    "whether SGD has momentum (a later paper of the same authors uses 0.9 under that name); Table 10 and the "
-    "Hessians in [forensics.md](forensics.md) are measured with it and without",
+    "whether SGD has momentum (a later paper of the same authors uses 0.9 under that name); Table 10 is measured with "
+    "both",
     {"plain": "no momentum", "momentum": "momentum 0.9"},
     _by_sgd,
     _with_momentum,
