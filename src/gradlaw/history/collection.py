@@ -11,7 +11,7 @@ from gradlaw.history.engines.choose import EngineChoice
 from gradlaw.history.engines.verify import Disagreement, check_finite
 from gradlaw.history.stores.precision import Storage
 from gradlaw.history.stores.unfinished import Unfinished
-from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, metadata_digests
+from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, group_digest, metadata_digests
 from gradlaw.history.transforms import Apply, Memory, Transform, WeightDecay, start_transforms
 from gradlaw.progress import Advance, Progress
 
@@ -98,6 +98,7 @@ class Collection:
             "choice": self.choice.state(),
             "storage": self.storage.state(),
             "metadata": metadata_digests(self.unfinished.folder)[GRADIENTS],
+            "group": group_digest(self.unfinished.folder),
         }
         memory = {_MEMORY + name: value for name, value in self.memory.items()}
         self.unfinished.save(state, {_LOSSES: self.losses[: self.done], **memory})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ class GradientHistory(ByValue):
 
     def dimension(self, i: int) -> Tensor:
         """The T gradients of dimension i, a whole number; shape (T,)."""
-        if isinstance(i, slice | list | tuple | np.ndarray) or i is Ellipsis:
+        if isinstance(i, slice | list | tuple | np.ndarray | EllipsisType):
             raise InputError(f"a dimension is one whole number, got {i!r}; history[:, ...] gives several")
         return self[:, i]
 

@@ -215,6 +215,12 @@ def metadata_digests(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items() if file.is_file()}
 
 
+def group_digest(folder: Path) -> str:
+    """SHA-256 of the file that says that the folder is a store, which does not change until the end; empty without."""
+    path = folder / METADATA
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
 def holds_store(folder: Path) -> bool:
     """Whether the folder holds a store, finished or not."""
     return (folder / METADATA).is_file()
