@@ -3,13 +3,18 @@
 A folder may hold the output of several commands, and a run, each with a manifest of its own.
 """
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gradlaw.atomic import make_writable, write_whole
 from gradlaw.errors import InputError
 from gradlaw.lock import locked
 from gradlaw.manifest import Manifest, read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Content = str | bytes | Callable[[Path], object]
 _SUFFIX = ".manifest.json"
@@ -52,6 +57,22 @@ def read_output(path: Path, kind: str) -> bytes:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     return path.read_bytes()
+
+
+def read_table(path: Path, kind: str, **how: Any) -> "pd.DataFrame":
+    """The table in a CSV file that :func:`write_output` wrote, read as by ``pandas.read_csv(..., **how)``.
+
+    Raises:
+        InputError: it was changed, is missing, or holds no table.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(io.BytesIO(read_output(path, kind)), **how)
+    except ValueError as error:  # and what pandas derives from it, of text that is none or no table
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} holds no table: {error}") from error
 
 
 def output_manifests(folder: Path) -> Iterator[tuple[str, Path]]:

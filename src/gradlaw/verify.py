@@ -134,8 +134,7 @@ def _outputs(directory: Path) -> Iterator[Verification]:
     """What commands wrote beside, each with a manifest of its own."""
     for kind, manifest in output_manifests(directory):
         files, damage = _tried(partial(output_faults, manifest), manifest)
-        damages = [Damage(file, fault) for file, fault in (files or {}).items() if fault]
-        damages += [damage] if damage else []
+        damages = [damage] if damage else [Damage(file, fault) for file, fault in (files or {}).items() if fault]
         yield Verification(directory, f"the output {kind!r}", len(files or ()) + 1, tuple(damages))
 
 

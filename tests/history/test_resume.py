@@ -209,6 +209,17 @@ def test_a_damaged_note_of_how_far_it_came_is_refused(tmp_path):
         _collect(problem, store, engine="loop")
 
 
+def test_a_damaged_group_is_found_before_it_is_written_on(tmp_path):
+    problem, store = _problem(_plain()), tmp_path / "store"
+    _collect(problem, tmp_path / "whole", engine="loop")
+    with pytest.raises(Stopped):
+        _collect(problem, store, 25, engine="loop")
+    record = store / "zarr.json"
+    record.write_text(record.read_text().replace("node_type", "nodm_type"))
+    _collect(problem, store, engine="loop")
+    assert _files(store) == _files(tmp_path / "whole")
+
+
 def test_one_process_collects_into_a_store(tmp_path):
     problem, store = _problem(_plain()), tmp_path / "store"
     store.mkdir()

@@ -12,7 +12,7 @@ from gradlaw.history.engines.verify import Disagreement, check_finite
 from gradlaw.history.sketched_history import RowReducer
 from gradlaw.history.stores.precision import Storage
 from gradlaw.history.stores.unfinished import Unfinished
-from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, metadata_digests
+from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, group_digest, metadata_digests
 from gradlaw.history.transform_order import start_transforms
 from gradlaw.history.transforms import Apply, Memory, Rows, Transform, WeightDecay
 from gradlaw.progress import Advance, Progress
@@ -103,6 +103,7 @@ class Collection:
             "choice": self.choice.state(),
             "storage": self.storage.state(),
             "metadata": metadata_digests(self.unfinished.folder)[GRADIENTS],
+            "group": group_digest(self.unfinished.folder),
         }
         memory = {_MEMORY + name: value for name, value in self.memory.items()}
         self.unfinished.save(state, {_LOSSES: self.losses[: self.done], **memory})

@@ -167,6 +167,8 @@ def _damage(folder: Path, state: Mapping[str, Any]) -> str:
         return ""
     if state["metadata"] != zarr_store.metadata_digests(folder).get(zarr_store.GRADIENTS):
         return f"{zarr_store.GRADIENTS}/{zarr_store.METADATA} is damaged"
+    if state.get("group") != zarr_store.group_digest(folder):
+        return f"{zarr_store.METADATA} is damaged"
     damaged = damaged_chunks(zarr_store.reopen(folder).chunk_paths(state["done"]))
     names = [str(damage.file.relative_to(folder)) for damage in damaged]
     return f"damaged or missing are {listed(names, 3)}" if names else ""

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from gradlaw.errors import InputError
-from gradlaw.output_files import Content, read_output, write_output
+from gradlaw.output_files import Content, read_output, read_table, write_output
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.measurement import Measurement, content_key
 from gradlaw.reproduction.profiles import Profile
@@ -153,7 +153,7 @@ def _value(cell: str) -> Any:
 
 
 def _read_table(path: Path) -> list[dict[str, Any]]:
-    table = pd.read_csv(io.BytesIO(read_output(path, _KIND)), dtype=str, keep_default_na=False)
+    table = read_table(path, _KIND, dtype=str, keep_default_na=False)
     rows = []
     for number, cells in enumerate(table.to_dict("records"), 1):
         key = cells.pop("key", None)

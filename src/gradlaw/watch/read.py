@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MODEL = "(model)"  # the name of the row of all layers
 _FORMS = ("wide", "long")
+_OF_HEADER = {"format": int, "step": int, "versions": dict, "settings": dict, "layout": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,9 @@ def read_watch(path: str | PathLike[str]) -> WatchLog:
     if not parsed or parsed[0] is None or parsed[0]["kind"] != "header":
         raise InputError(f"{file} is not the log of a watch, or its first line is damaged")
     header = parsed[0]
+    missing = [name for name, kind in _OF_HEADER.items() if not isinstance(header.get(name), kind)]
+    if missing:
+        raise InputError(f"{file} is damaged: its first line does not say {', '.join(missing)}")
     if header["format"] > FORMAT:
         raise InputError(f"{file} has format {header['format']}, this version reads up to {FORMAT}: update gradlaw")
     broken = [end] if end else []
@@ -142,9 +146,11 @@ def read_watch(path: str | PathLike[str]) -> WatchLog:
             if following is None or following["kind"] != "resumed" or is_sealed(line):
                 raise InputError(f"line {number + 1} of {file} is damaged, and no kill explains it")
             broken.append(line)
-    return _collected(
-        [record for record in parsed if record is not None], [line.decode(errors="replace") for line in broken]
-    )
+    records = [record for record in parsed if record is not None]
+    try:
+        return _collected(records, [line.decode(errors="replace") for line in broken])
+    except (KeyError, TypeError) as error:  # without digests alone
+        raise InputError(f"{file} is damaged: a line of it lacks something, or holds it as another type") from error
 
 
 def _collected(lines: list[dict[str, Any]], broken: list[str]) -> WatchLog:

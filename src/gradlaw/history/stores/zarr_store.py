@@ -215,6 +215,12 @@ def metadata_digests(folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items() if file.is_file()}
 
 
+def group_digest(folder: Path) -> str:
+    """SHA-256 of the file that says that the folder is a store, which does not change until the end; empty without."""
+    path = folder / METADATA
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
 def holds_store(folder: Path) -> bool:
     """Whether the folder holds a store, finished or not."""
     return (folder / METADATA).is_file()
@@ -251,7 +257,9 @@ def read_record(folder: Path) -> tuple[dict[str, Any], bool]:
             again = "what would say how far it came is missing: delete the folder, and collect again"
         raise InputError(f"the collection of the gradient history in {folder} did not finish; {again}")
     record, digests = attributes[_RECORD], attributes.get(_DIGESTS)
-    if digests is None and "crc32c" not in (folder / GRADIENTS / METADATA).read_text(encoding="utf-8"):
+    if not (folder / GRADIENTS / METADATA).is_file():
+        raise InputError(damaged(folder / GRADIENTS / METADATA, "is missing"))
+    if digests is None and b"crc32c" not in (folder / GRADIENTS / METADATA).read_bytes():
         return {**record, "notices": [*record["notices"], UNCHECKED]}, False
     if not isinstance(digests, dict) or digests.get("record") != _record_digest(record):
         raise InputError(damaged(folder / METADATA, "is damaged: its record has another digest"))
@@ -288,7 +296,7 @@ def _attributes(folder: Path) -> dict[str, Any]:
     path = folder / METADATA
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(damaged(path, "is damaged: it is no JSON")) from error
     attributes = content.get("attributes") if isinstance(content, dict) else None
     if not isinstance(attributes, dict):

@@ -1,6 +1,5 @@
 """Results along training as one table: a row for each network, optimiser, seed and epoch."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pandas as pd
 
 from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.errors import InputError
-from gradlaw.output_files import read_output, write_output
+from gradlaw.output_files import read_table, write_output
 from gradlaw.reproduction.along.study import Study
 from gradlaw.reproduction.evidence import Results
 from gradlaw.reproduction.measurement import Measurement, Resolver
@@ -142,7 +141,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError(f"no results at {path}")
-    rows = pd.read_csv(io.BytesIO(read_output(path, path.stem)))
+    rows = read_table(path, path.stem)
     missing = [name for name in (*SETTINGS, *COLUMNS, REASON) if name not in rows]
     if missing:
         raise InputError(f"{path} is no table along training: it lacks the columns {', '.join(missing)}")
