@@ -42,7 +42,7 @@ print(ratios.to_frame().shape)
 
 In a loop of your own, `leading.project_gradients(model.parameters(), keep="bulk")` between `loss.backward()` and
 `optimizer.step()` makes Bulk-SGD of SGD. `gl.dynamics.subspace_rotation` sets the angles between two checkpoints
-beside the Davis-Kahan bound, and `gl.dynamics.block_distances(gl.dynamics.block_densities(problem))` compares the
+beside the Davis-Kahan bound, and `gl.dynamics.block_distances(gl.curvature.block_densities(problem))` compares the
 Hessian spectra of the weights.
 """
 PUBLISHED = {
