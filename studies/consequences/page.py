@@ -98,13 +98,14 @@ _SUBSPACES = ("subspace", "alignment", "of minibatches", "SGD gains", "Dom-SGD",
 _ROTATION = ("subspace", "steps", "sine", "overlap", "gap", "perturbation", "bound", "bounds below 1")
 _BLOCKS = ("network", "n", "blocks", "distance", "distance of shapes", "exponents", "their deviation")
 _VECTORS = ("network", "matrix", "participation ratio", "random", "ratio", "random by tensor", "ratio")
-_SUBSPACES_NOTE = f"""*alignment*: ||P g|| / ||g|| of the full gradient along SGD after step {SWITCH:,}, k = {K}, and of single minibatches.
-*gains*: how far the loss falls after that step, that of the two projected ways as a share of what SGD gains.
-*within*, *outside*: change of the loss by the part of one SGD step in the subspace and by the rest, as a share of the
-change of the whole step, over all points. A negative share means that this part alone changes the loss the other way.
+_SUBSPACES_NOTE = f"""*alignment*: ||P g|| / ||g|| of the full gradient along SGD after step {SWITCH:,}, k = {K}, and
+of single minibatches. *gains*: how far the loss falls after that step, that of the two projected ways as a share of
+what SGD gains. *within*, *outside*: change of the loss by the part of one SGD step in the subspace and by the rest, as
+a share of the change of the whole step, over all points. A negative share means that this part alone changes the loss
+the other way.
 """
-_VECTORS_NOTE = """Medians over the ten leading eigenvectors of each seed; *random*: (n + 2) / 3, of Gaussian vectors; *by tensor*: of
-vectors that are random within each tensor and have its share of the eigenvector's square.
+_VECTORS_NOTE = """Medians over the ten leading eigenvectors of each seed; *random*: (n + 2) / 3, of Gaussian vectors;
+*by tensor*: of vectors that are random within each tensor and have its share of the eigenvector's square.
 """
 
 
