@@ -50,7 +50,7 @@ PUBLIC = {
     """,
     "gradlaw.dynamics": """
         BatchSharpness BlockDistances EdgeOfStability ParticipationRatios Subspace SubspaceProgress SubspaceRotation
-        batch_sharpness block_densities block_distances edge_of_stability operator_distance participation_ratios
+        batch_sharpness block_distances edge_of_stability operator_distance participation_ratios
         subspace_progress subspace_rotation
     """,
     "gradlaw.watch": """

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 import gradlaw as gl
-from gradlaw.dynamics import block_densities, block_distances, participation_ratios
+from gradlaw.curvature import block_densities
+from gradlaw.dynamics import block_distances, participation_ratios
 from gradlaw.spectra import gradient_eigenvectors, layer_spectra
 from gradlaw.zoo.build import MODELS
 from studies.consequences.design import (
@@ -49,7 +50,8 @@ def measure_blocks(network: str, data: Any, seed: int) -> tuple[Row, list[Row], 
     eigenvectors = [
         row for matrix, pairs in leading.items() for row in _ratios(key | {"matrix": matrix}, pairs, problem)
     ]
-    densities = block_densities(problem, samples=samples, probes=PROBES, steps=STEPS, seed=seed)
+    weights = {part.name: part.name for part in problem.layout if len(part.shape) >= 2}
+    densities = block_densities(problem, "hessian", weights, samples=samples, probes=PROBES, steps=STEPS, seed=seed)
     spectra = layer_spectra(history)
     matrices: list[Row] = []
     for name, density in densities.items():

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import gradlaw as gl
+from gradlaw.curvature import block_densities
 from gradlaw.dynamics import (
     Subspace,
-    block_densities,
     block_distances,
     operator_distance,
     participation_ratios,
@@ -180,19 +180,15 @@ def test_distances_of_known_spectra():
         block_distances({"a": same, "b": np.zeros(3)})
 
 
-def test_densities_are_those_of_the_diagonal_blocks(problem):
-    """The trace of each block against the dense Hessian."""
-    found = block_densities(problem, probes=60, steps=8)
-    assert list(found) == ["0.weight", "2.weight"]
+def test_distances_of_densities_are_nearly_those_of_the_eigenvalues(problem):
+    """Quadrature of all steps has the eigenvalues of a small block as nodes."""
     whole = gl.curvature.dense(gl.hessian(problem)).numpy()
-    for part in problem.layout:
-        if part.name in found:
-            block = whole[part.start : part.stop, part.start : part.stop]
-            trace = found[part.name].trace
-            assert abs(trace.value - np.trace(block)) < 4 * trace.standard_error + 1e-9
-            top = np.linalg.eigvalsh(block)[-1]
-            assert found[part.name].nodes.max() == pytest.approx(top, rel=0.05)
-    assert 0 < block_distances(found).mean <= 1
+    densities = block_densities(problem, "hessian", "tensors", probes=50, steps=12)
+    exact = {p.name: np.linalg.eigvalsh(whole[p.start : p.stop, p.start : p.stop]) for p in problem.layout}
+    found, expected = block_distances(densities), block_distances(exact)
+    assert found.names == expected.names
+    np.testing.assert_allclose(found.distances, expected.distances, atol=0.15)
+    assert found.to_frame().loc["0.weight", "2.weight"] == found.distances[0, 2]
 
 
 def test_subspaces_refuse_what_is_none(problem):

@@ -1,20 +1,15 @@
 """How unlike the Hessian spectra of a model's weights are (Zhang et al. 2024, "Why transformers need Adam")."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 
-from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
-from gradlaw.curvature.eigensolver.density import SpectralDensity, spectral_density
-from gradlaw.curvature.operators.hessian import hessian
+from gradlaw.curvature.eigensolver.density import SpectralDensity
 from gradlaw.errors import InputError, count
-from gradlaw.patterns import chosen
-from gradlaw.problem import Problem
-from gradlaw.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,48 +43,6 @@ class BlockDistances(ByValue):
         return pd.DataFrame(self.distances, index=list(self.names), columns=list(self.names))
 
 
-@checked
-def block_densities(
-    problem: Problem,
-    parameters: str | Sequence[str] | None = None,
-    *,
-    samples: int | None = None,
-    probes: int = 4,
-    steps: int = 40,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> dict[str, SpectralDensity]:
-    """The spectral density of the Hessian of each weight by itself: the diagonal blocks of the Hessian.
-
-    By stochastic Lanczos quadrature, ``probes * steps`` products a block, as Zhang et al. 2024 do.
-
-    Args:
-        problem: model, loss and data.
-        parameters: names of tensors, or patterns of them. Default: all of two dimensions and more.
-        samples: of the Hessian. Default: all N. See :func:`gradlaw.hessian`.
-        probes: random vectors a block; see :func:`gradlaw.spectral_density`, also for ``steps``.
-        steps: products a probe.
-        seed: of samples and probes.
-        progress: where to show it.
-
-    Raises:
-        InputError: a pattern that matches nothing, or as :func:`gradlaw.hessian`.
-    """
-    shown = progress or SILENT
-    matrices = [part.name for part in problem.layout if len(part.shape) >= 2]
-    names = [part.name for part in problem.layout]
-    taken = matrices if parameters is None else chosen(parameters, names, "no parameter matches", len(names))
-    if not taken:
-        raise InputError("the problem has no parameter of two dimensions or more: name the blocks in `parameters`")
-    return {
-        name: spectral_density(
-            hessian(problem.part([name]), samples, seed=seed, ranks="one", progress=shown),
-            probes=probes, steps=steps, seed=seed, progress=shown,
-        )
-        for name in taken
-    }  # fmt: skip
-
-
 def block_distances(
     spectra: Mapping[str, SpectralDensity | np.ndarray], *, normalise: bool = False, bins: int = 100
 ) -> BlockDistances:
@@ -102,7 +55,8 @@ def block_distances(
     is coarse.
 
     Args:
-        spectra: by the name of the block: a ``SpectralDensity`` (:func:`block_densities`), or an array of eigenvalues.
+        spectra: by the name of the block: a ``SpectralDensity`` (of
+            :func:`gradlaw.curvature.block_densities`), or an array of eigenvalues.
         normalise: divide each spectrum by its largest magnitude first.
         bins: how many, at least 2.
 
