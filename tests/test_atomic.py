@@ -38,6 +38,7 @@ def _save_array(path: Path) -> None:
     [
         (b"a\r\nb", b"a\r\nb"),
         ("ä\n", "ä\n".encode()),
+        ("a\udc80", rb"a\udc80"),
         (lambda path: path.write_bytes(b"by a function"), b"by a function"),
     ],
 )

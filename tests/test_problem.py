@@ -126,6 +126,13 @@ def test_bad_problems_are_refused(build, message):
         build()
 
 
+def test_a_parameter_whose_name_no_file_can_hold_is_refused():
+    model = nn.Sequential()
+    model.add_module("a\udc80", nn.Linear(3, 2))
+    with pytest.raises(gl.InputError, match=r"text that a file can hold \(UTF-8\)"):
+        gl.Problem(model, cross_entropy, (torch.randn(5, 3), torch.zeros(5).long()))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(gl.InputError, match="cuda"):

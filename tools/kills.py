@@ -2,7 +2,7 @@
 
     python tools/kills.py analyze|train|hessian [--tries 15] [--seed 0]
     python tools/kills.py reproduce --mnist FOLDER        # a folder of MNIST in Parquet files
-    python tools/kills.py damage [--tries 300]            # random damage of a run, a training and a store of results
+    python tools/kills.py damage [--tries 300]            # random damage of all else that is written
 
 Each try is a process of its own, forked from one that has the imports done. A try is killed (SIGKILL) once at a moment
 drawn from the time that an undisturbed run takes, then repeated; its files must be those of the undisturbed run, time
@@ -34,8 +34,11 @@ from torch.nn.functional import cross_entropy
 import gradlaw as gl
 from gradlaw.by_value import equal
 from gradlaw.cli.main import main as gradlaw
+from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import history
 from gradlaw.reproduction.measurement import Measurement
+from gradlaw.reproduction.profiles import Profile
+from gradlaw.reproduction.results import ResultTable, write_results
 from gradlaw.reproduction.store import Result, Store
 from gradlaw.reproduction.xie2023.networks import LENET
 from gradlaw.sealed_json import SEAL
@@ -52,7 +55,8 @@ class Command:
 
 
 def analyze() -> Command:
-    arguments = ["analyze", "--iterations", "200", "--k", "40", "--quiet", "--width", "8", "--out", "out"]
+    arguments = ["analyze", "--iterations", "200", "--k", "40", "--quiet", "--width", "8", "--extended",
+                 "--store", "out/gradients", "--out", "out/run"]  # fmt: skip
     return Command(lambda: gradlaw(arguments))
 
 
@@ -76,8 +80,9 @@ def hessian() -> Command:
 
 
 def reproduce(mnist: Path) -> Command:
-    arguments = ["reproduce", "table3 row 4", "--profile", "tiny", "--mnist", str(mnist.absolute()), "--offline",
-                 "--quiet", "--store", "out/store", "--out", "out/tables"]  # fmt: skip
+    arguments = ["reproduce", "table1 row 3", "table3 row 4", "--profile", "tiny",
+                 "--mnist", str(mnist.absolute()), "--offline", "--quiet",
+                 "--store", "out/store", "--out", "out/tables"]  # fmt: skip
     return Command(lambda: gradlaw(arguments))
 
 
@@ -143,10 +148,11 @@ def damage(tries: int, seed: int) -> Counter[str]:
     """How many pieces of damage were found by the functions that read, and how."""
     rng, outcomes = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as place:
-        for name, folder, read in _subjects(Path(place)):
+        subjects = _subjects(Path(place))
+        for name, folder, read in subjects:
             whole = read()
             files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".html")
-            for _ in range(tries // 3):
+            for _ in range(tries // len(subjects)):
                 path = rng.choice(files)
                 content = path.read_bytes()
                 kind = damage_file(path, rng)
@@ -165,11 +171,39 @@ def _subjects(place: Path) -> list[tuple[str, Path, Callable[[], Any]]]:
     gl.train(model, cross_entropy, data, recipe=recipe, checkpoint_dir=place / "training")
     store, measurement = Store(place / "store"), Measurement(history(LENET, 1), 0, None, None, 40, 20, 20)
     store.save(measurement, Result({"tests": {"x": 0.1}}, {"covariance": np.arange(500) / 7}))
+    evidence = Evidence(store, (0,), {(measurement.experiment, 0): measurement}, {})
+    write_results(place / "results", Profile("tiny", "", 40, 20, None, 20, 20, 1, 20, 100, 5), evidence)
+    gl.critical_batch_size(problem, 60, 4, hessian_samples=0).save(place / "output")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gl.watch(model, optimizer, log=place / "log/log.jsonl", every=1):
+        for _ in range(5):
+            optimizer.zero_grad()
+            cross_entropy(model(data[0]), data[1]).backward()
+            optimizer.step()
     return [
         ("a run", place / "run", lambda: gl.Analysis.load(place / "run")),
         ("a training", place / "training", lambda: _training(place / "training")),
-        ("a store", place / "store", lambda: store.load(measurement)),
+        ("a store of results", place / "store", lambda: store.load(measurement)),
+        ("results of a reproduction", place / "results", lambda: _results(place / "results", measurement)),
+        ("the output of batch-size", place / "output", lambda: None),
+        ("the log of a watch", place / "log", lambda: Log(gl.read_watch(place / "log/log.jsonl"))),
     ]
+
+
+def _results(folder: Path, measurement: Measurement) -> Result:
+    return ResultTable(folder).load(measurement)
+
+
+@dataclass(frozen=True)
+class Log:
+    """The log of a watch. One that lost its end is that of a run that was killed: it reads up to there, and says so."""
+
+    log: gl.WatchLog
+
+    def shows(self, whole: "Log") -> bool:
+        """Whether it is the whole one, or the beginning of it."""
+        records = self.log.records
+        return self.log.header == whole.log.header and records == whole.log.records[: len(records)]
 
 
 def _training(folder: Path) -> list[Any]:
@@ -183,12 +217,15 @@ def _training(folder: Path) -> list[Any]:
 
 def _outcome(read: Callable[[], Any], whole: Any, folder: Path) -> str:
     try:
-        named = not gl.verify(folder).whole
+        logs = list(folder.glob("*.jsonl"))
+        named = not all(gl.verify(path).whole for path in logs or [folder])
         found = read()
     except gl.InputError:
         return "refused"
     except Exception as error:  # what must not happen is counted
         return f"TRACEBACK {type(error).__name__}"
+    if isinstance(found, Log) and found.log != whole.log and found.shows(whole):
+        return "read up to where it was cut off"
     if not _same(found, whole):
         return "SILENT"
     return "named by verify, not read" if named else "harmless"
@@ -197,7 +234,9 @@ def _outcome(read: Callable[[], Any], whole: Any, folder: Path) -> str:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, gl.Analysis):
         return all(equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
-    return bool(a == b)
+    if isinstance(a, Log):
+        return bool(a.log == b.log)
+    return equal(a, b)
 
 
 def main() -> None:

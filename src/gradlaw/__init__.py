@@ -85,6 +85,7 @@ __all__ = [
     "curvature",
     "data",
     "default_recipe",
+    "dynamics",
     "eigengaps",
     "eigenpairs",
     "fit_power_law",

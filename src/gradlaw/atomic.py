@@ -28,7 +28,8 @@ def write_whole(
 
     Args:
         path: replaced if it is there.
-        content: bytes, text (UTF-8, line ends as they are), or what writes the file at the path that it is given.
+        content: bytes, text (UTF-8, line ends as they are; what is no character is written as its number), or what
+            writes the file at the path that it is given.
         kept: what is there if the disk is full, for the message.
         then: what to do once there is space again.
 
@@ -40,7 +41,7 @@ def write_whole(
         if callable(content):
             content(temporary)
         else:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            temporary.write_bytes(_bytes(content))
 
 
 def make_writable(folder: Path, what: str) -> None:
@@ -127,13 +128,17 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         if not folder or error.errno not in _UNSUPPORTED:  # some network file systems flush no folders
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
 
 
 def _temporary(path: Path, owner: str) -> Path:
     return path.with_name(".".join(filter(None, (path.name, owner))) + PARTIAL)
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 def _is_full(error: OSError) -> bool:

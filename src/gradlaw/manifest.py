@@ -69,40 +69,49 @@ class Manifest:
         return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
 
 
-def read_manifest(folder: Path, remedy: str, elsewhere: tuple[Path, ...] = ()) -> Manifest | None:
+def read_manifest(folder: Path, remedy: str, elsewhere: tuple[Path, ...] = (), name: str = MANIFEST) -> Manifest | None:
     """The manifest of a folder; None if it has none.
 
     Args:
         folder: that has the manifest.
         remedy: what to do about damage, for messages.
         elsewhere: folders in which files that are not there may still be.
+        name: of the manifest.
 
     Raises:
         InputError: the manifest is damaged, or of another version.
     """
-    path = folder / MANIFEST
+    path = folder / name
     if not path.is_file():
         return None
     record = parse(path.read_bytes(), path, remedy)
     check_seal(record, path, remedy)
     if record["format"] != _FORMAT:
         raise InputError(f"{path} has format {record['format']}; this version of gradlaw reads {_FORMAT}")
-    files = {name: FileRecord(**one) for name, one in record["files"].items()}
-    outside = [name for name in files if ".." in Path(name).parts or Path(name).is_absolute()]
+    files = {listed: FileRecord(**one) for listed, one in record["files"].items()}
+    outside = [listed for listed in files if ".." in Path(listed).parts or Path(listed).is_absolute()]
     if outside:
         raise InputError(f"{path} lists {outside[0]}, which is not in its folder; {remedy}")
     return Manifest((folder, *elsewhere), files, remedy)
 
 
-def write_manifest(folder: Path, names: Iterable[str], known: Mapping[str, FileRecord] | None = None) -> None:
+def write_manifest(
+    folder: Path, names: Iterable[str], known: Mapping[str, FileRecord] | None = None, name: str = MANIFEST
+) -> None:
     """List files of a folder as they are now, beside what is ``known`` of others.
+
+    Args:
+        folder: that has the files.
+        names: of the files.
+        known: records of other files.
+        name: of the manifest.
 
     Raises:
         InputError: the disk is full.
     """
-    files = {**(known or {}), **{name: record_of((folder / name).read_bytes()) for name in names}}
-    listed: dict[str, Any] = {name: vars(files[name]) for name in sorted(files)}
-    write_whole(folder / MANIFEST, as_text(sealed({"format": _FORMAT, "files": listed})))
+    files = {**(known or {}), **{one: record_of((folder / one).read_bytes()) for one in names}}
+    listed: dict[str, Any] = {one: vars(files[one]) for one in sorted(files)}
+    write_whole(folder / name, as_text(sealed({"format": _FORMAT, "files": listed})))
 
 
 def record_of(content: bytes) -> FileRecord:

@@ -414,6 +414,9 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
     names = [name for name, _ in trainable]
     taken = set(chosen(patterns, names, "no trainable parameter matches", len(names)))
     trainable = [(name, p) for name, p in trainable if name in taken]
+    no_text = [name for name, _ in trainable if name.encode(errors="replace").decode() != name]
+    if no_text:
+        raise InputError(f"the name of a parameter has to be text that a file can hold (UTF-8), got {listed(no_text)}")
     complex_ones = [name for name, p in trainable if p.is_complex()]
     if complex_ones:
         raise InputError(

@@ -12,16 +12,27 @@ from gradlaw.analyze import Analysis
 from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
 from gradlaw.extras import extra
+from gradlaw.history.repair import repair as repair_history
+from gradlaw.history.stores.chunk_files import CHUNKS as _CHUNKS
 from gradlaw.history.stores.integrity import check as check_store
+from gradlaw.history.stores.zarr_store import GRADIENTS
 from gradlaw.manifest import MANIFEST
+from gradlaw.output_files import output_faults, output_manifests
+from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.reproduction.measurement import content_key
 from gradlaw.reproduction.store import RECORD as RESULT
 from gradlaw.reproduction.store import load_result
-from gradlaw.training.checkpoint import latest, load_checkpoint
+from gradlaw.training.checkpoint import REPLACED, latest, load_checkpoint
 from gradlaw.training.resume import optimiser_tensors
+from gradlaw.watch.read import read_watch
 
 _STORE = "zarr.json"  # of a gradient history
+_SHOWN = 60  # characters of a line
+_GIVE_PROBLEM = (
+    "with the problem that it is of, --repair computes what is damaged again: gl.verify(..., repair=True, problem=...) "
+    "or gradlaw verify --repair with the --problem, --data, --model, --checkpoint, --seed, ... of the command"
+)
 Read = TypeVar("Read")
 
 
@@ -71,34 +82,33 @@ class Verification:
 
 
 @checked
-def verify(directory: str | Path, repair: bool = False, *, progress: Progress | None = None) -> Verification:
-    """Check every file of a run directory, a folder of runs, a gradient history, a training, or a store of results.
+def verify(
+    directory: str | Path, repair: bool = False, *, problem: Problem | None = None, progress: Progress | None = None
+) -> Verification:
+    """Check every file of a run directory, a folder of runs, a gradient history, a training, or a store of results; or
+    the log of a watch.
 
     Args:
-        directory: that one of them is in.
-        repair: make again what can be made from the rest: the figures and page of a run; and remove damaged results of
-            a store, which the command that made them then measures again, alone.
+        directory: that one of them is in; of a watch the file of its log.
+        repair: make again what can be made from the rest: the figures and page of a run; with ``problem`` the damaged
+            chunks of a gradient history, which are computed again and proven to be what was written; and remove damaged
+            results of a store, which the command that made them then measures again, alone.
+        problem: whose gradients the history holds: code that a file names is never run, so it has to be given.
         progress: where to show it.
 
     Returns:
         What is damaged, and what to do about each.
 
     Raises:
-        InputError: the directory is not there or holds none of these, or another process writes what is to be
-            repaired.
+        InputError: the directory is not there or holds none of these, another process writes what is to be repaired, a
+            problem that is not that of the history, or gradients that cannot be proven to be what was lost.
     """
     directory, progress = Path(directory), progress or SILENT
+    if directory.is_file():
+        return _log(directory)
     if not directory.is_dir():
         raise InputError(f"there is no directory {directory}")
-    if any((directory / name).exists() for name in (RECORD, WRITING, WRITTEN)) or (directory / MANIFEST).is_file():
-        return _run(directory, repair, progress)
-    if (directory / _STORE).is_file():
-        damages = tuple(Damage(one.file, one.message) for one in check_store(directory))
-        files = sum(path.is_file() for path in directory.rglob("*"))
-        return Verification(directory, "a gradient history", files, damages)
-    parts = [*_trainings(directory), *_results(directory, repair)]
-    runs = [_run(folder, repair, progress) for folder in sorted(directory.iterdir()) if (folder / RECORD).is_file()]
-    found = parts + runs
+    found = [*_whole(directory, repair, problem, progress), *_outputs(directory)]
     if not found:
         raise InputError(f"{directory} holds no run, gradients, training or store of results that gradlaw wrote")
     return Verification(
@@ -108,6 +118,45 @@ def verify(directory: str | Path, repair: bool = False, *, progress: Progress | 
         tuple(damage for one in found for damage in one.damages),
         tuple(remark for one in found for remark in one.remarks),
     )
+
+
+def _whole(directory: Path, repair: bool, problem: Problem | None, progress: Progress) -> list[Verification]:
+    """Runs, gradients, trainings and results."""
+    if any((directory / name).exists() for name in (RECORD, WRITING, WRITTEN)) or (directory / MANIFEST).is_file():
+        return [_run(directory, repair, progress)]
+    if (directory / _STORE).is_file() or (directory / GRADIENTS / _STORE).is_file():
+        return [_history(directory, problem if repair else None, progress)]
+    runs = [_run(folder, repair, progress) for folder in sorted(directory.iterdir()) if (folder / RECORD).is_file()]
+    return [*_trainings(directory), *_results(directory, repair), *runs]
+
+
+def _outputs(directory: Path) -> Iterator[Verification]:
+    """What commands wrote beside, each with a manifest of its own."""
+    for kind, manifest in output_manifests(directory):
+        files, damage = _tried(partial(output_faults, manifest), manifest)
+        damages = [Damage(file, fault) for file, fault in (files or {}).items() if fault]
+        damages += [damage] if damage else []
+        yield Verification(directory, f"the output {kind!r}", len(files or ()) + 1, tuple(damages))
+
+
+def _log(file: Path) -> Verification:
+    """Of a watch."""
+    log, damage = _tried(partial(read_watch, file), file)
+    remarks = [] if log is None else [f"cut off by a kill: {line[:_SHOWN]}" for line in log.broken]
+    remarks += ["its lines have no digests: damage would not be seen"] * (log is not None and log.header["format"] == 1)
+    return Verification(file, "the log of a watch", 1, (damage,) if damage else (), tuple(remarks))
+
+
+def _history(directory: Path, problem: Problem | None, progress: Progress) -> Verification:
+    """Gradients; repaired if the problem is given."""
+    damages = tuple(Damage(one.file, one.message) for one in check_store(directory))
+    if problem is not None:
+        repaired = repair_history(directory, problem, progress)
+        damages = tuple(replace(damage, repaired=damage.file in repaired) for damage in damages)
+    files = sum(path.is_file() for path in directory.rglob("*"))
+    only_chunks = damages and all(_CHUNKS in damage.file.parts for damage in damages)
+    remarks = (_GIVE_PROBLEM,) if only_chunks and problem is None else ()
+    return Verification(directory, "a gradient history", files, damages, remarks)
 
 
 def _run(directory: Path, repair: bool, progress: Progress) -> Verification:
@@ -150,7 +199,8 @@ def _look_at_run(directory: Path) -> Verification:
 def _trainings(directory: Path) -> Iterator[Verification]:
     """The training in a folder, and those of a store."""
     kept = directory / "checkpoints"
-    for folder in (directory, *(sorted(kept.iterdir()) if kept.is_dir() else ())):
+    for place in (directory, *(sorted(kept.iterdir()) if kept.is_dir() else ())):
+        folder = place / REPLACED if (place / REPLACED).is_dir() else place  # files on their way to their places
         records = [*sorted(folder.glob("epoch-*.json")), *sorted(folder.glob("point-*.json"))]
         if not records and (weights := [*folder.glob("epoch-*.safetensors"), *folder.glob("point-*.safetensors")]):
             lost = Damage(folder, f"no JSON is beside {weights[0].name}: no epoch was finished; train again (--resume)")

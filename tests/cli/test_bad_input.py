@@ -71,6 +71,8 @@ def complaint(capsys, arguments):
         (["train", "--learning-rate", "nan"], "--learning-rate: must be positive and finite, got nan"),
         (["train", "--resume", "--force"], "--force: not allowed with argument --resume"),
         (["train", "--seed", "-4"], "--seed: seed must be"),
+        (["verify", ""], "an argument is empty; leave it out, or give . for the current directory"),
+        (["report", ""], "an argument is empty"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
+from failing_disk import FailingDisk
 from gradlaw.history.stores import placement, zarr_store
 from gradlaw.history.stores.integrity import check
 
@@ -68,7 +69,7 @@ def test_damage_is_found_or_harmless(whole, tmp_path, data):
         assert torch.equal(history[:], expected[:])
         assert history == expected
         return
-    assert re.search(r"(collect it again|collect again|holds no gradient history)", found[0].message)
+    assert re.search(r"(collect it again|collect again)", found[0].message)
     with pytest.raises(gl.InputError, match=re.escape(found[-1].message)):
         gl.GradientHistory.open(folder)[:]
 
@@ -150,35 +151,9 @@ def test_rows_are_on_the_disk_before_the_note_that_counts_them(tmp_path, monkeyp
     assert "store/zarr.json" in events[last:]
 
 
-class _Disk:
-    """Writes and flushes that fail from the n-th on, having written half."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int):
-        self.calls, self.fail_at, self.number = 0, 0, number
-        write, fsync = Path.write_bytes, os.fsync
-
-        def write_bytes(path: Path, content: bytes) -> int:
-            if self.fails():
-                write(path, memoryview(content)[: len(content) // 2])
-                raise OSError(self.number, os.strerror(self.number), str(path))
-            return write(path, content)
-
-        def flushed(descriptor: int) -> None:
-            if self.fails():
-                raise OSError(self.number, os.strerror(self.number))
-            fsync(descriptor)
-
-        monkeypatch.setattr(Path, "write_bytes", write_bytes)
-        monkeypatch.setattr(os, "fsync", flushed)
-
-    def fails(self) -> bool:
-        self.calls += 1
-        return 0 < self.fail_at <= self.calls
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_whatever_write_fails_the_same_call_goes_on(whole, tmp_path, monkeypatch, number):
-    disk = _Disk(monkeypatch, number)
+    disk = FailingDisk(monkeypatch, number)
     _collect(tmp_path / "counted")
     for fail_at in range(1, disk.calls + 1, 6):
         folder, disk.calls, disk.fail_at = tmp_path / f"store-{fail_at}", 0, fail_at

@@ -312,7 +312,7 @@ def test_a_gradient_that_is_not_finite_names_iteration_and_parameter(engine):
         gl.collect(gl.Problem(Root(), mse_loss, (inputs, torch.zeros(20, 2))), 8, 1, engine=engine)
 
 
-@pytest.mark.parametrize("engine", ["auto", "loop", "layerwise"])
+@pytest.mark.parametrize("engine", ["auto", "loop", "layerwise", "vmap", "samplewise"])
 @pytest.mark.parametrize("t", [0, 5])
 def test_a_label_that_is_no_class_names_sample_and_iteration(engine, t):
     labels = torch.randint(3, (20,))

@@ -127,6 +127,17 @@ def _change(folder: Path, column: str, value: str | None) -> None:
     table.to_csv(folder / TABLE, index=False)
 
 
+def test_files_that_were_changed_are_refused_by_their_manifest(folder: Path) -> None:
+    for name in (TABLE, SERIES):
+        whole = (folder / name).read_bytes()
+        for damaged in (whole[:-9], whole[:50] + bytes([whole[50] ^ 1]) + whole[51:], None):
+            (folder / name).unlink() if damaged is None else (folder / name).write_bytes(damaged)
+            with pytest.raises(InputError, match=r"is damaged: .* repeat the command|there is no " + name):
+                ResultTable(folder)
+            (folder / name).write_bytes(whole)
+    assert ResultTable(folder).seeds
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
@@ -140,6 +151,7 @@ def _change(folder: Path, column: str, value: str | None) -> None:
 )
 def test_files_that_contradict_themselves_are_refused(folder: Path, column: str, value: str, message: str) -> None:
     _change(folder, column, value)
+    (folder / "results.manifest.json").unlink()  # as those of earlier versions
     with pytest.raises(InputError, match=message):
         ResultTable(folder)
 
@@ -181,4 +193,4 @@ def test_the_committed_series_have_the_fits_of_the_committed_table(committed: pd
 
 def test_the_committed_results_are_small() -> None:
     assert sum(path.stat().st_size for path in COMMITTED.iterdir()) < 8e6
-    assert {path.name for path in COMMITTED.iterdir()} == {TABLE, SERIES}
+    assert {path.name for path in COMMITTED.iterdir()} == {TABLE, SERIES, "results.manifest.json"}

@@ -1,9 +1,12 @@
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,85 @@ def test_without_the_optimiser_it_cannot_go_on(tmp_path):
     (tmp_path / "epoch-0002.optimiser.safetensors").unlink()
     with pytest.raises(gl.InputError, match=r"epoch-0002.optimiser.safetensors is missing"):
         _train(tmp_path)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_training_that_is_replaced_stays_until_the_new_one_is_whole(tmp_path):
+    _train(tmp_path / "a", "sgd", 2, points=(0.5,))
+    whole = _train(tmp_path / "whole", "adam")
+    before = _weights(tmp_path / "a")
+    for epoch in (1, 5, 12):
+        with pytest.raises(Killed):
+            _train(tmp_path / "a", "adam", overwrite=True, progress=DiesAfter(epoch))
+        assert _equal(_weights(tmp_path / "a"), before)
+    with pytest.raises(Killed):  # another one is begun anew
+        _train(tmp_path / "a", "momentum", overwrite=True, progress=DiesAfter(2))
+    with pytest.raises(Killed):
+        _train(tmp_path / "a", "adam", overwrite=True, progress=DiesAfter(3))
+    replaced = _train(tmp_path / "a", "adam", overwrite=True)
+    assert replaced.checkpoint == tmp_path / "a" / f"epoch-{EPOCHS:04d}.safetensors"
+    assert replaced.history == whole.history
+    assert _equal(_weights(tmp_path / "a"), _weights(tmp_path / "whole"))
+    assert _names(tmp_path / "a") == _names(tmp_path / "whole")
+
+
+def _killed_at(work: Callable[[], object], call: int) -> int:
+    """The exit status of the work in a process that is killed at a call that changes names; 0 if there are fewer."""
+    child = os.fork()
+    if child == 0:
+        left = [call]
+        for name in ("rename", "replace", "unlink"):
+            original = getattr(Path, name)
+
+            def counted(self, *arguments, original=original, **options):
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(self, *arguments, **options)
+
+            setattr(Path, name, counted)
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_killed_while_it_replaces_the_old_training_or_the_new_one_is_there(tmp_path):
+    _train(tmp_path / "old", "sgd", 2, points=(0.5, 1))
+    _train(tmp_path / "old", "sgd", 2, points=(0.5, 1), overwrite=True)
+    shutil.copytree(tmp_path / "old", tmp_path / "begun")
+    new = gl.Recipe("adam", 0.01, 2, milestones=(4, 8), batch_size=16, augment=True)
+    with pytest.raises(Killed):
+        _train(tmp_path / "begun", recipe=new, points=(0.5,), overwrite=True, progress=DiesAfter(2))
+    _train(tmp_path / "new", recipe=new, points=(0.5,))
+    both, seen, status, kills = [_weights(tmp_path / name) for name in ("old", "new")], [], -1, 0
+    while status != 0:
+        kills += 1
+        folder = tmp_path / str(kills)
+        shutil.copytree(tmp_path / "begun", folder)
+        status = _killed_at(lambda folder=folder: _train(folder, recipe=new, points=(0.5,), overwrite=True), kills)
+        found = _weights(folder)
+        seen.append([_equal(found, weights) for weights in both])
+        assert sum(seen[-1]) == 1, kills
+        _train(folder, recipe=new, points=(0.5,), overwrite=not seen[-1][1])
+        assert _names(folder) == _names(tmp_path / "new")
+        assert gl.verify(folder).whole
+    assert seen == sorted(seen, reverse=True), "the old one until a moment, the new one from then on"
+    assert 0 < sum(new for _, new in seen) < kills
+    assert kills > 8
+
+
+def test_killed_while_it_removes_the_checkpoint_before_it_ends_with_the_same_files(tmp_path):
+    for keep_all in (False, True):
+        _train(tmp_path / f"whole {keep_all}", "adam", 2, keep_all=keep_all)
+        status, kills = -1, 0
+        while status != 0:
+            kills += 1
+            folder = tmp_path / f"{kills} {keep_all}"
+            again = partial(_train, folder, "adam", 2, keep_all=keep_all)
+            status = _killed_at(again, kills)
+            again()
+            assert _names(folder) == _names(tmp_path / f"whole {keep_all}"), kills
+        assert kills > 6

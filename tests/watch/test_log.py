@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import pytest
 import torch
 
 import gradlaw as gl
+from gradlaw.sealed_lines import sealed_line
 from watched_loops import network, train
 
 KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
 import gradlaw as gl
+from gradlaw.sealed_lines import sealed_line
 from watched_loops import batches, network
 model = network()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -108,7 +111,7 @@ def test_the_same_run_writes_the_same_log_but_for_the_time(tmp_path):
     for name in "ab":
         run(tmp_path / name, 5)
         lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-        texts.append([{key: value for key, value in line.items() if key != "time"} for line in lines])
+        texts.append([{key: line[key] for key in line if key not in ("time", "digest")} for line in lines])
     assert texts[0] == texts[1]
 
 
@@ -127,9 +130,40 @@ def test_what_is_no_log_is_refused(tmp_path):
     log.write_text("\n".join([lines[0], lines[1][:50], *lines[2:]]) + "\n")
     with pytest.raises(gl.InputError, match=r"line 2 of .* is damaged"):
         gl.read_watch(log)
-    log.write_text(json.dumps(json.loads(lines[0]) | {"format": 99}) + "\n")
+    log.write_bytes(sealed_line(_without_digest(lines[0]) | {"format": 99}))
     with pytest.raises(gl.InputError, match="has format 99"):
         gl.read_watch(log)
+
+
+def test_no_flipped_bit_is_read_as_a_number(tmp_path):
+    log = tmp_path / "log.jsonl"
+    run(log, 3)
+    run(log, 3, start=4, resume=True)
+    whole, found, rng = log.read_bytes(), gl.read_watch(log), random.Random(0)
+    for place in rng.sample(range(len(whole)), 300):
+        log.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1 :])
+        try:
+            other = gl.read_watch(log)
+        except gl.InputError:
+            continue
+        assert other.broken, "what is read as a line that was cut off is told"
+        assert all(record in found.records for record in other.records)
+
+
+def test_logs_of_before_there_were_digests_are_read_and_say_so(tmp_path):
+    log = tmp_path / "log.jsonl"
+    run(log, 3)
+    records = [_without_digest(line) for line in log.read_text().splitlines()]
+    log.write_text("".join(json.dumps(one).replace('"format": 2', '"format": 1') + "\n" for one in records))
+    found = gl.read_watch(log)
+    assert found.steps == [0, 2]
+    assert str(found).endswith("without digests: damage would not be seen")
+    with pytest.raises(gl.InputError, match="with another format"):
+        run(log, 1, resume=True, start=4)
+
+
+def _without_digest(line: str) -> dict:
+    return {key: value for key, value in json.loads(line).items() if key != "digest"}
 
 
 def test_a_full_disk_is_explained(tmp_path):

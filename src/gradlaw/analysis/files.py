@@ -5,6 +5,8 @@
     iteration_wise.parquet  one row a parameter: its name and the tests of its T gradients
     eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
     examples.parquet        the two series drawn in the figures
+    approximate.parquet     of sketches: s, d_KS and the leading eigenvalues with their intervals; then there are no
+                            iteration_wise, examples, noise, population and over_iterations
     accuracy.parquet        how often a classifier is right, one row
     noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
     population.parquet      the laws of the population behind the covariance spectrum, one row a law

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradlaw.atomic import PARTIAL, flush, make_writable
+from gradlaw.atomic import PARTIAL, flush, full_disk_explained, make_writable
 from gradlaw.errors import InputError
 from gradlaw.lock import locked
 from gradlaw.manifest import MANIFEST, Manifest, read_manifest, write_manifest
@@ -85,9 +85,10 @@ class RunDirectory:
                 raise InputError(f"{in_the_way} is in the way of the run; move it and repeat the command")
         if not (self.path / MANIFEST).is_file():
             write_manifest(self.path, [name for name in former if (self.path / name).is_file()])
-        self.staging.rename(self.path / WRITTEN)  # the moment from which the new run counts
-        flush(self.path)
-        _move_to_places(self.path)
+        with full_disk_explained(self.path, "the run before or the new one is whole", "repeat the command"):
+            self.staging.rename(self.path / WRITTEN)  # the moment from which the new run counts
+            flush(self.path)
+            _move_to_places(self.path)
 
 
 @contextmanager

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradlaw.atomic import write_whole
 from gradlaw.batch_size.by_layer import LAYER, MODEL, TYPE, scale_of
 from gradlaw.batch_size.cautions import Caution, Training
 from gradlaw.batch_size.methods import HISTORY, MethodEstimate
 from gradlaw.batch_size.scale import ScaleEstimate
 from gradlaw.by_value import ByValue
 from gradlaw.json_text import json_text
+from gradlaw.output_files import write_output
 from gradlaw.report.formatting import percent
 from gradlaw.report.text_table import WIDTH, text_table
 
@@ -68,7 +68,8 @@ class CriticalBatchSize(ByValue):
         return pd.concat([self.layers.astype(float), methods])
 
     def save(self, directory: str | Path) -> None:
-        """Write ``batch_size.csv``, the table of :meth:`to_frame`, and ``batch_size.json``, everything.
+        """Write ``batch_size.csv``, the table of :meth:`to_frame`, and ``batch_size.json``, everything; a manifest
+        beside has their digests.
 
         Args:
             directory: is made if it is not there; files of these names are replaced.
@@ -76,10 +77,8 @@ class CriticalBatchSize(ByValue):
         Raises:
             InputError: the disk is full.
         """
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "batch_size.csv", self.to_frame().to_csv())
-        write_whole(folder / "batch_size.json", self.to_json())
+        files = {"batch_size.csv": self.to_frame().to_csv(), "batch_size.json": self.to_json()}
+        write_output(Path(directory), "batch_size", files)
 
     def to_json(self) -> str:
         """Everything as JSON; infinite values as the text ``"infinite"``, missing ones as null."""

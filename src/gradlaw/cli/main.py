@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.print_completion:
             print(completion(parser, options.print_completion))
             return 0
-        _refuse_empty(options)
+        _refuse_empty(options, given)
         _take_threads(options.threads)
         require(*options.needs)
         _refuse_ranks(options)
@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _again(arguments: Sequence[str]) -> str:
     """The command that goes on where one with these arguments was interrupted."""
     words = list(arguments)
-    if words[:1] == ["train"]:
-        words = [word for word in words if word not in ("--force", "--resume")] + ["--resume"]
+    if words[:1] == ["train"] and not {"--force", "--resume"} & set(words):
+        words.append("--resume")
     return shlex.join(["gradlaw", *words])
 
 
@@ -103,10 +103,12 @@ def _complain(message: str, status: int = BAD_INPUT) -> int:
     return status
 
 
-def _refuse_empty(options: argparse.Namespace) -> None:
+def _refuse_empty(options: argparse.Namespace, given: Sequence[str]) -> None:
     for name, value in vars(options).items():
         if value == "" or (isinstance(value, list) and "" in value):
             raise InputError(f"--{name.replace('_', '-')} is empty; leave it out for its default")
+    if "" in given:  # a path of nothing would be the current directory
+        raise InputError("an argument is empty; leave it out, or give . for the current directory")
 
 
 def _take_threads(threads: int | None) -> None:

@@ -1,12 +1,13 @@
 """A comparison that can be shown and kept."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from gradlaw.atomic import write_whole
 from gradlaw.compare.result import TABLES, ComparisonResult
 from gradlaw.compare.text import as_text, notes_table, tables
 from gradlaw.extras import extra
+from gradlaw.output_files import Content, write_output
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +18,8 @@ class Comparison(ComparisonResult):
     """
 
     def save(self, directory: str | Path) -> None:
-        """Write every table as CSV, everything as ``comparison.json``, figures (PNG and SVG) and ``comparison.html``.
+        """Write every table as CSV, everything as ``comparison.json``, figures (PNG and SVG) and ``comparison.html``; a
+        manifest beside them has their digests.
 
         Args:
             directory: is made if it is not there; files of these names are replaced.
@@ -28,15 +30,14 @@ class Comparison(ComparisonResult):
         with extra("report", "saving a comparison"):
             from gradlaw.compare.figures import figure_files  # loads matplotlib
             from gradlaw.report.write import write_comparison
-        folder = Path(directory)
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        for name in TABLES:
-            table = getattr(self, name)
-            write_whole(folder / f"{name}.csv", table.to_csv(index=name in ("settings", "values", "spectra")))
-        write_whole(folder / "comparison.json", self.to_json())
-        for name, content in figure_files(self).items():
-            write_whole(folder / "figures" / name, content)
-        write_comparison(self.runs, folder / "comparison.html", [*tables(self), notes_table(self)])
+        files: dict[str, Content] = {
+            f"{name}.csv": getattr(self, name).to_csv(index=name in ("settings", "values", "spectra"))
+            for name in TABLES
+        }
+        files["comparison.json"] = self.to_json()
+        files |= {f"figures/{name}": content for name, content in figure_files(self).items()}
+        files["comparison.html"] = partial(write_comparison, self.runs, tables=[*tables(self), notes_table(self)])
+        write_output(Path(directory), "comparison", files)
 
     def __repr__(self) -> str:
         tested = self.differences["p_holm"].dropna()

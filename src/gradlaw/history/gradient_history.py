@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
+from gradlaw.errors import InputError
+from gradlaw.history.index import checked_index
 from gradlaw.history.settings import HistorySettings
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.stores.precision import dtype_name
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.html_repr import html_table
@@ -26,7 +31,8 @@ class GradientHistory(ByValue):
 
     ``history[t]`` and ``history[a:b]`` are gradients, of shape (n,) and (b - a, n); ``history.dimension(i)`` is what
     one parameter saw in all iterations, shape (T,). All of these, and ``blocks``, are float32 where half precision is
-    stored, so that nothing is computed in half precision.
+    stored, so that nothing is computed in half precision. Indices that there are not raise an error that is both an
+    :class:`~gradlaw.InputError` and an ``IndexError``.
 
     Attributes:
         gradients: (T, n), finite, as stored: a tensor, or a matrix on disk that is indexed like one.
@@ -82,13 +88,14 @@ class GradientHistory(ByValue):
         return self.gradients.shape[0]
 
     def __getitem__(self, t: int | slice | tuple[Any, ...]) -> Tensor:
-        return as_float(self.gradients[t])
+        return as_float(self.gradients[checked_index(t, self.shape)])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self[:].cpu().numpy()
         return np.array(array, dtype=dtype, copy=bool(copy)) if copy or dtype not in (None, array.dtype) else array
 
     @staticmethod
+    @checked
     def open(folder: str | Path) -> "GradientHistory":
         """The history that ``collect(..., store=folder)`` left on disk.
 
@@ -99,21 +106,19 @@ class GradientHistory(ByValue):
         gradients, losses, record = open_store(Path(folder))
         layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
         problem, settings = record.pop("problem"), record.pop("settings")
+        if settings.get("sketch"):
+            raise InputError(f"{folder} holds sketches of gradients, not gradients; open it with SketchedHistory.open")
         settings.setdefault("samples", problem["data"]["samples"])  # where early versions had it alone
         return GradientHistory(gradients, losses, layout, settings=HistorySettings.from_dict(settings), **record)
 
     def record(self) -> dict[str, Any]:
         """All but gradients and losses, as plain data."""
-        return {
-            "layout": [asdict(part) for part in self.layout],
-            "unused": self.unused,
-            "rounding": self.rounding,
-            "settings": self.settings.as_dict(),
-            "notices": self.notices,
-        }
+        return record_of(self)
 
     def dimension(self, i: int) -> Tensor:
-        """The T gradients of dimension i; shape (T,)."""
+        """The T gradients of dimension i, a whole number; shape (T,)."""
+        if isinstance(i, slice | list | tuple | np.ndarray | EllipsisType):
+            raise InputError(f"a dimension is one whole number, got {i!r}; history[:, ...] gives several")
         return self[:, i]
 
     def blocks(self, axis: Axis) -> Iterator[tuple[int, Tensor]]:
@@ -122,3 +127,14 @@ class GradientHistory(ByValue):
         ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).
         """
         return series_blocks(self.gradients, axis)
+
+
+def record_of(history: GradientHistory | ShardedHistory) -> dict[str, Any]:
+    """All but gradients and losses, as plain data."""
+    return {
+        "layout": [asdict(part) for part in history.layout],
+        "unused": history.unused,
+        "rounding": history.rounding,
+        "settings": history.settings.as_dict(),
+        "notices": history.notices,
+    }

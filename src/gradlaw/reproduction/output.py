@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradlaw.atomic import write_whole
+from gradlaw.output_files import Content, write_output
 from gradlaw.report.formatting import yes
 from gradlaw.report.latex import latex
 from gradlaw.reproduction.claim import Decision, decide
@@ -71,8 +71,7 @@ def claims_rows(decisions: Sequence[Decision]) -> list[tuple[str, ...]]:
 
 def write(found: Report, folder: Path) -> list[Path]:
     """Write everything; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, str | bytes] = {}
+    files: dict[str, Content] = {}
     for table in found.tables:
         name, title = f"table{table.table.number:02}", f"Table {table.table.number}. {table.table.title}"
         header = (*table.header, "claims")
@@ -86,9 +85,7 @@ def write(found: Report, folder: Path) -> list[Path]:
     decided = claims_rows(found.decisions)
     files["claims.md"] = f"## Claims\n\n{found.label}\n\n{markdown(CLAIMS_HEADER, decided)}"
     files["claims.json"] = claims_json(found)
-    for name, content in files.items():
-        write_whole(folder / name, content)
-    return [folder / name for name in files]
+    return write_output(folder, "reproduction", files)
 
 
 def claims_json(found: Report) -> str:

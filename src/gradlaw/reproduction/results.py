@@ -9,24 +9,27 @@ taken for it; an empty cell is a path that the measurement does not have. ``key`
 :func:`gradlaw.reproduction.series.thin`.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gradlaw.atomic import write_whole
 from gradlaw.errors import InputError
+from gradlaw.output_files import Content, read_output, write_output
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.measurement import Measurement, content_key
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.store import Result
 
 TABLE, SERIES = "measurements.csv", "series.parquet"
+_KIND = "results"
 _JSON = re.compile(r"[\"\[{\s].*|-?\d+(\.\d+)?([eE][+-]?\d+)?|-?Infinity|NaN|null|true|false", re.DOTALL)
 _RANKS = "_ranks"
 
@@ -43,7 +46,7 @@ class ResultTable:
         seeds: of all of them, ascending.
 
     Raises:
-        InputError: files that are missing, or that contradict one another or themselves.
+        InputError: files that are missing, that were changed, or that contradict one another or themselves.
     """
 
     def __init__(self, folder: Path, series: bool = True):
@@ -94,6 +97,7 @@ def write_results(folder: Path, profile: Profile, evidence: Evidence, with_serie
     """
     rows: dict[str, dict[str, Any]] = {}
     series: list[pd.DataFrame] = []
+    measured = False
     for (experiment, seed), m in evidence.measurements.items():
         head = {"profile": asdict(profile), "measurement": m.settings()}
         result = evidence.result(experiment, seed)
@@ -103,18 +107,18 @@ def write_results(folder: Path, profile: Profile, evidence: Evidence, with_serie
             rows[m.key] = head | {"reason": evidence.reasons[m]}
         else:
             rows[m.key] = head | result.record
-            series.append(_long(m.key, result.arrays))
-    if not series:
+            measured = True
+            if with_series:
+                series.append(_long(m.key, result.arrays))
+    if not measured:
         raise InputError(f"nothing to write to {folder}: none of what was asked for was measured")
-    folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(
         {"key": key} | {path: _cell(value) for path, value in _leaves(row).items()} for key, row in rows.items()
     )
-    write_whole(folder / TABLE, table.to_csv(index=False, lineterminator="\n"))
-    if not with_series:
-        return [folder / TABLE]
-    write_whole(folder / SERIES, lambda path: _write_series(pd.concat(series, ignore_index=True), path))
-    return [folder / TABLE, folder / SERIES]
+    files: dict[str, Content] = {TABLE: table.to_csv(index=False, lineterminator="\n")}
+    if with_series:
+        files[SERIES] = partial(_write_series, pd.concat(series, ignore_index=True))
+    return write_output(folder, _KIND, files)
 
 
 def _leaves(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _value(cell: str) -> Any:
 
 
 def _read_table(path: Path) -> list[dict[str, Any]]:
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = pd.read_csv(io.BytesIO(read_output(path, _KIND)), dtype=str, keep_default_na=False)
     rows = []
     for number, cells in enumerate(table.to_dict("records"), 1):
         key = cells.pop("key", None)
@@ -202,7 +206,7 @@ def _write_series(frame: pd.DataFrame, path: Path) -> None:
 
 def _read_series(path: Path) -> dict[str, dict[str, np.ndarray]]:
     arrays: dict[str, dict[str, np.ndarray]] = {}
-    frame = pd.read_parquet(path)
+    frame = pd.read_parquet(io.BytesIO(read_output(path, _KIND)))
     for (key, name), rows in frame.groupby(["key", "series"], sort=False):
         ranks, values = rows["rank"].to_numpy(np.int64), rows["value"].to_numpy(np.float64)
         of_result = arrays.setdefault(key, {})

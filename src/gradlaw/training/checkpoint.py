@@ -32,6 +32,7 @@ from gradlaw.zoo import ModelSettings
 
 # In the record: of the whole files, names of the tensors and all.
 _WEIGHTS_FILE, OPTIMISER_FILE = "weights_file_sha256", "optimiser_file_sha256"
+REPLACED = ".replaced"  # a folder inside that of a training, while it is being replaced; see training/replace.py
 _NAME = r"epoch-\d+(\.optimiser)?\.(json|safetensors)(\.partial)?"
 
 
@@ -109,6 +110,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def latest(folder: Path) -> Path | None:
     """The JSON of the last epoch that was finished."""
+    replaced = folder / REPLACED
+    if replaced.is_dir():
+        return latest(replaced)
     return max((file for file in _files(folder) if file.suffix == ".json"), default=None, key=_epoch)
 
 
@@ -125,10 +129,23 @@ def save_checkpoint(
     moments = safetensors.torch.save(_optimiser_tensors(optimizer))
     _write(optimiser_file(folder, settings["epoch"]), moments)
     write_weights(weights, state, {**settings, OPTIMISER_FILE: hashlib.sha256(moments).hexdigest()})
-    for file in _files(folder):  # JSON before weights, so that what has a JSON is whole
-        if _epoch(file) != settings["epoch"] and (not keep_all or ".optimiser." in file.name):
-            file.unlink()
+    _remove([file for file in _files(folder) if _epoch(file) != settings["epoch"]], keep_all)
     return weights
+
+
+def remove_former(folder: Path, epoch: int, keep_all: bool) -> None:
+    """Remove what a process that was killed behind the checkpoint of an epoch had still to remove of those before."""
+    before = [file for file in _files(folder) if _epoch(file) < epoch]
+    by_epoch = {_epoch(file): optimiser_file(folder, _epoch(file)) for file in before}
+    left = [n for n, optimiser in by_epoch.items() if optimiser.exists() or not (folder / f"{_stem(n)}.json").exists()]
+    _remove([file for file in before if _epoch(file) in left], keep_all)
+
+
+def _remove(files: list[Path], keep_all: bool) -> None:
+    """Checkpoints, or their optimisers alone."""
+    for file in files:  # JSON before weights, so that what has a JSON is whole
+        if not keep_all or ".optimiser." in file.name:
+            file.unlink()
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
@@ -143,15 +160,14 @@ def write_weights(path: Path, state: Mapping[str, Tensor], settings: Mapping[str
     _write(path.with_suffix(".json"), record_text(listed, _digest(state)).encode())
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints in a folder and its points, and nothing else."""
-    for file in (*_files(folder), *point_files(folder)):
-        file.unlink()
+def training_files(folder: Path) -> list[Path]:
+    """The checkpoints in a folder and its points, and nothing else."""
+    return [*_files(folder), *point_files(folder)]
 
 
 def remove_partial(folder: Path) -> None:
     """Remove what a process that is no more had begun to write."""
-    for file in (*_files(folder), *point_files(folder)):
+    for file in training_files(folder):
         if file.suffix == PARTIAL:
             file.unlink()
 

@@ -20,10 +20,11 @@ from gradlaw.training.checkpoint import (
     latest,
     load_checkpoint,
     optimiser_file,
-    remove_checkpoints,
     remove_partial,
+    training_files,
 )
 from gradlaw.training.points import point_files
+from gradlaw.training.replace import complete, staging_of
 
 _AGREED = ("model", "start_sha256", "loss", "data", "test_data", "recipe", "seed")
 _LOCK = ".lock"
@@ -41,19 +42,34 @@ def claimed(folder: Path | None) -> Iterator[None]:
         return
     make_writable(folder, "the folder")
     with locked(folder / _LOCK, f"the training in {folder}"):
+        complete(folder)
         remove_partial(folder)
         yield
 
 
-def open_folder(folder: Path, record: Mapping[str, Any], resume: bool, overwrite: bool) -> Checkpoint | None:
+def open_replacement(folder: Path, record: Mapping[str, Any]) -> tuple[Path, Checkpoint | None]:
+    """Where in a claimed folder the training is written that is to take the place of the one there, until it is whole.
+
+    Returns:
+        The place, and the checkpoint to go on from, if the same training was begun there and ended on the way.
+    """
+    staging = staging_of(folder)
+    remove_partial(staging)
+    try:
+        return staging, open_folder(staging, record, resume=True)
+    except InputError:  # of another training, or damaged: it is begun anew
+        for file in training_files(staging):
+            file.unlink()
+        return staging, None
+
+
+def open_folder(folder: Path, record: Mapping[str, Any], resume: bool) -> Checkpoint | None:
     """Make a claimed folder for checkpoints ready; returns the checkpoint to go on from, if there is one.
 
     Raises:
-        InputError: the folder holds a training and neither ``resume`` nor ``overwrite`` is set, or a training with
-            other settings is to be resumed.
+        InputError: the folder holds a training and ``resume`` is not set, or a training with other settings is to be
+            resumed.
     """
-    if overwrite:
-        remove_checkpoints(folder)
     if latest(folder) is None:
         for file in point_files(folder):  # of a training that was killed before its first checkpoint
             file.unlink()

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,13 @@ from gradlaw.errors import seed as checked_seed
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
 from gradlaw.provenance import machine, versions
-from gradlaw.training.checkpoint import Checkpoint, save_checkpoint
+from gradlaw.training.checkpoint import Checkpoint, remove_former, save_checkpoint
 from gradlaw.training.epoch import Advance, Loss, NotFinite, Score, Setup, evaluate, steps_of_epoch, train_epoch
 from gradlaw.training.keep import PointKeeper
 from gradlaw.training.points import checked_points, missing_points
 from gradlaw.training.recipe import Recipe
-from gradlaw.training.resume import claimed, open_folder, restore_optimiser
+from gradlaw.training.replace import put_in_place
+from gradlaw.training.resume import claimed, open_folder, open_replacement, restore_optimiser
 from gradlaw.zoo import ModelSettings
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def train(
         checkpoint_dir: where to write a checkpoint after every epoch; see :mod:`gradlaw.training.checkpoint`.
         settings: how the model was built, if it is of the zoo, for the checkpoint to record.
         resume: go on from the last checkpoint in the folder, if there is one; all else must be as it was.
-        overwrite: remove the checkpoints that are in the folder.
+        overwrite: put this training in the place of the one that the folder holds, once it is done; the one before
+            stays until then. One that was ended on the way goes on when the call is repeated.
         keep_all: keep the weights of every epoch, not only of the last.
         points: also keep the weights after so many epochs, whole or not (0.1: a tenth of the first one, 0: the start),
             with the score there, as ``point-0.1.safetensors``; see :mod:`gradlaw.training.points`. They need a folder.
@@ -129,8 +131,14 @@ def train(
     keeper = _keeper(folder, points, setup, record)
     measure = None if test is None else partial(evaluate, model, loss, *_tensors(test))
     with claimed(folder), _own_randomness(problem.device):
-        last = None if folder is None else open_folder(folder, record, resume, overwrite)
+        place, last = folder, None
+        if folder is not None and overwrite:
+            place, last = open_replacement(folder, record)
+        elif folder is not None:
+            last = open_folder(folder, record, resume)
+        keeper = replace(keeper, folder=place)
         if last is not None:
+            remove_former(last.path.parent, last.settings["epoch"], keep_all)
             _go_on(last, record, setup, progress)
             _check_reached(last, end, keeper.points)
         path = None if last is None else last.path
@@ -140,8 +148,11 @@ def train(
                 keeper.start()
             while record["epoch"] < end:
                 _one_epoch(setup, measure, record, path, end, keeper, advance, progress)
-                if folder is not None:
-                    path = save_checkpoint(folder, model, optimizer, record, keep_all)
+                if place is not None:
+                    path = save_checkpoint(place, model, optimizer, record, keep_all)
+        if folder is not None and path is not None and overwrite:
+            put_in_place(folder)
+            path = folder / path.name
     on_test = record["test"] and Score(**record["test"])
     training = Score(**record["training"]) if record["training"] else evaluate(model, loss, inputs, targets)
     return TrainingRun(recipe, seed, record["history"], training, on_test, path)

@@ -1,8 +1,8 @@
 """The log of a watch: a file to which one line of JSON is appended for each thing that happened.
 
 Each line is handed to the system by one call before the next step begins, so that a process killed at any moment leaves
-all lines but perhaps the last whole. The first line says what the numbers depend on; a later run of the same settings
-and layers may append, and says so.
+all lines but perhaps the last whole. Each ends with a digest of itself. The first line says what the numbers depend on;
+a later run of the same settings and layers may append, and says so.
 """
 
 import json
@@ -13,8 +13,9 @@ from typing import Any
 
 from gradlaw.atomic import full_disk_explained
 from gradlaw.errors import InputError
+from gradlaw.sealed_lines import is_sealed, sealed_line, unsealed_line
 
-FORMAT = 1
+FORMAT = 2  # 1 had no digests
 # What has to agree between runs that share a log.
 AGREEING = ("format", "settings", "layout")
 
@@ -49,7 +50,7 @@ class LogWriter:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record."""
-        self._append(json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+        self._append(sealed_line(record))
 
     def close(self) -> None:
         """Have the log on the disk, and write no more."""
@@ -68,13 +69,25 @@ class LogWriter:
 
 
 def _header(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(content.partition(b"\n")[0])
-    except ValueError:
-        header = None
-    if not isinstance(header, dict) or header.get("kind") != "header":
-        raise InputError(f"{path} is not the log of a watch; give another path")
+    line = content.partition(b"\n")[0]
+    header = parsed_line(line, is_sealed(line))
+    if header is None or header["kind"] != "header":
+        raise InputError(f"{path} is not the log of a watch, or its first line is damaged; give another path")
     return header
+
+
+def parsed_line(line: bytes, sealed: bool) -> dict[str, Any] | None:
+    """The record of a line of a log, which says its kind; None if it is damaged.
+
+    Args:
+        line: without its end.
+        sealed: whether it has to have a digest.
+    """
+    try:
+        record = unsealed_line(line) if sealed else json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and "kind" in record else None
 
 
 def _check(new: Mapping[str, Any], old: Mapping[str, Any], path: Path) -> None:

@@ -1,6 +1,5 @@
 """The log of a watch, read again."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError, choice
+from gradlaw.sealed_lines import is_sealed
 from gradlaw.watch.as_json import from_json
-from gradlaw.watch.log import FORMAT
+from gradlaw.watch.log import FORMAT, parsed_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,8 @@ class WatchLog(ByValue):
         if self.records:
             text += f", {self.records[0]['step']} to {self.records[-1]['step']}"
         text += f"; every {settings['every']} steps, {len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
-        return text + (f"; {len(self.broken)} lines cut off by a kill" if self.broken else "")
+        text += f"; {len(self.broken)} lines cut off by a kill" if self.broken else ""
+        return text + ("; without digests: damage would not be seen" if self.header["format"] == 1 else "")
 
 
 @checked
@@ -119,16 +120,18 @@ def read_watch(path: str | PathLike[str]) -> WatchLog:
         The log; ``to_frame()`` makes a table of it.
 
     Raises:
-        InputError: there is no such file, it is not a log, of a later format, or damaged other than by a kill.
+        InputError: there is no such file, it is not a log, of a later format, or damaged other than by a kill; lines of
+            format 1, of versions before digests, are read as they are.
     """
     file = Path(path)
     if not file.is_file():
         raise InputError(f"there is no log at {file}")
     lines = file.read_bytes().split(b"\n")
     end = lines.pop()  # nothing, if the last line is whole
-    parsed = [_parsed(line) for line in lines]
-    if not parsed or parsed[0] is None or parsed[0].get("kind") != "header":
-        raise InputError(f"{file} is not the log of a watch")
+    sealed = any(map(is_sealed, lines))
+    parsed = [parsed_line(line, sealed) for line in lines]
+    if not parsed or parsed[0] is None or parsed[0]["kind"] != "header":
+        raise InputError(f"{file} is not the log of a watch, or its first line is damaged")
     header = parsed[0]
     if header["format"] > FORMAT:
         raise InputError(f"{file} has format {header['format']}, this version reads up to {FORMAT}: update gradlaw")
@@ -136,18 +139,12 @@ def read_watch(path: str | PathLike[str]) -> WatchLog:
     for number, (line, record) in enumerate(zip(lines, parsed, strict=True)):
         if record is None:
             following = parsed[number + 1] if number + 1 < len(parsed) else None
-            if following is None or following["kind"] != "resumed":
+            if following is None or following["kind"] != "resumed" or is_sealed(line):
                 raise InputError(f"line {number + 1} of {file} is damaged, and no kill explains it")
             broken.append(line)
-    return _collected([record for record in parsed if record is not None], [line.decode() for line in broken])
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and "kind" in record else None
+    return _collected(
+        [record for record in parsed if record is not None], [line.decode(errors="replace") for line in broken]
+    )
 
 
 def _collected(lines: list[dict[str, Any]], broken: list[str]) -> WatchLog:

@@ -33,7 +33,7 @@ class Population(TableSection):
     name, place, by_ranks = "population", 4, True
 
     def measure(self, run: Run) -> pd.DataFrame | None:
-        settings, covariance = run.history.settings, run.measured["spectra"][COVARIANCE]
+        settings, covariance = run.gradients.settings, run.measured["spectra"][COVARIANCE]
         reason = why_dependent(settings)
         if reason is None:
             used = min(independent_iterations(settings), MOST_ITERATIONS)
@@ -41,7 +41,7 @@ class Population(TableSection):
             known = covariance.eigenvalues if used == len(gram) else None
             with run.progress.stage("population behind the spectrum"):
                 found = run.ranks.first(
-                    lambda: population_or_reason(gram[:used, :used], run.history.shape[1], rounding, covariance=known)
+                    lambda: population_or_reason(gram[:used, :used], run.gradients.shape[1], rounding, covariance=known)
                 )
             if not isinstance(found, str):
                 return _table(found, run.sizes.of_spectra, run.seed)

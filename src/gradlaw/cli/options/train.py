@@ -37,7 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     start = output.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder, if any; "
                        "--epochs may be more than it was to be")  # fmt: skip
-    start.add_argument("--force", action="store_true", help="overwrite the training that the folder holds")
+    start.add_argument(
+        "--force", action="store_true", help="overwrite the training that the folder holds, once the new one is whole"
+    )
     output.add_argument("--keep-all", action="store_true", help="keep the weights of every epoch, not only of the last")
     output.add_argument("--points", type=numbers, metavar="E,E,...", default=(), help="also keep the weights after so "
                         "many epochs, whole or not, as point-E.safetensors: 0,0.1,0.5,1")  # fmt: skip

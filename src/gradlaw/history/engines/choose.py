@@ -93,12 +93,10 @@ class EngineChoice:
                 losses[chunk] = self.engine.gradients(first + start, batches[chunk], out[chunk]).to(losses.dtype)
             except NotFinite:  # so are the user's loss and data, whatever computes them
                 raise
-            except IndexError as error:  # a label that is no class, it may be: plain autograd says of which sample
-                for t, batch in enumerate(batches[chunk], start=first + start):
-                    self.reference.gradient(t, batch)
-                self.leave(error, first + start)
-                continue
             except Exception as error:  # anything that a model written for one minibatch may raise when it gets several
+                if self._alone or isinstance(error, IndexError):  # a label that is no class, it may be
+                    for t, batch in enumerate(batches[chunk], start=first + start):
+                        self.reference.gradient(t, batch)  # plain autograd says of which sample
                 self.leave(error, first + start)
                 continue
             if self.engine is not self.reference:
@@ -205,10 +203,10 @@ def choose_engine(
         choice = EngineChoice((), problem, minibatches, reference)
         choice.notices.append("engine loop: the model draws random numbers, which only it can seed")
         return choice
+    cost = findings.cost or count_pass(reference, minibatches[0][:_COUNTED_SAMPLES])
     if asked != "auto":
-        most = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES]).most_samples()
+        most = cost.most_samples()
         return EngineChoice([Candidate(asked)], problem, minibatches, reference, alone=True, most_samples=most)
-    cost = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES])
     candidates = [
         Candidate(name, whole=True) for name, engine in _FAST.items() if engine.is_worth_it(problem, minibatches, cost)
     ]

@@ -29,18 +29,28 @@ def write_chunk(path: Path, values: np.ndarray, chunks: tuple[int, ...]) -> None
 
     Args:
         path: of the file.
-        values: no more in any direction than ``chunks``; what is missing at the edge is filled with zeros.
+        values: see :func:`chunk_content`.
         chunks: shape of every chunk.
 
     Raises:
         OSError: the file cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(chunk_content(values, chunks).data)
+
+
+def chunk_content(values: np.ndarray, chunks: tuple[int, ...]) -> np.ndarray:
+    """The bytes of a chunk, its checksum included.
+
+    Args:
+        values: no more in any direction than ``chunks``; what is missing at the edge is filled with zeros.
+        chunks: shape of every chunk.
+    """
     content = np.zeros(values.itemsize * int(np.prod(chunks)) + CHECKSUM_BYTES, dtype=np.uint8)
     inside = content[:-CHECKSUM_BYTES].view(values.dtype.newbyteorder("<")).reshape(chunks)
     inside[tuple(map(slice, values.shape))] = values
     content[-CHECKSUM_BYTES:] = np.frombuffer(_checksum(content[:-CHECKSUM_BYTES]), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.data)
+    return content
 
 
 def flush_chunks(array: Path, paths: Iterable[Path]) -> None:

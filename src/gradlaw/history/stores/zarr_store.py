@@ -69,18 +69,24 @@ class DiskGradients:
 
     def write(self, first: int, rows: Tensor) -> None:
         """Store whole bands of chunks, or the last rows: those from ``first`` on, of the type on disk."""
-        height, width = self.chunks
+        height = self.chunks[0]
         assert first % height == 0
         assert len(rows) % height == 0 or first + len(rows) == self.shape[0]
-        bits = (rows.cpu().view(torch.uint16) if self.dtype == torch.bfloat16 else rows.cpu()).numpy()
         written = []
+        for path, values in self.chunks_of(first, rows):
+            write_chunk(path, values, self.chunks)
+            written.append(path)
+        if self._durable:
+            flush_chunks(self.folder, written)
+
+    def chunks_of(self, first: int, rows: Tensor) -> Iterator[tuple[Path, np.ndarray]]:
+        """File and values of each chunk of whole bands, those from row ``first`` on, of the type on disk."""
+        height, width = self.chunks
+        bits = (rows.cpu().view(torch.uint16) if self.dtype == torch.bfloat16 else rows.cpu()).numpy()
         for top in range(0, len(rows), height):
             for left in range(0, self.shape[1], width):
                 path = self.folder / CHUNKS / str((first + top) // height) / str(left // width)
-                write_chunk(path, bits[top : top + height, left : left + width], self.chunks)
-                written.append(path)
-        if self._durable:
-            flush_chunks(self.folder, written)
+                yield path, bits[top : top + height, left : left + width]
 
     def chunk_paths(self, rows: int | None = None) -> Iterator[Path]:
         """The files of its chunks, or of those of the first ``rows`` rows."""
@@ -235,6 +241,8 @@ def read_record(folder: Path) -> tuple[dict[str, Any], bool]:
         InputError: no store, one whose collection did not finish, or whose metadata are damaged.
     """
     if not is_unfinished(folder) and not holds_store(folder):
+        if (folder / GRADIENTS / METADATA).is_file():
+            raise InputError(damaged(folder / METADATA, "is missing"))
         raise InputError(f"{folder} holds no gradient history")
     attributes = _attributes(folder) if holds_store(folder) else {}
     if _RECORD not in attributes:

@@ -1,5 +1,6 @@
 """Results along training as one table: a row for each network, optimiser, seed and epoch."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from gradlaw.analysis.verdicts import EIGENGAPS
-from gradlaw.atomic import write_whole
 from gradlaw.errors import InputError
+from gradlaw.output_files import read_output, write_output
 from gradlaw.reproduction.along.study import Study
 from gradlaw.reproduction.evidence import Results
 from gradlaw.reproduction.measurement import Measurement, Resolver
@@ -56,10 +57,11 @@ def gather_rows(
             measurement = resolver.resolve(subject.history, seed)
             where = {NETWORK: subject.name, OPTIMISER: subject.optimiser, SEED: seed, EPOCH: subject.epoch}
             sizes = {"T": measurement.iterations, "K": measurement.k, "key": measurement.key}
+            hessian = _hessian(resolver.resolve(subject.hessian, seed), results)
             if measurement in results:
-                record = results.load(measurement).record
-                hessian = _hessian(resolver.resolve(subject.hessian, seed), results)
-                rows.append(where | _statistics(record) | hessian | sizes)
+                rows.append(where | _statistics(results.load(measurement).record) | hessian | sizes)
+            elif hessian:
+                rows.append(where | hessian | sizes)
             elif measurement in reasons:
                 rows.append(where | sizes | {REASON: reasons[measurement]})
     return pd.DataFrame(rows, columns=[*SETTINGS, *COLUMNS, "T", "K", "key", "commit", REASON])
@@ -94,6 +96,32 @@ def _hessian(measurement: Measurement, results: Results) -> dict[str, float]:
     return {"hessian_1": leading[0], "hessian_5": leading[4]}
 
 
+def with_kept(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows together with those that a file holds, if it is there.
+
+    Of a point that both have, the file's values stay and what it lacks, a Hessian, is filled in; of one that the file
+    has a reason for, a measurement takes the place.
+
+    Raises:
+        InputError: another table, or one that was measured with other settings.
+    """
+    if not path.is_file():
+        return rows
+    kept = read_rows(path)
+    rows = rows.assign(**{EPOCH: [float(f"{epoch:.{_DIGITS}g}") for epoch in rows[EPOCH]]})  # as the file has them
+    wanted, there = rows.set_index(list(SETTINGS)), kept.set_index(list(SETTINGS))
+    keys = wanted["key"].to_frame("new").join(there["key"].to_frame("kept"), how="inner")
+    if (keys["new"] != keys["kept"]).any():
+        raise InputError(f"{path} holds results of other settings for {keys.index[keys['new'] != keys['kept']][0]}")
+    measured_since = there[REASON].notna() & there.index.isin(wanted.index[wanted[REASON].isna()])
+    joined = there[~measured_since].combine_first(wanted).reset_index()
+    order = {name: i for i, name in enumerate(dict.fromkeys([*kept[NETWORK], *rows[NETWORK]]))}
+    by = {name: i for i, name in enumerate(dict.fromkeys([*kept[OPTIMISER], *rows[OPTIMISER]]))}
+    place = joined[NETWORK].map(order) * len(by) + joined[OPTIMISER].map(by)
+    sort = pd.DataFrame({"place": place, EPOCH: joined[EPOCH], SEED: joined[SEED]})
+    return joined.loc[sort.sort_values(["place", EPOCH, SEED]).index, kept.columns].reset_index(drop=True)
+
+
 def write_rows(rows: pd.DataFrame, path: Path) -> None:
     """Write the table, its numbers to six significant digits.
 
@@ -102,19 +130,19 @@ def write_rows(rows: pd.DataFrame, path: Path) -> None:
     """
     if not len(rows):
         raise InputError(f"nothing to write to {path}: none of the study was measured")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, rows.to_csv(index=False, float_format=f"%.{_DIGITS}g", lineterminator="\n"))
+    text = rows.to_csv(index=False, float_format=f"%.{_DIGITS}g", lineterminator="\n")
+    write_output(path.parent, path.stem, {path.name: text})
 
 
 def read_rows(path: Path) -> pd.DataFrame:
     """Read what :func:`write_rows` wrote.
 
     Raises:
-        InputError: no such file, or another table.
+        InputError: no such file, one that was changed, or another table.
     """
     if not path.is_file():
         raise InputError(f"no results at {path}")
-    rows = pd.read_csv(path)
+    rows = pd.read_csv(io.BytesIO(read_output(path, path.stem)))
     missing = [name for name in (*SETTINGS, *COLUMNS, REASON) if name not in rows]
     if missing:
         raise InputError(f"{path} is no table along training: it lacks the columns {', '.join(missing)}")
