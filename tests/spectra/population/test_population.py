@@ -54,6 +54,21 @@ def test_a_break_is_found_and_a_plain_law_rejected():
     np.testing.assert_allclose(found.eigenvalues(400), eigenvalues[:400], rtol=0.15)
 
 
+def test_a_break_is_found_where_the_spectrum_spans_little():
+    """Where a grid of the usual spacing has too few tau, and the nearest start ends in a law that is far off."""
+    eigenvalues = np.where(RANKS < 60, RANKS**-0.3, 60**-0.3 * (RANKS / 60) ** -1.5)
+    found = population_of_gram(drawn_gram(eigenvalues, 150, seed=1), DIMENSIONS)
+    assert found.power_law.p_value < 0.01
+    assert found.power_law.degrees == 2  # five tau
+    law = found.law()
+    assert law is found.broken
+    for name, true in {"s": 0.3, "s_below": 1.5, "break_rank": 60.0}.items():
+        low, high = law.interval(name, STRICT)
+        assert low < true < high, name
+    drawn, sample = (gl.fit_power_law(values, 50).s for values in (found.drawn_sample(), found.sample))
+    assert drawn == pytest.approx(sample, rel=0.1)
+
+
 def test_outliers_do_not_tilt_the_law():
     eigenvalues = RANKS**-1.0
     eigenvalues[:5] *= 30

@@ -23,7 +23,8 @@ from gradlaw.spectra.population.log_determinants import (
 )
 
 SPACING, FEWEST_TAUS = 3.0, 4  # ratio of neighbouring tau: closer ones tell nearly the same
-BREAK_TAUS = 6  # that a law of four parameters takes
+BREAK_TAUS = 6  # that a law of four parameters takes, closer together where the spectrum spans little
+CLOSER = (SPACING, 2.0, 1.5)
 STEEPEST, LEAST = 8.0, -0.5  # exponents that are looked for
 _HEIGHT, _ROUNDS, _SETTLED, _STEP = 12.0, 4, 1e-3, 1e-4
 _ENOUGH = {"ftol": 1e-5, "xtol": 1e-5, "gtol": 1e-5}
@@ -52,11 +53,10 @@ class Measured(ByValue):
         values = np.log(self.eigenvalues[self.outliers : self.last])
         return float(np.clip(-np.cov(ranks, values)[0, 1] / ranks.var(ddof=1), LEAST, STEEPEST))
 
-    @property
-    def taus(self) -> np.ndarray:
+    def taus(self, spacing: float = SPACING) -> np.ndarray:
         """A grid over the eigenvalues in use, descending, that hardly moves with single ones."""
         used = np.log(self.eigenvalues[self.outliers : self.last])
-        step, middle = np.log(SPACING), used.mean()
+        step, middle = np.log(spacing), used.mean()
         low, high = int(np.floor((used[-1] - middle) / step)), int(np.ceil((used[0] - middle) / step))
         while high - low + 1 < FEWEST_TAUS:
             low, high = (low - 1, high) if middle - low * step < high * step - middle else (low, high + 1)
@@ -142,16 +142,18 @@ def fit_law(measured: Measured, dimensions: int, draws: Draws, family: Family) -
     Returns:
         None where the spectrum spans too little for so many parameters, or no law of the family comes near.
     """
-    first, taus = measured.outliers + 1, measured.taus
+    first, taus = measured.outliers + 1, measured.taus()
     shape = Shape(first, dimensions, float(np.sqrt(first * measured.last)))
     slope = measured.slope
     if family == "power law":
         starts = [[slope]]
-    elif len(taus) < BREAK_TAUS:
-        return None
     else:
+        taus = next((grid for grid in map(measured.taus, CLOSER) if len(grid) >= BREAK_TAUS), taus)
+        if len(taus) < BREAK_TAUS:
+            return None
         span = np.log(measured.last / first)
-        starts = [[slope, slope, np.log(first) + part * span] for part in _STARTS]
+        bends = [(slope, slope), (slope / 2, 1.5 * slope)]
+        starts = [[above, below, np.log(first) + part * span] for part in _STARTS for above, below in bends]
     height = float(np.log(measured.eigenvalues[int(shape.pivot) - 1]))
     fits = [_from(np.array([height, *start]), measured, shape, draws, taus) for start in starts]
     found = [fit for fit in fits if fit is not None]
