@@ -21,6 +21,7 @@ SECTIONS = {
     "gram_speed": "The Gram matrix",
     "proof_cost": "What the proofs cost",
     "analysis_speed": "A whole analysis",
+    "speed_table": "Before and now",
     "training_speed": "Training",
     "watch_overhead": "Watching a training run",
     "hessian_products": "Hessian-vector products",
@@ -29,7 +30,7 @@ SECTIONS = {
     "tail_speed": "Tail statistics: speed",
     "size_and_power": "Tail statistics: share of accepted samples, published / calibrated",
 }
-LONG = {"thousand_eigenpairs"}
+LONG = {"thousand_eigenpairs", "speed_table"}
 HEAD = (
     "# Benchmark results\n\nMade by `make bench`. Ratios are within one run; seconds are of a shared, noisy machine.\n"
 )

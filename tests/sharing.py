@@ -6,7 +6,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -19,20 +20,32 @@ from torch.nn.functional import cross_entropy
 import gradlaw as gl
 from gradlaw.cli.main import main
 from gradlaw.history.collect_sharded import collect_sharded
+from gradlaw.history.stores.zarr_store import DiskGradients
 from gradlaw.minibatches import Minibatches
 from gradlaw.ranks import join
 from gradlaw.spectra.gram.history_gram import history_gram
-from gradlaw.zoo import GPT, next_token_loss
+from gradlaw.zoo import GPT, ModelSettings, next_token_loss
 
 ALONG = (gl.ClipByNorm(0.5), gl.WeightDecay(1e-2), gl.Momentum(0.9))
 CASES: dict[str, dict[str, Any]] = {
-    "plain autograd": {"network": "dense", "engine": "loop", "controls": True},
+    "plain autograd": {"network": "dense", "engine": "loop", "controls": True, "extended": True},
     "the fastest engine": {"network": "dense", "engine": "auto"},
     "a convolution with batch norm": {"network": "residual", "engine": "auto"},
-    "an optimiser's updates": {"network": "dense", "engine": "loop", "transforms": ALONG},
+    "an optimiser's updates": {"network": "dense", "engine": "loop", "transforms": ALONG, "dtype": "bfloat16"},
     "Adam": {"network": "dense", "engine": "loop", "transforms": (gl.Adam(),)},
-    "randomness": {"network": "dropout", "engine": "loop"},
+    "randomness": {"network": "dropout", "engine": "loop", "dtype": "float16"},
 }
+
+
+@dataclass(frozen=True)
+class InFolder:
+    """A function of a rank and a folder, as a function of the rank."""
+
+    function: Callable[[int, Path], Any]
+    folder: Path
+
+    def __call__(self, rank: int) -> Any:
+        return self.function(rank, self.folder)
 
 
 class Residual(nn.Module):
@@ -110,11 +123,56 @@ def refusals(rank: int) -> dict[str, str]:
         "iterations": lambda: gl.analyze(problem(), 20 + rank, k=5),
         "few iterations": lambda: gl.analyze(problem(), 3, k=2),
         "not finite": lambda: gl.analyze(_not_finite(), engine="loop", **small),
-        "extended": lambda: gl.analyze(problem(), extended=True, **small),
         "store": lambda: gl.analyze(problem(), store=f"history-{rank}", **small),
-        "dtype": lambda: gl.analyze(problem(), dtype="bfloat16", **small),
+        "out of range": lambda: gl.analyze(_steep(), dtype="float16", engine="loop", **small),
+        "sketch": lambda: gl.analyze(problem(), sketch=256, **small),
     }
     return {name: _message(call) for name, call in wrong.items()}
+
+
+def _steep() -> gl.Problem:
+    """A loss whose gradients float16 does not hold."""
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return 1e7 * cross_entropy(outputs, targets)
+
+    return gl.Problem(problem().model, loss, problem().data)
+
+
+def stored(rank: int, folder: Path) -> list[Any]:
+    """A history that is kept, twice, the second time read; and an analysis that reads it."""
+    settings: dict[str, Any] = {"seed": 3, "engine": "loop", "dtype": "bfloat16", "store": folder / "history"}
+    made, read = (collect_sharded(join(), problem(), 61, 4, band_bytes=12_000, **settings) for _ in range(2))
+    assert torch.equal(made.share, read.share)
+    return [made.settings, read.settings, gl.analyze(problem(), 61, 4, k=25, gaussian_k=30, **settings)]
+
+
+def killed_while_keeping(rank: int, folder: Path) -> str:
+    """The second rank is killed where it writes its first chunks."""
+    if rank == 1:
+        DiskGradients.write = lambda self, first, rows: os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        gl.analyze(problem(), 61, 4, k=25, engine="loop", store=folder / "history")
+    except RuntimeError as error:
+        return str(error)
+    return "nothing"
+
+
+AT_CHECKPOINTS: dict[str, Any] = {"iterations": 20, "batch_size": 4, "k": 5, "engine": "loop"}
+
+
+def weights(folder: Path) -> list[Path]:
+    """Files of two weights of the small problem."""
+    paths = [folder / "early.pt", folder / "late.pt"]
+    for scale, path in enumerate(paths, 1):
+        torch.save({name: scale * value for name, value in problem().model.state_dict().items()}, path)
+    return paths
+
+
+def checkpoints(rank: int, folder: Path) -> list[gl.CheckpointAnalyses]:
+    """The analyses at both weights, measured and then read."""
+    files = [folder / "early.pt", folder / "late.pt"]
+    return [gl.analyze_checkpoints(problem(), files, folder / "shared", **AT_CHECKPOINTS) for _ in range(2)]
 
 
 def wrapped(rank: int) -> dict[str, gl.Analysis]:
@@ -153,7 +211,9 @@ def spread(rank: int) -> dict[str, Any]:
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    found = gl.analyze(gl.Problem(model, plain.loss, plain.data), 30, 2, k=10, engine="loop")
+    gathered = gl.Problem(model, plain.loss, plain.data)
+    found = gl.analyze(gathered, 30, 2, k=10, engine="loop")
+    curvature = gl.hessian_spectrum(gathered, 3, samples=9, dtype=torch.float64)
     with torch.no_grad():
         unmoved = torch.allclose(model(tokens), before, atol=1e-5)
     half = nn.Sequential(nn.Linear(4, 4))
@@ -161,7 +221,7 @@ def spread(rank: int) -> dict[str, Any]:
     by_tensors = parallelize_module(nn.Sequential(nn.Linear(4, 4)), mesh, {"0": ColwiseParallel()})
     data = torch.randn(8, 4), torch.randn(8, 4)
     refused = [_message(lambda m=m: gl.Problem(m, nn.functional.mse_loss, data)) for m in (half, by_tensors)]
-    return {"analysis": found, "unmoved": unmoved, "refused": refused}
+    return {"analysis": found, "curvature": curvature, "unmoved": unmoved, "refused": refused}
 
 
 def dying(rank: int) -> str:
@@ -183,22 +243,27 @@ def dying(rank: int) -> str:
 
 
 def commands(rank: int, size: int, folder: str) -> None:
-    """What torchrun starts: a command that works, the same again, another option on one rank, and another command."""
+    """What torchrun starts: a command that works, the same again, two with checkpoints, and another command."""
     os.chdir(folder)
     place = Path(folder, "ports")
     if rank == 0:
-        with socket.create_server(("localhost", 0)) as one, socket.create_server(("localhost", 0)) as two:
-            place.with_suffix(".new").write_text(f"{one.getsockname()[1]} {two.getsockname()[1]}")
+        for seed in (1, 2):
+            torch.save(ModelSettings("lnn", (1, 8, 8), 10, seed).build().state_dict(), f"weights-{seed}.pt")
+        with ExitStack() as stack:
+            servers = [stack.enter_context(socket.create_server(("localhost", 0))) for _ in range(4)]
+            place.with_suffix(".new").write_text(" ".join(str(server.getsockname()[1]) for server in servers))
         place.with_suffix(".new").rename(place)
     while not place.exists():
         time.sleep(0.02)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "localhost"}
     arguments = ["analyze", "--iterations", "40", "--k", "10", "--gaussian-k", "20", "--quiet", "--out"]
     told = []
-    for port in place.read_text().split():
+    options = [["run"], ["run"], ["none", "--checkpoints", "nothing-*.pt"],
+               ["more", "--model", "lnn", "--checkpoints", "weights-*.pt"]]  # fmt: skip
+    for port, option in zip(place.read_text().split(), options, strict=True):
         os.environ["MASTER_PORT"] = port
-        told.append(_told([*arguments, "run"]))
-    told += [_told([*arguments, "more", "--checkpoints", "*.pt"]), _told(["report", "run"])]
+        told.append(_told([*arguments, *option]))
+    told.append(_told(["report", "run"]))
     torch.save(told, f"{folder}/{rank}-of-{size}.pt")
 
 

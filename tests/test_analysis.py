@@ -20,7 +20,7 @@ from gradlaw.cli.main import main
 
 FILES = {
     "analysis.json", "eigenvalues.parquet", "dimension_wise.parquet", "iteration_wise.parquet", "examples.parquet",
-    "noise.parquet", "accuracy.parquet", "report.html", "manifest.json",
+    "noise.parquet", "accuracy.parquet", "two_halves.parquet", "report.html", "manifest.json",
     *(f"figures/{name}.{kind}" for name in ("distances", "gradients", "layers", "noise", "p_values", "spectra")
       for kind in ("png", "svg")),
 }  # fmt: skip

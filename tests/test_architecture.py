@@ -20,6 +20,7 @@ ORDER = (
     ("watch",),
     ("integrations",),
     ("curvature",),
+    ("dynamics",),
     ("analysis",),
     ("report",),
     ("analyze",),

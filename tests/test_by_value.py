@@ -54,6 +54,8 @@ def _results(problem: gl.Problem, history: gl.GradientHistory) -> dict[str, obje
     rows = np.random.default_rng(0).standard_normal((4, 200))
     covariance = gl.gradient_spectrum(history)
     density = gl.spectral_density(gl.hessian(problem), probes=2, steps=5)
+    pairs = gl.hessian_spectrum(problem, 3, keep_vectors=True)
+    leading = gl.dynamics.Subspace(pairs)
     return {
         "history": gl.collect(problem, 30, 2),
         "spectrum": covariance,
@@ -70,6 +72,11 @@ def _results(problem: gl.Problem, history: gl.GradientHistory) -> dict[str, obje
         "hessian": gl.hessian_spectrum(problem, 3),
         "density": density,
         "curve": density.curve(),
+        "edge": gl.dynamics.edge_of_stability(problem, 4, 0.1, minibatches=3),
+        "progress": gl.dynamics.subspace_progress(problem, leading, torch.ones(problem.dimensions)),
+        "rotation": gl.dynamics.subspace_rotation(pairs, pairs, 2, 0.1),
+        "participation": gl.dynamics.participation_ratios(pairs, problem.layout),
+        "blocks": gl.dynamics.block_distances({"a": rows[0], "b": rows[1]}),
         "analysis": dataclasses.replace(gl.analyze(problem, 30, 2, extended=True), started="", finished=""),
     }
 

@@ -67,7 +67,7 @@ def test_a_submodule_does_not_hide_the_function_of_its_name():
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     rooms = {name for name in gl.__all__ if isinstance(getattr(gl, name), ModuleType)}
-    assert rooms == {"curvature", "data", "history", "integrations", "spectra", "stats", "training", "zoo"}
+    assert rooms == {"curvature", "data", "dynamics", "history", "integrations", "spectra", "stats", "training", "zoo"}
 
 
 def test_the_words_that_arguments_take_are_those_that_the_package_knows():

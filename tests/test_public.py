@@ -16,9 +16,9 @@ PUBLIC = {
     "gradlaw": """
         Adam Analysis CheckpointAnalyses ClipByNorm ClipByValue Comparison CriticalBatchSize GradientHistory
         HessianSpectrum InputError Momentum PopulationSpectrum PowerLawFit Problem Progress Recipe Spectrum
-        TrainingRun Verification Watch WatchLog WeightDecay analyze analyze_checkpoints build_model collect
-        compare compare_curvature corrupt_labels count_outliers critical_batch_size curvature data
-        default_recipe eigengaps eigenpairs fit_power_law fit_power_law_rows from_arrays gauss_newton
+        TrainingRun Verification Watch WatchLog WeightDecay analyze analyze_checkpoints block_densities build_model
+        collect compare compare_curvature corrupt_labels count_outliers critical_batch_size curvature data
+        default_recipe dynamics eigengaps eigenpairs fit_power_law fit_power_law_rows from_arrays gauss_newton
         gaussian_test_rows gradient_noise gradient_spectrum gradient_tests hessian hessian_spectrum history
         integrations load_checkpoint load_data load_text population_spectrum read_watch spectra spectral_density
         stats train training verify watch zoo
@@ -45,8 +45,13 @@ PUBLIC = {
     """,
     "gradlaw.curvature": """
         CurvatureComparison CurvatureOperator Eigenpairs HessianSpectrum HessianSplit LossCurvature OuterProducts
-        SpectralDensity as_operator compare_curvature dense eigenpairs empirical_fisher gauss_newton
+        SpectralDensity as_operator block_densities compare_curvature dense eigenpairs empirical_fisher gauss_newton
         gradient_covariance hessian hessian_spectrum monte_carlo_fisher quadratic_forms spectral_density split_hessian
+    """,
+    "gradlaw.dynamics": """
+        BatchSharpness BlockDistances EdgeOfStability ParticipationRatios Subspace SubspaceProgress SubspaceRotation
+        batch_sharpness block_distances edge_of_stability operator_distance participation_ratios
+        subspace_progress subspace_rotation
     """,
     "gradlaw.watch": """
         GradientState Layer Microbatches NoiseScale NoiseScaleAccumulator Ranks Samples Watch WatchLog read_watch watch

@@ -145,7 +145,7 @@ def test_a_run_that_an_earlier_version_saved():
     assert "wrote no manifest.json" in loaded.notices[-1]
     assert loaded.extended.layers["name"].nunique() == 6  # the model, four tensors and one type of layer
     assert list(loaded.controls) == ["isotropic", "permuted", "diagonal"]
-    newer = ["accuracy", "population"]
+    newer = ["accuracy", "approximate", "population", "two_halves"]
     assert [section for section, result in loaded.sections.items() if result is None] == newer
 
 
@@ -182,10 +182,10 @@ def test_names_are_taken_once():
 def test_every_section_is_kept_and_shown_under_names_of_its_own():
     sections = all_sections()
     assert [section.name for section in sections] == [
-        "accuracy", "tests", "examples", "spectra", "controls", "population", "noise", "over_iterations",
-        "extended"]  # fmt: skip
+        "accuracy", "tests", "examples", "approximate", "spectra", "controls", "population", "two_halves", "noise",
+        "over_iterations", "extended"]  # fmt: skip
     assert {section.measured or section.name for section in known_sections()} == {section.name for section in sections}
     tables = [table for section in sections for table in section.tables]
     figures = [figure.name for section in known_sections() for figure in (*section.charts, *section.drawings)]
-    assert len(set(tables)) == len(tables) == 14
+    assert len(set(tables)) == len(tables) == 16
     assert len(set(figures)) == len(figures) == 11

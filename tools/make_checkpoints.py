@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 import gradlaw as gl
 from gradlaw.data import LabelledTensors
 from gradlaw.training import Recipe, default_recipe, load_checkpoint, train
-from gradlaw.training.checkpoint import write_weights
+from gradlaw.training.checkpoint import OPTIMISER_FILE, write_weights
 from gradlaw.zoo import ModelSettings
 
 CHECKPOINTS = Path(__file__).parents[1] / "src/gradlaw/checkpoints"
@@ -73,6 +73,10 @@ JOBS = {
     # Tables 1, 2 and 10, CIFAR-10* of figure 12, and Table 10's optimisers where the table has them
     "lenet-cifar10": Job("cifar10", "lenet"),
     "lenet-cifar10-logits100": Job("cifar10", "lenet", logits=100),
+    # The same by a deviation that learns
+    "lenet-cifar10-logits100-rate0.01": Job(
+        "cifar10", "lenet", logits=100, recipe={"learning_rate": 0.01, "epochs": 20}
+    ),
     "lenet-cifar10-sgd-no-decay": Job("cifar10", "lenet", recipe={"optimiser": "sgd", "weight_decay": 0.0}),
     "lenet-cifar10-sgd": Job("cifar10", "lenet", recipe={"optimiser": "sgd"}),
     "lenet-cifar10-adam": Job("cifar10", "lenet", recipe={"optimiser": "adam"}),
@@ -123,25 +127,26 @@ def make(name: str, job: Job, folder: Path) -> None:
     data, test = (load(folder, job.data, split) for split in ("train", "test"))
     if job.noise is not None:
         data = gl.corrupt_labels(data, *job.noise, seed=SEED)
-    settings = job.settings(data)
+    model = job.settings(data)
     with gl.Progress() as progress:
         progress.say(name)
         run = train(
-            settings.build(),
+            model.build(),
             cross_entropy,
             data,
             test,
             job.full_recipe(),
             SEED,
             UNFINISHED / name,
-            settings=settings,
+            settings=model,
             resume=True,
             progress=progress,
         )
     assert run.checkpoint is not None
     trained = load_checkpoint(run.checkpoint)
     CHECKPOINTS.mkdir(exist_ok=True)
-    write_weights(CHECKPOINTS / f"{name}.safetensors", trained.weights, trained.settings)
+    settings = {key: value for key, value in trained.settings.items() if key != OPTIMISER_FILE}  # it stays behind
+    write_weights(CHECKPOINTS / f"{name}.safetensors", trained.weights, settings)
     print(f"{name}: {run}; {trained.settings['time']['seconds']:.0f} s", flush=True)
 
 

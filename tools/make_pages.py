@@ -19,6 +19,7 @@ MODULES = {
     "gradlaw.stats": "Tests and fits of numbers; needs no model.",
     "gradlaw.spectra": "Spectra of gradients, eigenvectors, noise, controls.",
     "gradlaw.curvature": "Hessian, Gauss-Newton and Fisher; eigenpairs and density.",
+    "gradlaw.dynamics": "What spectra mean for training: stability, leading subspaces, how unlike the blocks are.",
     "gradlaw.watch": "Gradients of a run while it trains.",
     "gradlaw.data": "Data sets by name, and from arrays.",
     "gradlaw.zoo": "The models of the paper, and a GPT.",

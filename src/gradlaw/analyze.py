@@ -12,6 +12,7 @@ from gradlaw.analysis.by_ranks import joined, made_elsewhere, ranks_of
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import Run
 from gradlaw.analysis.sections import all_sections
+from gradlaw.analysis.setting import OPTIONAL
 from gradlaw.analysis.sizes import Sizes
 from gradlaw.argument_types import checked
 from gradlaw.choices import DtypeName, EngineName, RankChoice
@@ -21,6 +22,7 @@ from gradlaw.extras import extra
 from gradlaw.history import GradientHistory, collect
 from gradlaw.history.collect_sharded import collect_sharded
 from gradlaw.history.sharded_history import ShardedHistory
+from gradlaw.history.sketched_history import SketchedHistory
 from gradlaw.history.transforms import Transform
 from gradlaw.html_repr import html_table, rank_picture
 from gradlaw.plain import plain
@@ -33,12 +35,16 @@ from gradlaw.report.sections import findings_of
 from gradlaw.report.state import state_of
 from gradlaw.report.summary import plain_summary
 from gradlaw.report.title import title
+from gradlaw.spectra.collect_sketched import collect_sketched
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import K
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+
+_LEAST_SKETCHED = 6  # iterations: two eigenvalues are a third of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +164,10 @@ class Analysis(AnalysisResult):
     def _repr_html_(self) -> str:
         rows: dict[str, object] = {finding.headline: f"{finding.text} ({finding.certainty} certainty)"
                                    for finding in self.findings}  # fmt: skip
-        spectrum = self.spectra["covariance"]
-        picture = rank_picture(spectrum.eigenvalues[: spectrum.rank], "Eigenvalues of the covariance by rank, log-log")
+        spectrum, approximate = self.spectra["covariance"], "" if self.sketch_size is None else " (approximate)"
+        picture = rank_picture(
+            spectrum.eigenvalues[: spectrum.rank], f"Eigenvalues of the covariance by rank, log-log{approximate}"
+        )
         return html_table(title(self), {"network": state_of(self)} | rows, picture)
 
 
@@ -179,6 +187,7 @@ def analyze(
     extended: bool = False,
     controls: bool = False,
     dtype: torch.dtype | DtypeName | None = None,
+    sketch: int | None = None,
     *,
     ranks: RankChoice = "all",
     progress: Progress | None = None,
@@ -207,6 +216,10 @@ def analyze(
         controls: also the spectra of noise of the same shape (see :func:`~gradlaw.spectra.control_spectrum`); each of
             the three takes about as long as collecting and multiplying the gradients.
         dtype: see :func:`gradlaw.collect`.
+        sketch: m, a power of two from 256: keep m numbers of each gradient instead of n, for spectra that are
+            approximate, and say how far they may be off (see
+            :func:`~gradlaw.spectra.collect_sketched.collect_sketched`). Tests across dimensions are exact, as they are
+            made of each gradient while it is there; what needs all gradients cannot be said, and is left out.
         ranks: where ``torch.distributed`` has been initialised with several processes, ``"all"`` of them make this call
             and share the work, and each gets the result; ``"one"`` leaves it all to this process. See
             :mod:`gradlaw.analysis.by_ranks`.
@@ -215,7 +228,8 @@ def analyze(
     Raises:
         RankLost: another rank has died.
         InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, alpha outside (0, 1), ``extended``
-            with fewer than 8 iterations, or a store that holds another history.
+            with fewer than 8 iterations, or a store that holds another history; with ``sketch`` fewer than 6
+            iterations, ``extended``, ``controls``, ``dtype``, or several ranks.
     """
     started = _now()
     iterations, batch_size = count(iterations, "iterations", 2), count(batch_size, "batch_size")
@@ -226,15 +240,30 @@ def analyze(
     progress = progress or SILENT
     asked = frozenset(name for name, wanted in {"controls": controls, "extended": extended}.items() if wanted)
     settings: dict[str, Any] = {"iterations": iterations, "batch_size": batch_size, "seed": seed, "engine": engine,
-                                "transforms": transforms, "replacement": replacement, "progress": progress}  # fmt: skip
-    same = {"k": k, "gaussian_k": gaussian_k, "alpha": alpha}
-    with joined(ranks, asked, store, dtype, same) as group:
-        history = (collect(problem, store=store, dtype=dtype, **settings) if group.size == 1
-                   else collect_sharded(group, problem, **settings))  # fmt: skip
-        sizes = Sizes.lowered(k, gaussian_k, history.shape)
+                                "transforms": transforms, "store": store, "replacement": replacement,
+                                "progress": progress}  # fmt: skip
+    if sketch is not None:
+        sketch = count(sketch, "sketch", 256)
+        _refuse_of_sketch(iterations, asked, dtype)
+    same = {
+        "sketch": sketch, "k": k, "gaussian_k": gaussian_k, "alpha": alpha, "store": str(store), "dtype": str(dtype)
+    }  # fmt: skip
+    with joined(ranks, asked, same) as group:
+        history: GradientHistory | ShardedHistory | SketchedHistory
+        sizes = Sizes.lowered(k, gaussian_k, (iterations, problem.dimensions), sketch)
+        if sketch is not None:
+            of_tests: dict[str, Any] = {"k": sizes.k["dimension"], "gaussian_k": sizes.gaussian_k["dimension"]}
+            history = collect_sketched(problem, size=sketch, alpha=alpha, **of_tests, **settings)
+        elif group.size == 1:
+            history = collect(problem, dtype=dtype, **settings)
+        else:
+            history = collect_sharded(group, problem, dtype=dtype, **settings)
         run = Run(problem, history, sizes, alpha, seed, asked, progress, history.notices + sizes.notices)
         for section in all_sections():
-            run.measured[section.name] = section.measure(run)
+            told = sketch is None or section.from_sketch
+            run.measured[section.name] = section.measure(run) if told else None
+        if sketch is not None:
+            run.notices.append(_left_out())
     return Analysis(
         provenance=_provenance(problem, history, sizes, engine, k, gaussian_k, alpha),
         layout=history.layout,
@@ -246,13 +275,29 @@ def analyze(
     )
 
 
+def _refuse_of_sketch(iterations: int, asked: frozenset[str], dtype: Any) -> None:
+    if iterations < _LEAST_SKETCHED:
+        raise InputError(f"approximate spectra need at least {_LEAST_SKETCHED} iterations, got {iterations}")
+    refused = [*sorted(asked), *(["dtype"] if dtype is not None else [])]
+    if refused:
+        raise InputError(
+            f"{' and '.join(refused)} cannot be said from a sketch: leave sketch out, so that gradients are kept whole"
+        )
+
+
+def _left_out() -> str:
+    """What an analysis of sketches has not."""
+    names = [s.name.replace("_", " ") for s in all_sections() if not s.from_sketch and s.name not in OPTIONAL]
+    return f"cannot be said from a sketch, and left out: tests across iterations, eigengaps, {', '.join(names)}"
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _provenance(
     problem: Problem,
-    history: GradientHistory | ShardedHistory,
+    history: GradientHistory | ShardedHistory | SketchedHistory,
     sizes: Sizes,
     engine: str,
     k: int | None,

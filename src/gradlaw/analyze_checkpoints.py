@@ -1,21 +1,24 @@
 """The same analysis at every checkpoint of a training."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradlaw.analysis.overview import overview
-from gradlaw.analysis.run_directory import LOCK, claimed, make_folder
+from gradlaw.analysis.run_directory import LOCK, RunDirectory, claimed, make_folder
 from gradlaw.analyze import Analysis, analyze
 from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue
+from gradlaw.choices import RankChoice
 from gradlaw.errors import InputError
 from gradlaw.extras import extra
 from gradlaw.lock import locked
 from gradlaw.output_files import write_output
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
+from gradlaw.ranks import RankGroup, those_asked
 from gradlaw.report.formatting import number, percent, with_error
 from gradlaw.report.text_table import text_table
 from gradlaw.same_run import differences
@@ -67,6 +70,7 @@ def analyze_checkpoints(
     checkpoints: Sequence[str | Path],
     directory: str | Path,
     *,
+    ranks: RankChoice = "all",
     progress: Progress | None = None,
     **settings: Any,
 ) -> CheckpointAnalyses:
@@ -83,8 +87,9 @@ def analyze_checkpoints(
         checkpoints: files of weights of its model: a state_dict (.safetensors, .pt), or checkpoints of
             :func:`gradlaw.train`. Files of one name in several folders are told apart by the folder's.
         directory: for the runs.
+        ranks: that share each analysis, see :func:`gradlaw.analyze`; the first of them reads and writes the runs.
         progress: where to show it.
-        **settings: of :func:`gradlaw.analyze` but ``ranks``: one process does it all.
+        **settings: of :func:`gradlaw.analyze`.
 
     Returns:
         All analyses; ``to_frame()`` is their comparison.
@@ -98,18 +103,22 @@ def analyze_checkpoints(
     if not paths:
         raise InputError("there is no checkpoint to analyse; give files of weights")
     names, directory, progress = _names(paths), Path(directory), progress or SILENT
-    _check_all(problem, names, paths)
-    found = []
-    make_folder(directory)
-    with locked(directory / LOCK, f"the folder of runs {directory}"):
+    group, found = those_asked(ranks), []
+    with group.alive(), ExitStack() as stack:
+        group.refuse_differences({"checkpoints": names})
+        with group.together():
+            _check_all(problem, names, paths)
+            if group.is_first:
+                make_folder(directory)
+                stack.enter_context(locked(directory / LOCK, f"the folder of runs {directory}"))
         for i, (name, path) in enumerate(zip(names, paths, strict=True), 1):
             progress.say(f"[{i}/{len(paths)}] {name}")
             try:
-                found.append(_at(problem, path, directory / name, progress, settings))
+                found.append(_at(group, problem, path, directory / name, progress, settings))
             except InputError as error:
-                raise InputError(f"checkpoint {name}: {error}") from error
+                raise type(error)(f"checkpoint {name}: {error}") from error
         analyses = CheckpointAnalyses(tuple(names), tuple(found), directory)
-        write_output(directory, "checkpoints", {TABLE: analyses.to_frame().to_csv()})
+        group.first(lambda: write_output(directory, "checkpoints", {TABLE: analyses.to_frame().to_csv()}))
     return analyses
 
 
@@ -148,23 +157,40 @@ def _check_all(problem: Problem, names: Sequence[str], paths: Sequence[Path]) ->
             raise InputError(f"checkpoint {name}: {error}") from error
 
 
-def _at(problem: Problem, path: Path, directory: Path, progress: Progress, settings: dict[str, Any]) -> Analysis:
-    """The analysis at one checkpoint, read or measured."""
-    checkpoint = load_checkpoint(path)
+def _at(
+    ranks: RankGroup, problem: Problem, path: Path, directory: Path, progress: Progress, settings: dict[str, Any]
+) -> Analysis:
+    """The analysis at one checkpoint, read or measured; of several ranks the first reads and writes."""
     state = problem.state(parameters=True)
-    with problem.undisturbed(state):
-        checkpoint.restore(problem.model)
-        with extra("report", "saving an analysis"):
-            from gradlaw.report.write import finish_run, write_claimed  # loads matplotlib
-        with claimed(directory) as place:
-            folder = place.unfinished() or (directory if place.holds_run() else None)
-            if folder is not None:
-                analysis = _reopened(problem, directory, folder, settings)
-                if place.unfinished() == folder:
-                    finish_run(analysis, place, folder, progress)
-                return analysis
-            analysis = analyze(problem, progress=progress, ranks="one", **settings)
-            write_claimed(analysis, place, progress)
+    with problem.undisturbed(state), ExitStack() as stack:
+        with ranks.together():
+            load_checkpoint(path).restore(problem.model)
+            with extra("report", "saving an analysis"):
+                from gradlaw.report.write import write_claimed  # loads matplotlib
+            place = stack.enter_context(claimed(directory)) if ranks.is_first else None
+        kept = ranks.first(lambda: None if place is None else _kept(problem, place, directory, progress, settings))
+        if kept is not None:
+            return kept
+        analysis = analyze(problem, progress=progress, ranks="one" if ranks.size == 1 else "all", **settings)
+        with ranks.together():
+            if place is not None:
+                write_claimed(analysis, place, progress)
+    return analysis
+
+
+def _kept(
+    problem: Problem, place: RunDirectory, directory: Path, progress: Progress, settings: dict[str, Any]
+) -> Analysis | None:
+    """The run that the directory holds already, with what is missing of its figures drawn; None if there is none."""
+    from gradlaw.report.write import finish_run
+
+    unfinished = place.unfinished()
+    folder = unfinished or (directory if place.holds_run() else None)
+    if folder is None:
+        return None
+    analysis = _reopened(problem, directory, folder, settings)
+    if unfinished == folder:
+        finish_run(analysis, place, folder, progress)
     return analysis
 
 

@@ -24,6 +24,8 @@ def differences(analysis: Analysis, problem: Problem, settings: dict[str, Any]) 
     pairs |= {name: (recorded[name], described[name]) for name in ("mode", "loss", "randomness", "dimensions")}
     asked = _as_recorded(problem, settings)
     pairs |= {name: (analysis.settings[name], value) for name, value in asked.items()}
+    sketch = analysis.settings.get("sketch")
+    pairs["sketch"] = None if sketch is None else sketch["size"], settings.get("sketch")
     pairs["storage"] = analysis.settings["storage"]["dtype"], asked["storage"]
     pairs |= {name: (analysis.sections[name] is not None, settings.get(name, False)) for name in OPTIONAL}
     return [f"{name} {there} instead of {here}" for name, (there, here) in pairs.items() if there != here]
@@ -35,8 +37,10 @@ def _as_recorded(problem: Problem, settings: dict[str, Any]) -> dict[str, Any]:
     given.apply_defaults()
     asked = given.arguments
     of_history = ("iterations", "batch_size", "seed", "engine", "transforms", "replacement", "dtype")
+    if asked["sketch"] is not None:
+        asked["dtype"] = "float32"
     history = HistorySettings.asked(problem, **{name: asked[name] for name in of_history})
-    sizes = Sizes.lowered(asked["k"], asked["gaussian_k"], (history.iterations, problem.dimensions))
+    sizes = Sizes.lowered(asked["k"], asked["gaussian_k"], (history.iterations, problem.dimensions), asked["sketch"])
     same = ("iterations", "batch_size", "samples", "seed", "replacement", "dtype")
     return {name: getattr(history, name) for name in same} | {
         "storage": history.storage.dtype,

@@ -1,4 +1,4 @@
-"""What is measured, as data: networks at random, data kept or replaced, seeds; in the order in which it is run."""
+"""What is measured, as data: networks, data kept or replaced, seeds; in the order in which it is run."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -8,6 +8,10 @@ ITERATIONS, K = 1000, 333  # T, and how many eigenvalues a fit of a spectrum has
 SAMPLES = 10_000  # of a data set, the first: as many as 1,000 minibatches of 10 take
 SEEDS = (0, 1, 2)
 NETWORKS = {"lenet": 1, "fcn": 10, "lnn": 10}  # with the batch sizes of the paper
+OTHERS = {"gpt": "tinyshakespeare", "resnet18": "cifar10"}  # at random, nothing replaced, B = 1
+FEWER = {"resnet18": 500}  # iterations where 1,000 take too long
+TRAINED = {"epoch 1": 1, "epoch 3": 3}  # LeNet on MNIST, by the recipe of the paper for all 60,000 images
+SEEDS_OF_OTHERS = (0, 1)
 DATA = ("mnist", "cifar10")
 REAL, COVARIANCE, MARGINALS, WHITE = "real", "same covariance", "same marginals", "white"
 LABELS, ORTHOGONAL = "labels permuted", "orthogonal weights"
@@ -21,7 +25,7 @@ class Measurement:
     Attributes:
         network: of the zoo.
         data: set.
-        variant: ``"real"``, or what was replaced while all else was kept.
+        variant: ``"real"``, or what was replaced while all else was kept, or how far the network was trained.
         seed: of weights, minibatches and replacement.
     """
 
@@ -33,7 +37,17 @@ class Measurement:
     @property
     def batch_size(self) -> int:
         """B."""
-        return NETWORKS[self.network]
+        return NETWORKS.get(self.network, 1)
+
+    @property
+    def iterations(self) -> int:
+        """T."""
+        return FEWER.get(self.network, ITERATIONS)
+
+    @property
+    def population(self) -> bool:
+        """Whether the population is looked at: of networks on their own data."""
+        return self.variant == REAL or self.variant in TRAINED
 
     @property
     def key(self) -> dict[str, Any]:
@@ -42,9 +56,15 @@ class Measurement:
 
 
 def measurements() -> Iterator[Measurement]:
-    """All of the design; seed by seed, so that a run that is cut short is whole for fewer seeds."""
+    """All of the design: seed by seed, so that a run cut short is whole for fewer seeds; then other networks."""
     for seed in SEEDS:
         for network in NETWORKS:
             for data in DATA:
                 for variant in VARIANTS:
                     yield Measurement(network, data, variant, seed)
+    for seed in SEEDS_OF_OTHERS:
+        for variant in TRAINED:
+            yield Measurement("lenet", "mnist", variant, seed)
+    for network, data in OTHERS.items():
+        for seed in SEEDS_OF_OTHERS:
+            yield Measurement(network, data, REAL, seed)

@@ -4,11 +4,12 @@ import pandas as pd
 
 from gradlaw.report.figure import encode_figure, new_figure
 from gradlaw.report.palette import BLUE, GREY, VERMILLION
-from studies.explanations.design import REAL, VARIANTS
+from studies.explanations.design import NETWORKS, REAL, VARIANTS
 
 
 def figure(spectra: pd.DataFrame) -> bytes:
     """A panel a network and data set: the exponent with everything kept, and with one thing replaced, as PNG."""
+    spectra = spectra[spectra.network.isin(NETWORKS)]
     panels = sorted(set(zip(spectra.network, spectra.data, strict=True)))
     with new_figure(8.0, 2.2 * -(-len(panels) // 2)) as drawn:
         axes = drawn.subplots(-(-len(panels) // 2), 2, sharey=True, squeeze=False)

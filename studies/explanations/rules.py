@@ -7,32 +7,42 @@ distance.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from gradlaw.reproduction.claim import outcome
-from studies.explanations.design import COVARIANCE, LABELS, MARGINALS, ORTHOGONAL, REAL, WHITE
+from studies.explanations.design import COVARIANCE, LABELS, MARGINALS, ORTHOGONAL, REAL, TRAINED, WHITE
 
 CLOSE = 0.2  # relative difference of exponents that are alike
+NEARLY = 0.05  # of exponents of a sample and of draws from what was fitted to it
+CONFIRMED = 0.8  # of the variance along the 10 leading directions of one half, that the other half has there
 CLASSES = 10
 LEVEL = 0.05
 Checks = Iterator[tuple[str, bool]]
 KEY = ["network", "data", "seed"]
 
 
+class Tables(NamedTuple):
+    """What was measured: spectra, linear layers, populations."""
+
+    spectra: pd.DataFrame
+    layers: pd.DataFrame
+    population: pd.DataFrame
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A statement, and the rule that decides it from the tables of spectra and of layers."""
+    """A statement, and the rule that decides it from the tables."""
 
     name: str
     sentence: str
     statistic: str
-    rule: Callable[[pd.DataFrame, pd.DataFrame], Checks]
+    rule: Callable[[Tables], Checks]
 
-    def decide(self, spectra: pd.DataFrame, layers: pd.DataFrame) -> tuple[str, list[tuple[str, bool]]]:
+    def decide(self, tables: Tables) -> tuple[str, list[tuple[str, bool]]]:
         """The outcome, and the checks."""
-        checks = list(self.rule(spectra, layers))
+        checks = list(self.rule(tables))
         return outcome([holds for _, holds in checks]), checks
 
 
@@ -45,9 +55,9 @@ def _what(key: Any, text: str) -> str:
     return f"{network}, {data}, seed {seed}: {text}"
 
 
-def _alike(variant: str) -> Callable[[pd.DataFrame, pd.DataFrame], Checks]:
-    def rule(spectra: pd.DataFrame, layers: pd.DataFrame) -> Checks:
-        real, other = _of(spectra, REAL), _of(spectra, variant)
+def _alike(variant: str) -> Callable[[Tables], Checks]:
+    def rule(tables: Tables) -> Checks:
+        real, other = _of(tables.spectra, REAL), _of(tables.spectra, variant)
         for key in other.index.intersection(real.index):
             ratio = other.s[key] / real.s[key]
             yield _what(key, f"s {ratio:.2f} times that of the real data"), bool(abs(ratio - 1) <= CLOSE)
@@ -55,36 +65,68 @@ def _alike(variant: str) -> Callable[[pd.DataFrame, pd.DataFrame], Checks]:
     return rule
 
 
-def _white(spectra: pd.DataFrame, layers: pd.DataFrame) -> Checks:
-    real, other = _of(spectra, REAL), _of(spectra, WHITE)
+def _white(tables: Tables) -> Checks:
+    real, other = _of(tables.spectra, REAL), _of(tables.spectra, WHITE)
     for key in other.index.intersection(real.index):
         if real.power_law[key]:
             yield _what(key, f"white d_KS {other.d_ks[key]:.3f}"), not bool(other.power_law[key])
 
 
-def _class_means(spectra: pd.DataFrame, layers: pd.DataFrame) -> Checks:
-    real = _of(spectra, REAL)
-    for key, row in real[real.batch_size == 1].iterrows():
+def _class_means(tables: Tables) -> Checks:
+    real = _of(tables.spectra, REAL)
+    for key, row in real[real.between.notna()].iterrows():
         text = f"{row.outliers:.0f} outliers, {row.within_outliers:.0f} around the class means"
         yield _what(key, text), bool(row.outliers == CLASSES - 1 and row.within_outliers == 0)
 
 
-def _kronecker(spectra: pd.DataFrame, layers: pd.DataFrame) -> Checks:
-    for _, row in layers[layers.variant == REAL].iterrows():
+def _kronecker(tables: Tables) -> Checks:
+    for _, row in tables.layers[tables.layers.variant == REAL].iterrows():
         ratio = row.s_kronecker / row.s
         text = f"{row.layer}: Kronecker form {ratio:.2f} times the layer's s"
         yield _what(row[KEY], text), bool(abs(ratio - 1) <= CLOSE)
 
 
-def _population(spectra: pd.DataFrame, layers: pd.DataFrame) -> Checks:
-    for key, row in _of(spectra, REAL).iterrows():
+def _population(tables: Tables) -> Checks:
+    for key, row in _of(tables.population, REAL).iterrows():
         yield _what(key, f"p = {row.p_value:.2g}"), bool(row.p_value >= LEVEL)
 
 
-def _same_exponent(spectra: pd.DataFrame, layers: pd.DataFrame) -> Checks:
-    for key, row in _of(spectra, REAL).iterrows():
-        ratio = row.s_population / row.s
+def _same_exponent(tables: Tables) -> Checks:
+    for key, row in _of(tables.population, REAL).iterrows():
+        ratio = row.s / row.s_sample
         yield _what(key, f"population {ratio:.2f} times the sample"), bool(abs(ratio - 1) <= CLOSE)
+
+
+def _drawn_exponent(tables: Tables) -> Checks:
+    for key, row in _of(tables.population, REAL).iterrows():
+        ratio = row.s_drawn / row.s_sample
+        yield _what(key, f"drawn {ratio:.2f} times the sample"), bool(abs(ratio - 1) <= NEARLY)
+
+
+def _drawn_distance(tables: Tables) -> Checks:
+    for key, row in _of(tables.population, REAL).iterrows():
+        share = row.d_ks_drawn / row.d_ks_sample
+        yield _what(key, f"drawn d_KS {share:.2f} times the sample's"), bool(share >= 0.5)
+
+
+def _confirmed(tables: Tables) -> Checks:
+    for key, row in _of(tables.population, REAL).iterrows():
+        yield _what(key, f"{row.other_half:.1%}"), bool(row.other_half >= CONFIRMED)
+
+
+def _trained_exponent(tables: Tables) -> Checks:
+    real = _of(tables.spectra, REAL)
+    for variant in TRAINED:
+        other = _of(tables.spectra, variant)
+        for key in other.index.intersection(real.index):
+            ratio = other.s[key] / real.s[key]
+            yield _what(key, f"{variant}: s {ratio:.2f} times that at random"), bool(abs(ratio - 1) <= CLOSE)
+
+
+def _trained_population(tables: Tables) -> Checks:
+    for variant in TRAINED:
+        for key, row in _of(tables.population, variant).iterrows():
+            yield _what(key, f"{variant}: p = {row.p_value:.2g}"), bool(row.p_value >= LEVEL)
 
 
 _NEAR = f"exponent within {CLOSE:.0%} of that of the real data"
@@ -142,5 +184,35 @@ CLAIMS = (
         "The spectra of inputs and of errors together give the exponent of a linear layer.",
         f"exponent of a sample from the Kronecker product within {CLOSE:.0%} of the layer's",
         _kronecker,
+    ),
+    Claim(
+        "sampling and a smooth law make the exponent",
+        "Gaussian draws from the law fitted to the population, of the sizes of the gradients, show their exponent.",
+        f"exponent of the draws within {NEARLY:.0%} of the sample's",
+        _drawn_exponent,
+    ),
+    Claim(
+        "sampling and a smooth law make the distance",
+        "How far the sample spectrum is from a straight line is mostly what such draws show too.",
+        "d_KS of the draws at least half of the sample's",
+        _drawn_distance,
+    ),
+    Claim(
+        "leading directions are the population's",
+        "The 10 leading directions of one half of the gradients are leading ones of the other.",
+        f"the other half has at least {CONFIRMED:.0%} of the variance along them",
+        _confirmed,
+    ),
+    Claim(
+        "training keeps the exponent",
+        "After an epoch and after three LeNet on MNIST has the exponent that it had at random.",
+        f"exponent within {CLOSE:.0%} of that at random",
+        _trained_exponent,
+    ),
+    Claim(
+        "the population is a power law while training",
+        "After an epoch and after three the population behind LeNet's gradients follows a power law.",
+        f"the power law of the population is not rejected at {LEVEL:g}",
+        _trained_population,
     ),
 )

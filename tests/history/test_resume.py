@@ -123,7 +123,7 @@ def test_an_interrupted_resumption_is_resumed(tmp_path):
     for _ in range(T):
         before = Clock.calls
         try:
-            _collect(problem, tmp_path / "store", 28, engine="loop")
+            _collect(problem, tmp_path / "store", 20, engine="loop")
         except Stopped:
             done.append(before)
             continue

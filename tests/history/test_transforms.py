@@ -8,17 +8,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 import gradlaw as gl
-from gradlaw.history.transforms import (
-    Adam,
-    ClipByNorm,
-    ClipByValue,
-    Momentum,
-    WeightDecay,
-    check_order,
-    describe,
-    parse_transform,
-    start_transforms,
-)
+from gradlaw.history.transform_order import check_order, start_transforms
+from gradlaw.history.transform_text import describe, parse_transform
+from gradlaw.history.transforms import Adam, ClipByNorm, ClipByValue, Momentum, Rows, WeightDecay
 
 ITERATIONS = 40
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
@@ -48,7 +40,7 @@ def _history(problem: gl.Problem) -> gl.GradientHistory:
 
 def _apply(transforms, problem: gl.Problem, history: gl.GradientHistory, chunk: int = 7) -> Tensor:
     rows = history.gradients.clone()
-    apply = start_transforms(transforms, problem, history.unused)
+    apply = start_transforms(transforms, Rows(problem, history.unused))
     for start in range(0, len(rows), chunk):
         apply(rows[start : start + chunk])
     return rows
@@ -146,7 +138,7 @@ def test_chunks_do_not_matter_to_the_last_bit(transforms, n, dtype):
     rows = torch.randn(30, n, dtype=dtype)
 
     def by(chunk: int) -> Tensor:
-        apply = start_transforms(transforms, problem)
+        apply = start_transforms(transforms, Rows(problem))
         chunks = [piece.clone() for piece in rows.split(chunk)]
         for piece in chunks:
             apply(piece)
@@ -171,7 +163,7 @@ def test_elements_that_are_always_zero_get_no_update():
     problem = _problem()
     rows = torch.zeros(5, problem.dimensions, dtype=torch.float64)
     for transform in (ClipByNorm(1.0), Momentum(), Adam(eps=1e-30)):
-        start_transforms((transform,), problem)(rows)
+        start_transforms((transform,), Rows(problem))(rows)
         assert (rows == 0).all()
 
 
@@ -187,7 +179,7 @@ def test_a_part_of_the_parameters_is_clipped_by_its_own_norm():
 def test_half_precision_models_take_float32_state():
     problem = _problem(torch.bfloat16)
     rows = torch.randn(5, problem.dimensions)
-    start_transforms((WeightDecay(0.1), Adam()), problem)(rows)
+    start_transforms((WeightDecay(0.1), Adam()), Rows(problem))(rows)
     assert torch.isfinite(rows).all()
 
 
@@ -232,7 +224,7 @@ def _accepted(*transforms) -> bool:
 )
 def test_refused_orders_say_why(transforms, message):
     with pytest.raises(gl.InputError, match=message):
-        start_transforms(transforms, _problem())
+        start_transforms(transforms, Rows(_problem()))
 
 
 @pytest.mark.parametrize(

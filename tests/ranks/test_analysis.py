@@ -33,6 +33,12 @@ def test_every_rank_has_the_whole_result(shared):
                                           analysis.tests["iteration"].to_frame())  # fmt: skip
 
 
+def _settings(analysis: gl.Analysis) -> dict[str, object]:
+    """But for the measured rounding."""
+    settings = {name: value for name, value in analysis.settings.items() if name != "rounding"}
+    return settings | {"storage": {key: settings["storage"][key] for key in ("dtype", "underflow")}}
+
+
 @pytest.mark.parametrize("name", ONE_BY_ONE)
 @pytest.mark.parametrize("axis", ["dimension", "iteration"])
 def test_series_have_the_same_tests_to_the_bit(alone, shared, name, axis):
@@ -40,8 +46,61 @@ def test_series_have_the_same_tests_to_the_bit(alone, shared, name, axis):
     for column in EXACT:
         np.testing.assert_array_equal(getattr(found, column), getattr(expected, column), err_msg=column)
     np.testing.assert_allclose(found.gaussian_p_value, expected.gaussian_p_value, rtol=1e-12, atol=1e-300)
-    assert alone[name].settings == shared[-1][name].settings
+    found = shared[-1][name]
+    assert _settings(found) == _settings(alone[name])
+    for number in ("rounding", "largest_rounding"):  # of norms, which are sums over ranks
+        assert found.settings["storage"][number] == pytest.approx(alone[name].settings["storage"][number], rel=1e-12)
     assert alone[name].notices == shared[-1][name].notices
+
+
+def test_extended_statistics_are_the_same(alone, shared):
+    """Of each series to the bit; of spectra, whose last digits differ, to rounding."""
+    expected, found = (case["plain autograd"].extended for case in (alone, shared[-1]))
+    for table in ("layers", "tail_indices", "gaussianity"):
+        pd.testing.assert_frame_equal(getattr(found, table), getattr(expected, table), rtol=1e-12)
+    for table in ("exponents", "comparisons"):
+        pd.testing.assert_frame_equal(getattr(found, table), getattr(expected, table), rtol=1e-5)
+
+
+def test_a_kept_history_is_that_of_one_process_and_is_read_by_any_number(tmp_path):
+    whole = gl.collect(sharing.problem(), 61, 4, 3, engine="loop", dtype="bfloat16")
+    first, *others = sharing.run(sharing.InFolder(sharing.stored, tmp_path), 3, tmp_path)
+    kept = gl.GradientHistory.open(tmp_path / "history")
+    assert kept.gradients.chunks[0] < 61 / 3  # several writers
+    assert torch.equal(torch.as_tensor(kept[:]), torch.as_tensor(whole[:]))
+    assert torch.equal(kept.losses, whole.losses)
+    assert (kept.record(), kept.layout) == (whole.record(), whole.layout)
+    for made, read, analysis in (first, *others):
+        assert made == read == kept.settings
+        np.testing.assert_array_equal(analysis.tests["dimension"].d_ks, gl.gradient_tests(whole, k=25).d_ks)
+    again = gl.analyze(sharing.problem(), 61, 4, k=25, seed=3, engine="loop", dtype="bfloat16",
+                       store=tmp_path / "history")  # fmt: skip
+    assert again.settings["storage"] == first[2].settings["storage"]
+    assert {path.name for path in (tmp_path / "history").iterdir()} == {"gradients", "losses", "zarr.json"}
+
+
+def test_a_store_whose_writers_died_is_collected_again(tmp_path):
+    first, second = sharing.run(sharing.InFolder(sharing.killed_while_keeping, tmp_path), 2, tmp_path)
+    assert first.startswith("rank 1 of 2 (process ")
+    assert second is None
+    with pytest.raises(gl.InputError, match="did not finish"):
+        gl.GradientHistory.open(tmp_path / "history")
+    settings = {"iterations": 61, "batch_size": 4, "engine": "loop"}
+    again = gl.collect(sharing.problem(), store=tmp_path / "history", **settings)
+    assert torch.equal(torch.as_tensor(again[:]), gl.collect(sharing.problem(), **settings)[:])
+
+
+def test_checkpoints_are_analysed_together_and_read_by_all(tmp_path):
+    files = sharing.weights(tmp_path)
+    plain = gl.analyze_checkpoints(sharing.problem(), files, tmp_path / "alone", **sharing.AT_CHECKPOINTS)
+    for measured, read in sharing.run(sharing.InFolder(sharing.checkpoints, tmp_path), 2, tmp_path):
+        assert measured.names == plain.names
+        for one, other, expected in zip(measured.analyses, read.analyses, plain.analyses, strict=True):
+            np.testing.assert_array_equal(one.losses, expected.losses)
+            np.testing.assert_array_equal(one.tests["dimension"].d_ks, expected.tests["dimension"].d_ks)
+            assert one.provenance == other.provenance
+    found = {path.name for path in (tmp_path / "shared").iterdir()}
+    assert found == {path.name for path in (tmp_path / "alone").iterdir()}
 
 
 @pytest.mark.parametrize("name", sharing.CASES)
@@ -84,9 +143,9 @@ def told(tmp_path_factory) -> list[dict[str, str]]:
         ("iterations", "rank 1 of 4 has other setting iterations than rank 0"),
         ("few iterations", "4 ranks share out 3 iterations and 283 dimensions"),
         ("not finite", "the loss of iteration 12 is nan"),
-        ("extended", "extended does not go with 4 ranks yet"),
         ("store", "rank 1 of 4 has other store than rank 0"),
-        ("dtype", "dtype does not go with 4 ranks yet"),
+        ("out of range", "beyond the range of float16"),
+        ("sketch", "sketch does not go with 4 ranks"),
     ],
 )
 def test_what_is_refused_is_refused_on_every_rank_and_named(told, wrong, message):
@@ -105,12 +164,14 @@ def test_a_wrapped_model_is_the_model_inside_and_one_rank_can_work_alone(tmp_pat
 
 def test_a_spread_model_is_gathered_and_stays_spread(tmp_path):
     plain = gl.analyze(sharing.gpt(), 30, 2, k=10, engine="loop")
+    curvature = gl.hessian_spectrum(sharing.gpt(), 3, samples=9, dtype=torch.float64)
     for rank in sharing.run(sharing.spread, 2, tmp_path):
         found = rank["analysis"]
         assert found.layout == plain.layout
         np.testing.assert_array_equal(found.losses, plain.losses)
         np.testing.assert_array_equal(found.tests["dimension"].d_ks, plain.tests["dimension"].d_ks)
         assert any("spread over ranks by fully_shard" in notice for notice in found.notices)
+        np.testing.assert_allclose(rank["curvature"].eigenvalues, curvature.eigenvalues, rtol=1e-8)
         assert rank["unmoved"]
         assert "MixedPrecisionPolicy" in rank["refused"][0]
         assert "spread over ranks in a way that is not known here" in rank["refused"][1]

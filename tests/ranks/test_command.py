@@ -22,7 +22,7 @@ def test_the_first_rank_writes_and_prints_and_the_other_is_silent(told):
     assert first[0][1].splitlines()[0] == "fcn-relu on digits, B = 10, T = 40"
     assert second[0] == (0, "", "")
     assert gl.Analysis.load(folder / "run").provenance["machine"]["ranks"] == 2
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"run"}
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"run", "more"}
 
 
 def test_what_is_wrong_is_said_once_and_ends_all(told):
@@ -32,11 +32,22 @@ def test_what_is_wrong_is_said_once_and_ends_all(told):
     assert second[1][1:] == ("", "")
 
 
+def test_checkpoints_are_analysed_by_all_ranks_and_told_of_by_the_first(told):
+    first, second, folder = told
+    assert (first[2][0], second[2][0]) == (2, 2)
+    assert "nothing-*.pt" in first[2][2]
+    assert second[2][1:] == ("", "")
+    assert first[3][0] == 0, first[3]
+    assert second[3] == (0, "", "")
+    table = {"checkpoints.csv", "checkpoints.manifest.json"}
+    assert {path.name for path in (folder / "more").iterdir()} == {"weights-1", "weights-2"} | table
+    assert gl.Analysis.load(folder / "more/weights-2").provenance["machine"]["ranks"] == 2
+
+
 def test_only_one_analysis_is_for_several_ranks(told):
     for rank in told[:2]:
-        assert "--checkpoints runs on one rank" in rank[2][2]
-        assert "several ranks share gradlaw analyze alone" in rank[3][2]
-        assert (rank[2][0], rank[3][0]) == (2, 2)
+        assert "several ranks share gradlaw analyze alone" in rank[4][2]
+        assert rank[4][0] == 2
 
 
 def test_torchrun_says_that_there_are_several_ranks(tmp_path):

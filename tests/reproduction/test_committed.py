@@ -17,6 +17,7 @@ from PIL import Image
 import gradlaw
 from gradlaw.cli.main import main
 from gradlaw.report.figure import encode_figure
+from gradlaw.reproduction.central import central_table
 from gradlaw.reproduction.draw import draw
 from gradlaw.reproduction.experiment import history
 from gradlaw.reproduction.forensics import FIGURE, Inquiry, write_forensics
@@ -125,6 +126,22 @@ def test_the_findings_say_the_number_of_seeds(found: Report) -> None:
         f"ones ({seeds[3]}), ten of random LeNet at B = 1 and 10 and of the random FCN ({seeds[10]})"
     ) in _findings()
     assert not re.search(r"\bone seed,", _findings())
+
+
+def test_the_findings_have_the_table_of_central_studies(found: Report) -> None:
+    assert central_table(PAPER.central, found.evidence) in (ROOT / "docs/findings.md").read_text()
+    spectra = {
+        name: [result.record["spectra"]["covariance"] for result in found.evidence.results(experiment)]
+        for name, experiment in PAPER.central.items()
+    }
+    assert {s["outliers"] for name, some in spectra.items() if "trained" in name for s in some} == {0}
+    passing = {name: {s["fit"]["is_power_law_calibrated"] for s in some} for name, some in spectra.items()}
+    assert passing["FCN, BatchNorm, ReLU, MNIST, B = 10, random"] == {False}
+    assert passing["FCN, BatchNorm, ReLU, MNIST, B = 10, trained"] == {False}
+    assert passing["FCN, ReLU, BatchNorm, MNIST, B = 10, trained"] == {True}
+    assert passing["LeNet, MNIST, B = 1, trained"] == {False}
+    assert passing["LeNet, CIFAR-10, B = 100, trained"] == {True}
+    assert passing["LeNet, CIFAR-10, B = 1, trained"] == {False}
 
 
 def test_the_findings_count_as_the_page_of_places_does(found: Report) -> None:

@@ -50,7 +50,9 @@ def test_measured_spectra_stand_beside(tmp_path: Path) -> None:
         in text
     )
     assert "| LeNet, MNIST, Random | 0.0796 | 0.1 | - | 0.8 | no | no | no | 2,000 | 1 |" in text
-    assert "| GPT-2 small, text, Random | 0.1168 | - | - | - | no | - | - | - | not run |" in text
+    assert "| GPT-2 small, text, Random | 0.1168 | - | - | - | no | - | - | - | not measurable here |" in text
+    assert "| LeNet, CIFAR-10, Adam | 0.0269 | - | 1.241 | - | yes | - | - | - | not run |" in text
+    assert "of 498 GB in single precision" in text
     assert "Of 3 measured spectra 2 have the published verdict" in text
     assert "Trained, s is 0.9, 1.1 where 1.009 was printed" in text
 

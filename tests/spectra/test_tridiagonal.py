@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import eigvalsh_tridiagonal
 
 from gradlaw.spectra.gradient import spectra_of_gram, spectrum_of_gram
+from gradlaw.spectra.gram.band import band_of, tridiagonal_of_band
 from gradlaw.spectra.gram.tridiagonal import both_eigenvalues
 
 EPS = float(np.finfo(np.float64).eps)
@@ -16,9 +18,32 @@ def _centred(gram: torch.Tensor) -> torch.Tensor:
 
 
 def _check(gram: torch.Tensor) -> None:
+    """Directly, and by way of a band."""
     tolerance = 4 * len(gram) * EPS * float(torch.linalg.matrix_norm(gram, 2))
-    for found, matrix in zip(both_eigenvalues(gram), (gram, _centred(gram)), strict=True):
-        assert np.abs(found - torch.linalg.eigvalsh(matrix).numpy()).max() <= tolerance
+    expected = [torch.linalg.eigvalsh(matrix).numpy() for matrix in (gram, _centred(gram))]
+    for by_band in (2, len(gram) + 1):
+        for found, right in zip(both_eigenvalues(gram, by_band), expected, strict=True):
+            assert np.abs(found - right).max() <= tolerance
+
+
+@settings(deadline=None)
+@given(st.integers(2, 60), st.integers(1, 20), st.integers(1, 30), st.integers(1, 80), st.integers(0, 2**31))
+def test_a_band_and_its_tridiagonal_form_are_similar_to_the_matrix(size, width, rows, dimensions, seed):
+    gradients = torch.from_numpy(np.random.default_rng(seed).standard_normal((size, dimensions)))
+    gram = gradients @ gradients.T
+    band = band_of(gram.clone(), width, rows)
+    assert band.shape == (size, min(width, size - 1) + 1)
+    assert band[0, 0] == pytest.approx(float(gram[0, 0]))  # the first coordinates are left alone
+    whole = np.zeros((size, size))
+    for below in range(band.shape[1]):
+        whole += np.diag(band[: size - below, below], -below)
+    whole += np.tril(whole, -1).T
+    diagonal, beside = tridiagonal_of_band(band)
+    assert diagonal[0] == pytest.approx(float(gram[0, 0]))
+    expected = torch.linalg.eigvalsh(gram).numpy()
+    tolerance = 4 * size * EPS * expected[-1]
+    for found in (np.linalg.eigvalsh(whole), eigvalsh_tridiagonal(diagonal, beside)):
+        assert np.abs(found - expected).max() <= tolerance
 
 
 @given(st.integers(2, 40), st.integers(1, 60), st.floats(-8, 8), st.integers(0, 2**31))

@@ -8,66 +8,55 @@ float64; the first rank computes the eigenvalues of their sum. Every rank has th
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.sections import all_sections
 from gradlaw.analysis.setting import OPTIONAL
-from gradlaw.choices import RANK_CHOICES
-from gradlaw.errors import choice
-from gradlaw.history import GradientHistory
 from gradlaw.history.sharded_history import ShardedHistory
-from gradlaw.ranks import ALONE, RankGroup, join
+from gradlaw.ranks import RankGroup, those_asked
 from gradlaw.ranks.processes import is_first
 
 _KEY = "ranks"  # of the machine in the provenance
 
 
 @contextmanager
-def joined(
-    ranks: str, asked: Collection[str], store: str | Path | None, dtype: Any, same: Mapping[str, Any]
-) -> Iterator[RankGroup]:
+def joined(ranks: str, asked: Collection[str], same: Mapping[str, Any]) -> Iterator[RankGroup]:
     """The ranks that make an analysis together, around all of its work.
 
     Args:
         ranks: ``"all"`` of an initialised process group, or ``"one"``.
         asked: the optional sections that are wanted.
-        store: as of :func:`gradlaw.analyze`, as ``dtype``.
-        dtype: to store gradients in.
         same: arguments that have to be the same on every rank, by name.
 
     Raises:
         InputError: a rank did not come, arguments differ between ranks, or are for one rank alone.
         RankLost: a rank has died.
     """
-    choice(ranks, "ranks", RANK_CHOICES)
-    group = join() if ranks == "all" else ALONE
+    group = those_asked(ranks)
     with group.alive():
         if group.size > 1:
-            _refuse(group, asked, store, dtype, same)
+            _refuse(group, asked, same)
         yield group
 
 
-def _refuse(
-    group: RankGroup, asked: Collection[str], store: str | Path | None, dtype: Any, same: Mapping[str, Any]
-) -> None:
-    group.refuse_differences({**same, "sections": sorted(asked), "store": str(store), "dtype": str(dtype)})
-    reasons = {
-        "store": store not in (None, "memory") and "the share of each rank stays in its memory; take more ranks",
-        "dtype": dtype is not None and "gradients are kept as they are computed; take more ranks",
-    }
+def _refuse(group: RankGroup, asked: Collection[str], same: Mapping[str, Any]) -> None:
+    group.refuse_differences({**same, "sections": sorted(asked)})
+    if same.get("sketch") is not None:
+        raise group.common_error(
+            f"sketch does not go with {group.size} ranks: one rank makes the sketches of an analysis; leave it out, so "
+            "that the ranks share whole gradients, or leave the work to one rank"
+        )
     for section in all_sections():
         wanted = section.name in asked or section.name not in OPTIONAL
-        reasons[section.name] = wanted and not section.by_ranks and "it needs a history that one process has whole"
-    for name, reason in reasons.items():
-        if reason:
+        if wanted and not section.by_ranks:
             raise group.common_error(
-                f"{name} does not go with {group.size} ranks yet: {reason}, or leave the work to one rank"
+                f"{section.name} does not go with {group.size} ranks: it needs a history that one process has whole, "
+                "and does not say by_ranks = True; leave the work to one rank"
             )
 
 
-def ranks_of(history: GradientHistory | ShardedHistory) -> dict[str, int]:
+def ranks_of(history: Any) -> dict[str, int]:
     """What the provenance says of the ranks that collected a history: nothing of one rank alone."""
     return {_KEY: history.ranks.size} if isinstance(history, ShardedHistory) else {}
 

@@ -5,9 +5,12 @@
     iteration_wise.parquet  one row a parameter: its name and the tests of its T gradients
     eigenvalues.parquet     one row a rank: both spectra and the eigengaps of the covariance
     examples.parquet        the two series drawn in the figures
+    approximate.parquet     of sketches: s, d_KS and the leading eigenvalues with their intervals; then there are no
+                            iteration_wise, examples, noise, population and over_iterations
     accuracy.parquet        how often a classifier is right, one row
     noise.parquet           signal, noise and ranks of the model and each parameter tensor, one row each
     population.parquet      the laws of the population behind the covariance spectrum, one row a law
+    two_halves.parquet      variances of one half of the gradients along directions of the other, one row a rank
     over_iterations.parquet the covariance spectrum of fewer iterations, one row a number of them
     controls.parquet        one row a rank: the covariance spectra of controls, if they were asked for
     layers, tail_indices, gaussianity, exponents, comparisons.parquet   the extended statistics, if they were asked for

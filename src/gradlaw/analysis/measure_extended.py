@@ -1,6 +1,6 @@
 """How the extended statistics are measured; loaded where they are asked for, since it needs pandas."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from gradlaw.analysis.extended import ExtendedStatistics
+from gradlaw.choices import Axis
 from gradlaw.history import GradientHistory
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.problem import layer_groups
 from gradlaw.progress import SILENT, Progress
+from gradlaw.ranks import ALONE, RankGroup
 from gradlaw.stats import GradientTests
 from gradlaw.stats.alpha_stable import stable_index_rows
 from gradlaw.stats.alternatives import compare_tails
@@ -28,7 +31,7 @@ LAYER_INDEX = ("axis", "group", "name")
 
 
 def measure_extended(
-    history: GradientHistory,
+    history: GradientHistory | ShardedHistory,
     tests: Mapping[str, GradientTests],
     tails: Mapping[str, tuple[np.ndarray, int]],
     progress: Progress | None = None,
@@ -36,24 +39,35 @@ def measure_extended(
     """Measure what :func:`gradlaw.analyze` leaves out for its cost.
 
     Args:
-        history: the gradient history.
+        history: the gradient history; of one that ranks share, each looks at the series that fall to it.
         tests: of its series, by axis; their k, seed and level are used throughout.
         tails: samples whose tails to compare with other families, by name, and how many of their largest values to use.
             Samples without that many positive and different values are left out.
         progress: where to show it.
     """
     progress = progress or SILENT
-    used = _usable_tails(tails)
+    used, ranks = _usable_tails(tails), _ranks_of(history)
     return ExtendedStatistics(
         layers=_layers(history, tests, progress),
         tail_indices=_tail_indices(history, tests, progress),
         gaussianity=_gaussianity(history, progress),
-        exponents=_exponents(used, tests["dimension"].seed, progress),
-        comparisons=_comparisons(used, progress),
+        exponents=ranks.first(lambda: _exponents(used, tests["dimension"].seed, progress)),
+        comparisons=ranks.first(lambda: _comparisons(used, progress)),
     )
 
 
-def _layers(history: GradientHistory, tests: Mapping[str, GradientTests], progress: Progress) -> pd.DataFrame:
+def _ranks_of(history: GradientHistory | ShardedHistory) -> RankGroup:
+    return history.ranks if isinstance(history, ShardedHistory) else ALONE
+
+
+def _blocks(history: GradientHistory | ShardedHistory, axis: Axis) -> Iterator[tuple[int, Tensor]]:
+    """All series, or those that fall to this rank."""
+    return history.blocks_here(axis) if isinstance(history, ShardedHistory) else history.blocks(axis)
+
+
+def _layers(
+    history: GradientHistory | ShardedHistory, tests: Mapping[str, GradientTests], progress: Progress
+) -> pd.DataFrame:
     groups = layer_groups(history.layout)
     t = tests["dimension"]
     with progress.stage("test layer by layer"):
@@ -66,17 +80,20 @@ def _layers(history: GradientHistory, tests: Mapping[str, GradientTests], progre
     return frame.drop(columns="axis").reset_index()
 
 
-def _tail_indices(history: GradientHistory, tests: Mapping[str, GradientTests], progress: Progress) -> pd.DataFrame:
-    frames = []
-    mean = torch.cat([block.double().mean(dim=1).to(block.dtype) for _, block in history.blocks("iteration")])
+def _tail_indices(
+    history: GradientHistory | ShardedHistory, tests: Mapping[str, GradientTests], progress: Progress
+) -> pd.DataFrame:
+    frames, ranks = [], _ranks_of(history)
+    means = torch.cat([block.double().mean(dim=1).to(block.dtype) for _, block in _blocks(history, "iteration")])
+    mean = ranks.joined(means[None], history.shape[1])[0]
     for axis in AXES:
         parts = []
         with progress.stage(f"tail indices, {axis}-wise", tests[axis].series) as advance:
-            for first, block in history.blocks(axis):
+            for first, block in _blocks(history, axis):
                 of_block = mean if axis == "dimension" else mean[first : first + len(block), None]
                 parts.append(_indices_of_rows(block, block - of_block, tests[axis]))
-                advance(len(block))
-        frame = pd.concat(parts, ignore_index=True)
+                advance(len(block) * ranks.size)
+        frame = pd.concat([part for share in ranks.gather(parts) for part in share], ignore_index=True)
         frame.insert(0, "axis", axis)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True).astype({"axis": "category"})
@@ -99,14 +116,14 @@ def _indices_of_rows(rows: Tensor, noise: Tensor, tests: GradientTests) -> pd.Da
     return pd.DataFrame({name: torch.as_tensor(column).cpu().numpy() for name, column in columns.items()})
 
 
-def _gaussianity(history: GradientHistory, progress: Progress) -> pd.DataFrame:
-    parts = []
+def _gaussianity(history: GradientHistory | ShardedHistory, progress: Progress) -> pd.DataFrame:
+    parts, ranks = [], _ranks_of(history)
     with progress.stage("Gaussianity on all iterations", history.shape[1]) as advance:
-        for _, block in history.blocks("iteration"):
+        for _, block in _blocks(history, "iteration"):
             columns = asdict(gaussianity_rows(block))
             parts.append(pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()}))
-            advance(len(block))
-    return pd.concat(parts, ignore_index=True)
+            advance(len(block) * ranks.size)
+    return pd.concat([part for share in ranks.gather(parts) for part in share], ignore_index=True)
 
 
 def _usable_tails(tails: Mapping[str, tuple[np.ndarray, int]]) -> dict[str, tuple[np.ndarray, int]]:

@@ -59,16 +59,37 @@ class AnalysisResult(ByValue):
         return self.provenance["settings"]
 
     @property
+    def sketch_size(self) -> int | None:
+        """Numbers of a sketch, where gradients were sketched and the spectra are approximate; None of whole ones."""
+        sketch: dict[str, Any] | None = self.settings.get("sketch")
+        return None if sketch is None else sketch["size"]
+
+    def interval_of(self, statistic: str, matrix: str = COVARIANCE) -> tuple[float, float]:
+        """The interval of 95% of ``"s"`` or ``"d_ks"`` of a spectrum that a sketch told."""
+        table = self.sections["approximate"]
+        row = table[(table["matrix"] == matrix) & (table["statistic"] == statistic)].iloc[0]
+        return float(row["low"]), float(row["high"])
+
+    def is_open(self, verdict: SpectralVerdict, calibrated: bool = True) -> bool:
+        """Whether a sketch leaves a verdict open: the interval of d_KS has the critical distance in it."""
+        if self.sketch_size is None or verdict.fit is None:
+            return False
+        low, high = self.interval_of("d_ks", verdict.matrix)
+        return low <= (verdict.fit.d_critical_calibrated if calibrated else verdict.fit.d_critical) < high
+
+    @property
     def tests(self) -> dict[str, GradientTests]:
-        """Of the series in both directions, by axis (``"dimension"``, ``"iteration"``)."""
+        """Of the series in both directions, by axis (``"dimension"``, ``"iteration"``); across iterations none where
+        gradients were sketched.
+        """
         tests: dict[str, GradientTests] = self.sections["tests"]
         return tests
 
     @property
     def examples(self) -> dict[str, RankedSeries]:
-        """One series of each axis."""
-        examples: dict[str, RankedSeries] = self.sections["examples"]
-        return examples
+        """One series of each axis; none of gradients that were sketched."""
+        examples: dict[str, RankedSeries] | None = self.sections["examples"]
+        return examples or {}
 
     @property
     def spectra(self) -> dict[str, Spectrum]:
@@ -110,7 +131,11 @@ class AnalysisResult(ByValue):
 
     def spectral_verdicts(self) -> list[SpectralVerdict]:
         """Verdicts on the second moment, the covariance and its eigengaps; see :mod:`gradlaw.analysis.verdicts`."""
-        return spectral_verdicts(self.spectra, self.settings["k"], self.settings["alpha"])
+        verdicts = spectral_verdicts(self.spectra, self.settings["k"], self.settings["alpha"])
+        if self.sketch_size is None:
+            return verdicts
+        refused = "gaps are smaller than the error of eigenvalues, and cannot be said from a sketch"
+        return [*verdicts[:2], replace(verdicts[2], fit=None, refused=refused)]
 
     def control_verdicts(self) -> list[SpectralVerdict]:
         """Verdicts on the covariance and, on as many eigenvalues, on its controls; empty without controls."""

@@ -13,10 +13,14 @@ from gradlaw.analysis.sizes import Sizes
 from gradlaw.errors import InputError
 from gradlaw.history import GradientHistory
 from gradlaw.history.sharded_history import ShardedHistory
+from gradlaw.history.sketched_history import SketchedHistory
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 from gradlaw.ranks.group import ALONE, RankGroup
+from gradlaw.spectra.approximate import ApproximateSpectrum
+from gradlaw.spectra.collect_sketched import spectrum_of_sketched
 from gradlaw.spectra.gram.history_gram import HistoryGram, history_gram
+from gradlaw.spectra.matrices import MATRICES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +35,7 @@ class Run:
     """What sections measure.
 
     Attributes:
-        problem, history: at fixed parameters, and its gradients.
+        problem, history: at fixed parameters, and its gradients, or what is left of them.
         sizes: how many values tests and fits use.
         alpha, seed: level of the tests; seed of whatever is drawn.
         asked: what was asked for beside the rest: ``"controls"``, ``"extended"``.
@@ -41,7 +45,7 @@ class Run:
     """
 
     problem: Problem
-    history: GradientHistory | ShardedHistory
+    history: GradientHistory | ShardedHistory | SketchedHistory
     sizes: Sizes
     alpha: float
     seed: int
@@ -58,7 +62,29 @@ class Run:
     @cached_property
     def gram(self) -> HistoryGram:
         """The Gram matrix of the history, formed when a section first needs it."""
-        return history_gram(self.history, self.problem, self.progress)
+        return history_gram(self.gradients, self.problem, self.progress)
+
+    @property
+    def gradients(self) -> GradientHistory | ShardedHistory:
+        """The history, of whole gradients.
+
+        Raises:
+            InputError: they were sketched.
+        """
+        if isinstance(self.history, SketchedHistory):
+            raise InputError("this needs whole gradients, and cannot be said from a sketch of them")
+        return self.history
+
+    @cached_property
+    def approximate(self) -> dict[str, ApproximateSpectrum]:
+        """By matrix: the leading spectrum of gradients that were sketched; none of whole ones."""
+        if not isinstance(self.history, SketchedHistory):
+            return {}
+        found = {}
+        for center, matrix in MATRICES.items():
+            with self.progress.stage(f"approximate {matrix} and its error"):
+                found[matrix] = spectrum_of_sketched(self.history, center, self.sizes.of_spectra, lower=True)
+        return found
 
 
 class Section(ABC, Generic[Result]):
@@ -72,12 +98,15 @@ class Section(ABC, Generic[Result]):
         name: of the section, of its table and of its entry in the record.
         place: sections are measured, kept and shown in this order, those of one place by name.
         by_ranks: whether it can be measured where several ranks share the history.
+        from_sketch: whether it can be measured where the history is sketches of gradients; otherwise it has no result
+            there, and a notice says so.
         kind: the dataclass of the result.
     """
 
     name: ClassVar[str]
     place: ClassVar[int] = 100
     by_ranks: ClassVar[bool] = False
+    from_sketch: ClassVar[bool] = False
     kind: ClassVar[type[Any]]
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gradlaw.errors import InputError
+from gradlaw.spectra.approximate import most_told
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import K, lowered_k
 from gradlaw.stats.series import AXES
@@ -25,8 +26,8 @@ class Sizes:
     notices: list[str]
 
     @classmethod
-    def lowered(cls, asked: int | None, gaussian_k: int, shape: tuple[int, int]) -> "Sizes":
-        """What the shape of the history allows of the sizes asked for."""
+    def lowered(cls, asked: int | None, gaussian_k: int, shape: tuple[int, int], sketch: int | None = None) -> "Sizes":
+        """What the shape of the history allows of the sizes asked for, and what sketches of so many numbers tell."""
         iterations, dimensions = shape
         if dimensions < 2:
             raise InputError("a single parameter is analysed; the tests across dimensions need at least 2")
@@ -48,6 +49,14 @@ class Sizes:
                 f"K lowered from {k:,} to {of_spectra:,} in fits of spectra: {most}{eigenvalues:,} eigenvalues that "
                 f"T = {iterations:,} iterations of n = {dimensions:,} dimensions give"
             )
+        if sketch is not None:
+            told = min(of_spectra, most_told(iterations, sketch))
+            if told < of_spectra:
+                notices.append(
+                    f"K lowered from {of_spectra:,} to {told:,} in fits of spectra, which sketches of "
+                    f"{sketch:,} numbers tell"
+                )
+            of_spectra = told
         gaussian: dict[str, int | None] = {}
         for axis, length in lengths.items():
             gaussian[axis] = min(gaussian_k, length) if length >= SHORTEST else None

@@ -84,7 +84,7 @@ def from_hessian(
     used = min(samples, problem.samples)
     try:
         with progress.stage("linearise the Hessian"):
-            operator = hessian(problem, used - used % (coupled or 1), batch_size=coupled)
+            operator = hessian(problem, used - used % (coupled or 1), batch_size=coupled, ranks="one")
     except InputError as error:
         return AlongHessian(MethodEstimate(HESSIAN, None, f"no Hessian: {error}"), None)
     found = signal_and_noise(groups.forms(operator, progress), groups.size, batch_size, of_data)

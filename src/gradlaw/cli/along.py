@@ -13,7 +13,7 @@ from gradlaw.cli.say import say
 from gradlaw.errors import InputError
 from gradlaw.progress import Progress
 from gradlaw.reproduction.along.page import write_page
-from gradlaw.reproduction.along.rows import gather_rows, read_rows, write_rows
+from gradlaw.reproduction.along.rows import gather_rows, read_rows, with_kept, write_rows
 from gradlaw.reproduction.along.study import ALONG
 from gradlaw.reproduction.measurement import Resolver
 from gradlaw.reproduction.runner import Refusals, Runner
@@ -48,7 +48,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from-store", action="store_true", help="measure nothing; show what the store holds")
     parser.add_argument("--from-results", metavar="FILE", type=Path, nargs="?", const=RESULTS,
                         help=f"measure nothing; show what --save-results wrote (default: {RESULTS})")  # fmt: skip
-    parser.add_argument("--save-results", metavar="FILE", type=Path, help="also write all results as one table")
+    parser.add_argument("--save-results", metavar="FILE", type=Path, help="also write all results as one table; "
+                        "what it holds already stays")  # fmt: skip
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page and its figure")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command="gradlaw.cli.along:run")
@@ -65,6 +66,8 @@ def _epochs(text: str) -> tuple[float, ...]:
 def run(options: argparse.Namespace) -> int:
     """Measure what is not in the store yet, seed after seed, and show everything that was measured."""
     rows, refused = (read_rows(options.from_results), {}) if options.from_results is not None else _measured(options)
+    if options.save_results:
+        rows = with_kept(rows, options.save_results)
     _print(rows)
     if options.markdown:
         say(f"page: {', '.join(map(str, write_page(rows, ALONG, options.markdown)))}")

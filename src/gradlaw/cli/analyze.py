@@ -1,7 +1,7 @@
 """gradlaw analyze: calls, prints."""
 
 import argparse
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from gradlaw.cli.checkpoint_files import matching
 from gradlaw.cli.demonstration import fill_sizes, is_demonstration, what_is_seen
 from gradlaw.cli.inputs import name_of_inputs, take_from_checkpoint
 from gradlaw.cli.problem_options import problem_of
-from gradlaw.cli.ranks import ranks_of, started_by_torchrun
+from gradlaw.cli.ranks import ranks_of
 from gradlaw.cli.report import print_summary, record_of
 from gradlaw.cli.say import say, say_json
 from gradlaw.errors import InputError
-from gradlaw.history.transforms import parse_transform
+from gradlaw.history.transform_text import parse_transform
 from gradlaw.json_text import json_text
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
@@ -33,11 +33,11 @@ def run(options: argparse.Namespace) -> None:
     shown = is_demonstration(options)
     fill_sizes(options)
     settings = _settings(options)
-    if options.checkpoints:
-        _run_checkpoints(options, settings)
-        return
     with ranks_of(options) as ranks:
-        _run_one(options, settings, ranks, shown)
+        if options.checkpoints:
+            _run_checkpoints(options, settings, ranks)
+        else:
+            _run_one(options, settings, ranks, shown)
 
 
 def _run_one(options: argparse.Namespace, settings: dict[str, Any], ranks: RankGroup, shown: bool) -> None:
@@ -125,22 +125,27 @@ def _save(analysis: Analysis, place: RunDirectory, force: bool, progress: Progre
     return beside
 
 
-def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> None:
+def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any], ranks: RankGroup) -> None:
     """The same at each of several weights, in one table; runs that are there already are read."""
-    if started_by_torchrun():
-        raise InputError("--checkpoints runs on one rank; start each weights by itself with --checkpoint on several")
-    if options.checkpoint is not None:
-        raise InputError("--checkpoint does not go with --checkpoints: name all weights by the latter")
-    for name in ("force", "store"):
-        if getattr(options, name):
-            raise InputError(f"--{name} does not go with --checkpoints, which resumes and has one run for each weights")
-    files = matching(options.checkpoints)
-    options.checkpoint = files[0]  # says which model and data, if gradlaw trained it
-    first = take_from_checkpoint(options)
-    with Progress(shown=not options.quiet) as progress:
-        problem = problem_of(options, None, progress)
+    settings = {name: value for name, value in settings.items() if name != "sketch"}
+    with ranks.together():
+        if options.checkpoint is not None:
+            raise InputError("--checkpoint does not go with --checkpoints: name all weights by the latter")
+        for name in ("force", "store", "sketch"):
+            if getattr(options, name):
+                raise InputError(
+                    f"--{name} does not go with --checkpoints, which resumes and has one run for each weights"
+                )
+        files = matching(options.checkpoints)
+        options.checkpoint = files[0]  # says which model and data, if gradlaw trained it
+        first = take_from_checkpoint(options)
+    with Progress(shown=not options.quiet) if ranks.is_first else nullcontext(SILENT) as progress:
+        with ranks.together():
+            problem = problem_of(options, None, progress)
         out = Path(options.out or f"runs/checkpoints-{files[0].parent.name}-" + _default_directory(options, None)[5:])
         found = analyze_checkpoints(problem, files, out, progress=progress, **settings)
+    if not ranks.is_first:
+        return
     if options.json:
         runs = {name: record_of(analysis) for name, analysis in zip(found.names, found.analyses, strict=True)}
         say_json(json_text({"directory": out, "table": out / TABLE, "runs": runs}), options)
@@ -154,7 +159,7 @@ def _run_checkpoints(options: argparse.Namespace, settings: dict[str, Any]) -> N
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What ``analyze`` takes beside the problem."""
     names = ("iterations", "batch_size", "k", "gaussian_k", "alpha", "seed", "engine", "store", "replacement",
-             "extended", "controls", "dtype")  # fmt: skip
+             "extended", "controls", "dtype", "sketch")  # fmt: skip
     transforms = [parse_transform(text) for text in options.transform]
     return {name: getattr(options, name) for name in names} | {"transforms": transforms}
 
@@ -162,4 +167,5 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _default_directory(options: argparse.Namespace, checkpoint: Checkpoint | None) -> str:
     what = options.problem.replace(":", "-") if options.problem else name_of_inputs(options, checkpoint)
     chosen = "".join(f"-{text.replace('=', '')}" for text in options.transform)
+    chosen += f"-sketch{options.sketch}" if options.sketch else ""
     return f"runs/{what}{chosen}-B{options.batch_size}-T{options.iterations}-seed{options.seed}"

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from gradlaw.progress import Progress
 from gradlaw.reproduction.choice import Choice, choose, experiments
 from gradlaw.reproduction.evidence import Evidence, Results
 from gradlaw.reproduction.formats import terminal
+from gradlaw.reproduction.gathered import Joined, kept_results, refuse_losses
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.reading import Family
 from gradlaw.reproduction.readings_page import choice_header, choice_rows, page, summary
@@ -49,7 +51,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from-store", action="store_true", help="measure nothing; compare what the store holds")
     parser.add_argument("--from-results", metavar="DIR", type=Path, nargs="?", const=RESULTS,
                         help=f"measure nothing; compare what --save-results wrote (default: {RESULTS})")  # fmt: skip
-    parser.add_argument("--save-results", metavar="DIR", type=Path, help="also write all results as one table")
+    parser.add_argument("--save-results", metavar="DIR", type=Path, help="also write all results as one table; "
+                        "what it holds already stays")  # fmt: skip
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command="gradlaw.cli.readings:run")
@@ -64,13 +67,16 @@ def run(options: argparse.Namespace) -> int:
         evidence = _evidence(families, results, options.seeds or results.seeds, resolver)
     else:
         evidence, resolver, refused = _measured(options, families)
+    if options.save_results and options.from_results is None:
+        families = list(_FAMILIES.values())
+        evidence = _with_kept(options.save_results, families, evidence, resolver)
     choices = [choose(PAPER, family, evidence) for family in families]
     _print(choices)
     if options.save_results:
         files = write_results(options.save_results, resolver.profile, evidence, with_series=False)
         say(f"results: {', '.join(map(str, files))}")
     if options.markdown:
-        write_whole(options.markdown, page(PAPER, choices, resolver.profile, evidence.seeds))
+        write_whole(options.markdown, page(PAPER, choices, resolver.profile, evidence))
         say(f"page: {options.markdown}")
     return status_of(refused)
 
@@ -96,6 +102,17 @@ def _measured(options: argparse.Namespace, families: Sequence[Family]) -> tuple[
         missing = work.missing
         refused = Runner(context, store, options.jobs, not options.quiet).run(work, memory, free_bytes(context))
     return _evidence(families, store, seeds, resolver, missing | refused), resolver, refused
+
+
+def _with_kept(folder: Path, families: Sequence[Family], evidence: Evidence, resolver: Resolver) -> Evidence:
+    """The evidence together with what a folder holds, of all families."""
+    kept = kept_results(folder, resolver.profile, series=False)
+    if kept is None:
+        return evidence
+    seeds = sorted({*kept.seeds, *evidence.seeds})
+    whole = _evidence(families, Joined(kept, evidence.store), seeds, resolver)
+    refuse_losses(kept, whole.measurements.values())
+    return replace(whole, reasons=kept.why_missing(whole.measurements.values()) | dict(evidence.reasons))
 
 
 def _evidence(

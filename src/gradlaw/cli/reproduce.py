@@ -129,8 +129,13 @@ def add_data_and_store(parser: argparse.ArgumentParser) -> None:
 
 
 def paper_of(options: argparse.Namespace) -> Paper:
-    """The paper under the reading that was asked for."""
-    return PAPER.under(Reading.parse(options.reading, PAPER.axes)) if options.reading else PAPER
+    """The paper under the reading that was asked for; says which options change nothing that was asked for."""
+    if not options.reading:
+        return PAPER
+    reading = Reading.parse(options.reading, PAPER.axes)
+    for option in reading.idle(select(PAPER, options.names or [ALL]).experiments):
+        say(f"note: {option} changes nothing here: none of it has that choice")
+    return PAPER.under(reading)
 
 
 def context_of(options: argparse.Namespace) -> tuple[Context, Store]:

@@ -43,7 +43,8 @@ def read_runs(runs: Runs) -> dict[str, Analysis]:
     """The analyses by name: given, that of the directory, or ``run-1`` and so on.
 
     Raises:
-        InputError: fewer than two runs, one twice, a directory without a run, or something else.
+        InputError: fewer than two runs, one twice, one of gradients that were sketched, a directory without a run, or
+            something else.
     """
     if isinstance(runs, CheckpointAnalyses):
         runs = dict(zip(runs.names, runs.analyses, strict=True))
@@ -52,7 +53,9 @@ def read_runs(runs: Runs) -> dict[str, Analysis]:
     named = dict(runs) if isinstance(runs, Mapping) else _named(runs)
     if len(named) < 2:
         raise InputError(f"a comparison needs at least 2 runs, got {len(named)}")
-    return {str(name): _read(run) for name, run in named.items()}
+    read = {str(name): _read(run) for name, run in named.items()}
+    overlay.refuse_sketched(read)
+    return read
 
 
 def groups_of(runs: Mapping[str, Analysis], together: bool) -> list[Group]:

@@ -1,5 +1,6 @@
 """Curvature of the loss: the Hessian and its kin as operators that multiply vectors, never as n x n matrices."""
 
+from gradlaw.curvature.blocks import block_densities
 from gradlaw.curvature.comparison import (
     CurvatureComparison,
     HessianSplit,
@@ -29,6 +30,7 @@ __all__ = [
     "OuterProducts",
     "SpectralDensity",
     "as_operator",
+    "block_densities",
     "compare_curvature",
     "dense",
     "eigenpairs",

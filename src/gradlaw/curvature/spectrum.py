@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from gradlaw.argument_types import checked
-from gradlaw.choices import Which
+from gradlaw.choices import RankChoice, Which
 from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.hessian import hessian
 from gradlaw.errors import InputError
@@ -52,6 +52,7 @@ def hessian_spectrum(
     checkpoint: str | Path | None = None,
     save_seconds: float = 180.0,
     seed: int = 0,
+    ranks: RankChoice = "all",
     progress: Progress | None = None,
 ) -> HessianSpectrum:
     """The k extreme eigenvalues of the Hessian of the mean loss at theta, with their residuals.
@@ -68,17 +69,20 @@ def hessian_spectrum(
             :func:`~gradlaw.curvature.eigensolver.eigenpairs.eigenpairs`, also for the arguments that follow.
         measure: how many residuals are measured by a product with the finished eigenvector. Default: all.
         keep_vectors: return the eigenvectors too.
-        memory: bytes that the Krylov basis may take; beyond, it is on disk.
+        memory: bytes that the Krylov basis may take, on each rank; beyond, it is on disk.
         checkpoint: a folder to save to now and then and to resume from.
         save_seconds: between two saves, at least, 3 minutes by default.
         seed: of the samples, the minibatches and the solver.
+        ranks: ``"all"`` of an initialised process group share samples and basis, and each gets the result; ``"one"``
+            leaves it all to this process. See :func:`~gradlaw.curvature.operators.hessian.hessian`.
         progress: where to show it.
 
     Raises:
         InputError: as ``hessian`` and ``eigenpairs``.
+        RankLost: another rank has died.
     """
     progress = progress or SILENT
-    operator = hessian(problem, samples, batch_size=batch_size, seed=seed, dtype=dtype, progress=progress)
+    operator = hessian(problem, samples, batch_size=batch_size, seed=seed, dtype=dtype, ranks=ranks, progress=progress)
     pairs = eigenpairs(
         operator, k, which, tol=tol, measure=measure, keep_vectors=keep_vectors, memory=memory, checkpoint=checkpoint,
         save_seconds=save_seconds, seed=seed, progress=progress,

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from gradlaw.history.resume import (
     reopen_finished,
 )
 from gradlaw.history.settings import HistorySettings
+from gradlaw.history.sketched_history import RowReducer, SketchedHistory
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.placement import MEMORY, Placement, place
 from gradlaw.history.stores.precision import DTYPES
@@ -92,14 +94,29 @@ def collect(
     """
     asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, dtype)
     progress, band_bytes = progress or SILENT, count(band_bytes, "band_bytes")
+    history = collected(problem, asked, transforms, store, None, progress, band_bytes)
+    assert isinstance(history, GradientHistory)
+    return history
+
+
+def collected(
+    problem: Problem,
+    asked: HistorySettings,
+    transforms: Sequence[Transform],
+    store: str | Path | None,
+    reducer: RowReducer | None,
+    progress: Progress,
+    band_bytes: int = zarr_store.BAND_BYTES,
+) -> GradientHistory | SketchedHistory:
+    """:func:`collect` with settings that have been checked; with ``reducer``, what it keeps of each gradient."""
     if store is None or store == MEMORY:
-        return _collect(problem, asked, transforms, store, band_bytes, None, progress)
+        return _collect(problem, asked, transforms, store, band_bytes, None, progress, reducer)
     folder = Path(store)
     if zarr_store.is_unfinished(folder) or not zarr_store.is_finished(folder):
         with zarr_store.writing(folder):
             unfinished = Unfinished(folder, identity_of(problem, asked))
             if not zarr_store.is_finished(folder):  # by another process, while the lock was not yet ours
-                return _collect(problem, asked, transforms, folder, band_bytes, unfinished, progress)
+                return _collect(problem, asked, transforms, folder, band_bytes, unfinished, progress, reducer)
             unfinished.remove()  # what a kill behind the last step left
     history = reopen_finished(folder, problem, asked)
     progress.say(f"read the gradient history that {store} holds: same problem, same settings")
@@ -114,34 +131,37 @@ def _collect(
     band_bytes: int,
     unfinished: Unfinished | None,
     progress: Progress,
-) -> GradientHistory:
+    reducer: RowReducer | None,
+) -> GradientHistory | SketchedHistory:
     """The history, in memory or a temporary folder, or, with ``unfinished``, in the folder ``store``."""
     stored, minibatches = DTYPES[asked.storage.dtype], asked.minibatches()
     begun = None if unfinished is None else read_unfinished(unfinished, asked, progress)
-    placement = place(store, problem, asked.iterations, stored, band_bytes)
+    columns = problem.dimensions if reducer is None else reducer.columns
+    placement = place(store, problem, asked.iterations, stored, band_bytes, columns)
     if placement.announcement and begun is None:
         progress.say(placement.announcement)
     reference = LoopEngine(problem, asked.seed)
-    findings = inspect_problem(problem, minibatches, reference)
+    findings = inspect_problem(problem, minibatches, reference, counted=asked.engine != "loop")
     choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
-    alone = rounding_alone(problem, minibatches, findings.gradient, reference)
+    alone = rounding_alone(problem, minibatches, findings, reference)
     if unfinished is not None:
         unfinished.identity[GRADIENT_NORM] = float(findings.gradient.double().norm())
-    target = _target(placement, (asked.iterations, problem.dimensions), stored, band_bytes, unfinished, begun)
-    run = Collection(target, choice, stored, transforms, findings.unused, unfinished)
+    target = _target(placement, (asked.iterations, columns), stored, band_bytes, unfinished, begun)
+    run = Collection(target, choice, stored, transforms, findings.unused, unfinished, reducer)
     if begun is not None and unfinished is not None:
         check_same_start(begun, unfinished, problem, asked)
         run.restore(begun.state, begun.arrays)
     run.fill(progress)
     check_unchanged(problem, minibatches, findings, reference)
-    history = GradientHistory(
-        gradients=target,
-        losses=run.losses,
-        layout=problem.layout,
-        unused=run.unused,
-        rounding=max(findings.rounding, choice.difference, run.storage.rounding),
-        settings=replace(asked, engine=choice.engine.name, storage=run.storage.measured(), rounding_alone=tuple(alone)),
-        notices=[
+    whole: dict[str, Any] = {
+        "losses": run.losses,
+        "layout": problem.layout,
+        "unused": run.unused,
+        "rounding": max(findings.rounding, choice.difference, run.storage.rounding),
+        "settings": replace(
+            asked, engine=choice.engine.name, storage=run.storage.measured(), rounding_alone=tuple(alone)
+        ),
+        "notices": [
             *unused_notices(run.unused),
             *findings.notices,
             *choice.notices,
@@ -150,7 +170,8 @@ def _collect(
             *transform_notices(transforms),
             *repeat_notices(problem, asked),
         ],
-    )
+    }
+    history = GradientHistory(target, **whole) if reducer is None else SketchedHistory(target, **whole)
     if unfinished is not None:
         with full_disk_explained(unfinished.folder, *run.remedy()):
             zarr_store.finish(unfinished.folder, run.losses, history.record() | {"problem": problem.describe()})

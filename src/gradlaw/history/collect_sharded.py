@@ -3,11 +3,12 @@
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gradlaw.choices import EngineName
+from gradlaw.choices import DtypeName, EngineName
 from gradlaw.history.engines.choose import EngineChoice, choose_engine
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import Findings, check_unchanged, inspect_problem, unused_notices
@@ -17,7 +18,12 @@ from gradlaw.history.notices import repeat_notices, transform_notices
 from gradlaw.history.same_problem import refuse_other_gradients, refuse_other_problems
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.sharded_history import ShardedHistory
-from gradlaw.history.transforms import Clipping, Transform, start_transforms
+from gradlaw.history.shared_store import keeping
+from gradlaw.history.stores import zarr_store
+from gradlaw.history.stores.placement import MEMORY
+from gradlaw.history.stores.precision import DTYPES, Storage
+from gradlaw.history.transform_order import start_transforms
+from gradlaw.history.transforms import Clipping, Rows, Transform
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
 from gradlaw.ranks.group import RankGroup
@@ -34,9 +40,12 @@ def collect_sharded(
     seed: int = 0,
     engine: EngineName = "auto",
     transforms: Sequence[Transform] = (),
+    store: str | Path | None = None,
     replacement: bool = False,
+    dtype: torch.dtype | DtypeName | None = None,
     *,
     progress: Progress | None = None,
+    band_bytes: int = zarr_store.BAND_BYTES,
 ) -> ShardedHistory:
     """:func:`gradlaw.collect` on several ranks, all of which call it; the history lies in their memory.
 
@@ -52,29 +61,46 @@ def collect_sharded(
         seed: of the minibatches.
         engine: how gradients are computed.
         transforms: applied from left to right.
+        store: a folder that every rank reads and writes, for the history to be kept in once it is collected; one that
+            holds it already is read. Nothing is kept of a collection that does not come to its end. Default: none.
         replacement: draw each minibatch independently.
+        dtype: type to keep gradients in, as for :func:`gradlaw.collect`. What an optimiser does along iterations is
+            done in the type that they are computed in, which takes the memory of both.
         progress: where to show it.
+        band_bytes: of a store, see :func:`gradlaw.collect`; each row of its chunks is written by one rank.
 
     Raises:
         InputError: as :func:`gradlaw.collect`; a problem or settings that differ between ranks, fewer iterations or
             dimensions than ranks, a history that does not fit in their memory. Where one rank cannot go on, all end.
     """
-    asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, None)
+    asked = HistorySettings.asked(problem, iterations, batch_size, seed, engine, transforms, replacement, dtype)
     progress = progress or SILENT
     if min(asked.iterations, problem.dimensions) < ranks.size:
         raise ranks.common_error(
             f"{ranks.size} ranks share out {asked.iterations} iterations and {problem.dimensions} dimensions, and each "
             "needs at least one of both; take fewer ranks"
         )
-    refuse_other_problems(ranks, problem, asked)
+    refuse_other_problems(ranks, problem, asked.as_dict(), asked.minibatches()[0])
+    if store is None or store == MEMORY:
+        return _collect(ranks, problem, asked, transforms, progress)
+    with keeping(ranks, Path(store), problem, asked, band_bytes, progress) as kept:
+        if kept.history is None:
+            kept.write(_collect(ranks, problem, asked, transforms, progress))
+        assert kept.history is not None
+        return kept.history
+
+
+def _collect(
+    ranks: RankGroup, problem: Problem, asked: HistorySettings, transforms: Sequence[Transform], progress: Progress
+) -> ShardedHistory:
     with ranks.together():
         reference, minibatches = LoopEngine(problem, asked.seed), asked.minibatches()
-        findings = inspect_problem(problem, minibatches, reference)
+        findings = inspect_problem(problem, minibatches, reference, counted=asked.engine != "loop")
     refuse_other_gradients(ranks, findings.gradient)
     with ranks.together():
         choice = choose_engine(asked.engine, problem, minibatches, reference, findings)
-        alone = rounding_alone(problem, minibatches, findings.gradient, reference)
-    run = _ShardedCollection(ranks, choice, transforms, findings)
+        alone = rounding_alone(problem, minibatches, findings, reference)
+    run = _ShardedCollection(ranks, choice, DTYPES[asked.storage.dtype], transforms, findings)
     run.refuse_too_large()
     run.fill(progress)
     with ranks.together():
@@ -87,13 +113,19 @@ def collect_sharded(
         losses=run.losses,
         layout=problem.layout,
         unused=unused,
-        rounding=max(findings.rounding, *ranks.gather(choice.difference)),
-        settings=replace(asked, engine=ranks.gather(choice.engine.name)[0], rounding_alone=tuple(alone)),
+        rounding=max(findings.rounding, run.storage.rounding, *ranks.gather(choice.difference)),
+        settings=replace(
+            asked,
+            engine=ranks.gather(choice.engine.name)[0],
+            storage=run.storage.measured(),
+            rounding_alone=tuple(alone),
+        ),
         notices=[
             *unused_notices(unused),
             *findings.notices,
             *dict.fromkeys(notice for notices in ranks.gather(choice.notices) for notice in notices),
             *run.notices,
+            *run.storage.notices(),
             *transform_notices(transforms),
             *repeat_notices(problem, asked),
         ],
@@ -109,11 +141,19 @@ class _ShardedCollection:
         share: of this rank, (T, n / ranks).
         columns: which dimensions that is.
         losses: (T,).
+        storage: what storing did to the gradients.
         notices: what was decided, in words.
     """
 
-    def __init__(self, ranks: RankGroup, choice: EngineChoice, transforms: Sequence[Transform], findings: Findings):
-        self.ranks, self.choice, self.problem, self.transforms = ranks, choice, choice.problem, transforms
+    def __init__(
+        self, ranks: RankGroup, choice: EngineChoice, stored: torch.dtype, transforms: Sequence[Transform],
+        findings: Findings,
+    ):  # fmt: skip
+        self.ranks, self.choice, self.problem, self._stored = ranks, choice, choice.problem, stored
+        self._clipping = [transform for transform in transforms if isinstance(transform, Clipping)]
+        self._along = [transform for transform in transforms if not isinstance(transform, Clipping)]
+        # What acts along iterations works on whole series, in the type that they are computed in.
+        self._kept = self.problem.dtype if self._along else stored
         self._iterations = ranks.shares(len(choice.minibatches))
         self._columns = ranks.shares(self.problem.dimensions)
         self.columns = self._columns[ranks.rank]
@@ -129,7 +169,8 @@ class _ShardedCollection:
         """
         iterations, dimensions = len(self.choice.minibatches), self.problem.dimensions
         size = self.problem.dtype.itemsize
-        needed = iterations * (len(self._columns[-1]) * size + 2 * 8 * iterations)
+        share = self._kept.itemsize + (self._stored.itemsize if self._kept != self._stored else 0)
+        needed = iterations * (len(self._columns[-1]) * share + 2 * 8 * iterations)
         needed += dimensions * size * (self._height() + 2 * self._step())
         place = f"{socket.gethostname()} ({self.problem.device})"
         places = self.ranks.gather((place, free_memory(self.problem.device)))
@@ -145,7 +186,7 @@ class _ShardedCollection:
     def fill(self, progress: Progress) -> None:
         """Collect everything."""
         problem, iterations = self.problem, len(self.choice.minibatches)
-        self.share = torch.empty(iterations, len(self.columns), dtype=problem.dtype, device=problem.device)
+        self.share = torch.empty(iterations, len(self.columns), dtype=self._kept, device=problem.device)
         self.losses = torch.zeros(iterations, dtype=problem.dtype, device=problem.device)
         whole = False
         while not whole:
@@ -161,14 +202,21 @@ class _ShardedCollection:
         if used:
             names = ", ".join(name for name in self._unused if name in used)
             self.notices.append(f"some minibatches depend on these parameters and others do not: {names}")
-        along = [transform for transform in self.transforms if not isinstance(transform, Clipping)]
-        start_transforms(along, self.problem, unused, columns=slice(self.columns.start, self.columns.stop))(self.share)
+        own = slice(self.columns.start, self.columns.stop)
+        start_transforms(self._along, Rows(self.problem, unused, columns=own))(self.share)
+        if self._kept != self._stored:
+            narrow = torch.empty(self.share.shape, dtype=self._stored, device=self.share.device)
+            self.storage.store_columns(self.share, narrow, self.columns, self.ranks)
+            self.share = narrow
+        elif self._stored != self.problem.dtype:
+            self.storage.join(self.ranks)
         return unused
 
     def _filled(self, advance: Advance) -> bool:
         """Whether all was collected; False where an engine was left, so that all has to be computed again."""
         height, mine = self._height(), self._iterations[self.ranks.rank]
-        clip = start_transforms([t for t in self.transforms if isinstance(t, Clipping)], self.problem)
+        clip = start_transforms(self._clipping, Rows(self.problem))
+        self.storage = Storage(self._stored, self.problem.layout)
         rows = torch.empty(height, self.problem.dimensions, dtype=self.problem.dtype, device=self.problem.device)
         self.losses.zero_()
         for start in range(0, max(map(len, self._iterations)), height):
@@ -177,9 +225,21 @@ class _ShardedCollection:
                 return False
             if band:
                 clip(rows[: len(band)])
-            self._exchange(rows[: len(band)], [its[start : start + height] for its in self._iterations])
+            self._exchange(
+                self._rounded(band, rows[: len(band)]), [its[start : start + height] for its in self._iterations]
+            )
             advance(sum(len(its[start : start + height]) for its in self._iterations))
         return True
+
+    def _rounded(self, band: range, rows: Tensor) -> Tensor:
+        """The rows in the type that they are kept in."""
+        if self._kept == rows.dtype:
+            return rows
+        narrow = torch.empty(rows.shape, dtype=self._kept, device=rows.device)
+        with self.ranks.together():
+            if band:
+                self.storage.store(rows, narrow, band.start)
+        return narrow
 
     def _collected(self, band: range, rows: Tensor) -> bool:
         """Whether every rank has the gradients of its band; where an engine is wrong on one, all leave it."""

@@ -9,12 +9,15 @@ from torch import Tensor
 from gradlaw.atomic import full_disk_explained
 from gradlaw.history.engines.choose import EngineChoice
 from gradlaw.history.engines.verify import Disagreement, check_finite
+from gradlaw.history.sketched_history import RowReducer
 from gradlaw.history.stores.precision import Storage
 from gradlaw.history.stores.unfinished import Unfinished
 from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, group_digest, metadata_digests
-from gradlaw.history.transforms import Apply, Memory, Transform, WeightDecay, start_transforms
+from gradlaw.history.transform_order import start_transforms
+from gradlaw.history.transforms import Apply, Memory, Rows, Transform, WeightDecay
 from gradlaw.progress import Advance, Progress
 
+_REDUCED_BYTES = 2**28  # of gradients that are there at once where little is kept of each
 _LOSSES, _MEMORY = "losses", "memory "
 
 
@@ -32,6 +35,7 @@ class Collection:
         transforms: applied on the way.
         unused: parameters on which the loss of the first minibatch does not depend.
         unfinished: where to note how far it is, so that it can go on; None where there is no use for that.
+        reducer: of each gradient to what is kept of it, a row of the matrix; None to keep all n values.
 
     Attributes:
         losses: of the iterations that are done, (T,).
@@ -48,11 +52,12 @@ class Collection:
         transforms: Sequence[Transform],
         unused: Sequence[str],
         unfinished: Unfinished | None = None,
+        reducer: RowReducer | None = None,
     ):
         self.target, self.choice, self.transforms, self.unfinished = target, choice, transforms, unfinished
         self.problem, self.minibatches = choice.problem, choice.minibatches
         self.unused, self.notices = list(unused), list[str]()
-        self._stored = stored
+        self._stored, self._reducer = stored, reducer
         self._begin()
 
     def _begin(self) -> None:
@@ -112,9 +117,9 @@ class Collection:
         buffer = (
             self.target
             if isinstance(self.target, Tensor)
-            else torch.empty(height, problem.dimensions, dtype=self._stored, device=problem.device)
+            else torch.empty(height, self.target.shape[1], dtype=self._stored, device=problem.device)
         )
-        apply = start_transforms(self.transforms, problem, self.unused, self.memory)
+        apply = start_transforms(self.transforms, Rows(problem, self.unused, self.memory))
         for top in range(self.done, iterations, height):
             band = buffer[: min(height, iterations - top)]
             self.collect_band(top, band, apply, advance)
@@ -154,7 +159,10 @@ class Collection:
         """Pieces of a band, (first iteration, rows), as large as the engine of the moment wants them."""
         start = 0
         while start < len(band):
-            end = min(start + self.choice.engine.chunk(self.minibatches.batch_size), len(band))
+            most = self.choice.engine.chunk(self.minibatches.batch_size)
+            if self._reducer is not None:
+                most = min(most, max(1, _REDUCED_BYTES // (self.problem.dimensions * self.problem.dtype.itemsize)))
+            end = min(start + most, len(band))
             yield top + start, band[start:end]
             start = end
 
@@ -162,14 +170,17 @@ class Collection:
         """The gradients of iterations ``start`` onwards into rows of the stored type; returns the losses (C,)."""
         problem = self.problem
         # Engines and transforms work in the problem's type: on rows of their own where another is stored.
-        apart = kept.dtype != problem.dtype
-        rows = torch.empty(kept.shape, dtype=problem.dtype, device=problem.device) if apart else kept
+        apart = kept.dtype != problem.dtype or self._reducer is not None
+        shape = len(kept), problem.dimensions
+        rows = torch.empty(shape, dtype=problem.dtype, device=problem.device) if apart else kept
         batches = [self.minibatches[t] for t in range(start, start + len(kept))]
         losses = self.choice.gradients(start, batches, rows)
         check_finite(losses, rows, start, problem.layout, batches)
         self._note_used(rows)
         apply(rows)
-        if apart:
+        if self._reducer is not None:
+            self._reducer.reduce(start, rows, kept)
+        elif apart:
             self.storage.store(rows, kept, start)
         return losses
 

@@ -16,6 +16,7 @@ from gradlaw.choices import Axis
 from gradlaw.errors import InputError
 from gradlaw.history.index import checked_index
 from gradlaw.history.settings import HistorySettings
+from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.stores.precision import dtype_name
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.html_repr import html_table
@@ -105,18 +106,14 @@ class GradientHistory(ByValue):
         gradients, losses, record = open_store(Path(folder))
         layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
         problem, settings = record.pop("problem"), record.pop("settings")
+        if settings.get("sketch"):
+            raise InputError(f"{folder} holds sketches of gradients, not gradients; open it with SketchedHistory.open")
         settings.setdefault("samples", problem["data"]["samples"])  # where early versions had it alone
         return GradientHistory(gradients, losses, layout, settings=HistorySettings.from_dict(settings), **record)
 
     def record(self) -> dict[str, Any]:
         """All but gradients and losses, as plain data."""
-        return {
-            "layout": [asdict(part) for part in self.layout],
-            "unused": self.unused,
-            "rounding": self.rounding,
-            "settings": self.settings.as_dict(),
-            "notices": self.notices,
-        }
+        return record_of(self)
 
     def dimension(self, i: int) -> Tensor:
         """The T gradients of dimension i, a whole number; shape (T,)."""
@@ -130,3 +127,14 @@ class GradientHistory(ByValue):
         ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).
         """
         return series_blocks(self.gradients, axis)
+
+
+def record_of(history: GradientHistory | ShardedHistory) -> dict[str, Any]:
+    """All but gradients and losses, as plain data."""
+    return {
+        "layout": [asdict(part) for part in history.layout],
+        "unused": history.unused,
+        "rounding": history.rounding,
+        "settings": history.settings.as_dict(),
+        "notices": history.notices,
+    }

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from gradlaw.history.settings import HistorySettings
-from gradlaw.history.transforms import Adam, Momentum, Transform, describe
+from gradlaw.history.transform_text import describe
+from gradlaw.history.transforms import Adam, Momentum, Transform
 from gradlaw.problem import Problem
 
 

@@ -24,7 +24,9 @@ from gradlaw.history.settings import HistorySettings
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.chunk_files import CHECKSUM_BYTES, chunk_content
 from gradlaw.history.stores.integrity import check
-from gradlaw.history.transforms import Adam, Momentum, parse_transform, start_transforms
+from gradlaw.history.transform_order import start_transforms
+from gradlaw.history.transform_text import parse_transform
+from gradlaw.history.transforms import Adam, Momentum, Rows
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 
@@ -107,10 +109,10 @@ def _bands(
     transforms = [parse_transform(text) for text in settings.transforms]
     carries = any(isinstance(transform, Momentum | Adam) for transform in transforms)  # from row to row
     minibatches, reference = settings.minibatches(), LoopEngine(problem, settings.seed)
-    findings = inspect_problem(problem, minibatches, reference)
+    findings = inspect_problem(problem, minibatches, reference, counted=settings.engine != "loop")
     choice = choose_engine(settings.engine, problem, minibatches, reference, findings)
     run = Collection(gradients, choice, gradients.dtype, transforms, history.unused)
-    apply = start_transforms(transforms, problem, history.unused, run.memory)
+    apply = start_transforms(transforms, Rows(problem, history.unused, run.memory))
     height, iterations = gradients.chunks[0], settings.iterations
     numbers = range(max(wanted) + 1) if carries else sorted(wanted)
     with progress.stage("compute damaged bands again", len(numbers) * height) as advance:

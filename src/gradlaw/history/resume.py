@@ -11,6 +11,7 @@ from gradlaw.errors import InputError, listed
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.gradient_history import GradientHistory
 from gradlaw.history.settings import HistorySettings
+from gradlaw.history.sketched_history import SketchedHistory
 from gradlaw.history.stores import zarr_store
 from gradlaw.history.stores.integrity import damaged_chunks
 from gradlaw.history.stores.unfinished import Unfinished
@@ -41,19 +42,19 @@ class Begun(NamedTuple):
     arrays: dict[str, Tensor]
 
 
-def reopen_finished(folder: Path, problem: Problem, asked: HistorySettings) -> GradientHistory:
+def reopen_finished(folder: Path, problem: Problem, asked: HistorySettings) -> GradientHistory | SketchedHistory:
     """The finished history in a folder, if it is what would be collected with these settings.
 
     Raises:
         InputError: the folder holds another history, or a damaged one.
     """
-    history = GradientHistory.open(folder)
+    history = (GradientHistory if asked.sketch is None else SketchedHistory).open(folder)
     refuse_another(folder, problem, history, asked)
     return history
 
 
 def refuse_another(
-    folder: Path, problem: Problem, history: GradientHistory, asked: HistorySettings | None = None
+    folder: Path, problem: Problem, history: GradientHistory | SketchedHistory, asked: HistorySettings | None = None
 ) -> None:
     """Refuse the finished history in a folder if it is not what would be collected.
 
@@ -115,7 +116,7 @@ def read_unfinished(unfinished: Unfinished, asked: HistorySettings, progress: Pr
         return begun
     if begun.state:
         progress.say(f"collect the gradient history in {folder} again from the beginning: {why}")
-    _clear(folder)
+    clear(folder)
     return None
 
 
@@ -151,6 +152,7 @@ def _different(
     here = asked.as_dict()
     pairs = {name: (there[name], here[name]) for name in _OF_RUN}
     pairs["stored as"] = there["storage"]["dtype"], here["storage"]["dtype"]
+    pairs["sketch"] = there.get("sketch"), here.get("sketch")
     pairs["engine"] = there["engine"], here["engine"]
     pairs |= {name: (there_problem[name], problem[name]) for name in _OF_PROBLEM}
     if "buffers_sha256" in there_problem:
@@ -172,7 +174,7 @@ def _damage(folder: Path, state: Mapping[str, Any]) -> str:
     return f"damaged or missing are {listed(names, 3)}" if names else ""
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Delete what an earlier call wrote into the folder, but not its note that it has begun."""
     for name in (zarr_store.GRADIENTS, zarr_store.LOSSES):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -1,11 +1,12 @@
 """Proof that every rank has the same model, data and settings."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from gradlaw.history.settings import HistorySettings
 from gradlaw.plain import plain
 from gradlaw.problem import Problem
 from gradlaw.provenance import sha256
@@ -15,16 +16,24 @@ from gradlaw.training_step import tensors_of
 _TOLERANCE = 1e-3  # relative, of the norm of one gradient on processors of several kinds
 
 
-def refuse_other_problems(ranks: RankGroup, problem: Problem, settings: HistorySettings) -> None:
+def refuse_other_problems(
+    ranks: RankGroup, problem: Problem, settings: Mapping[str, Any], minibatch: np.ndarray
+) -> None:
     """Refuse settings, parameters, buffers or data that differ between ranks.
+
+    Args:
+        ranks: that work together.
+        problem: as this rank has it.
+        settings: of the work, by name.
+        minibatch: indices of samples that are compared as they are read, for data that are not in memory.
 
     Raises:
         InputError: names what differs, and on which rank.
     """
     with ranks.together():
         described = plain(problem.describe(), "problem")
-        first = [tensor.detach() for tensor in tensors_of(problem.fetch(settings.minibatches()[0]))]
-        values: dict[str, Any] = {f"setting {name}": value for name, value in settings.as_dict().items()}
+        first = [tensor.detach() for tensor in tensors_of(problem.fetch(minibatch))]
+        values: dict[str, Any] = {f"setting {name}": value for name, value in settings.items()}
         values |= {name: value for name, value in described.items() if name not in ("data", "parameters_sha256")}
         values |= {f"data ({name})": value for name, value in described["data"].items()}
         values["data (first minibatch)"] = sha256(first)

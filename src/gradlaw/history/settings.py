@@ -9,9 +9,32 @@ import torch
 from gradlaw.choices import ENGINES
 from gradlaw.errors import InputError
 from gradlaw.history.stores.precision import StoredPrecision, dtype_name, storage_dtype
-from gradlaw.history.transforms import Transform, check_order, describe
+from gradlaw.history.transform_order import check_order
+from gradlaw.history.transform_text import describe
+from gradlaw.history.transforms import Transform
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
+
+
+@dataclass(frozen=True)
+class SketchSettings:
+    """Of the sketches that are kept in place of gradients, and of the tests that are made of each gradient before.
+
+    Attributes:
+        size: m, numbers of a sketch.
+        seed: of its signs and buckets, and of the draws of the Gaussian test.
+        blocks: independent sketches that it is made of.
+        k: largest values in a power-law test.
+        gaussian_k: values drawn for a Gaussian test; None where a gradient is too short for one.
+        alpha: level of the tests.
+    """
+
+    size: int
+    seed: int
+    blocks: int
+    k: int
+    gaussian_k: int | None
+    alpha: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +51,8 @@ class HistorySettings(Mapping[str, Any]):
         dtype: that gradients are computed in, such as ``"float32"``.
         storage: the type they are stored in, and once they are, the error of that.
         rounding_alone: parameter tensors whose gradients were seen to be rounding errors and nothing else.
-        transforms: applied on the way, in the words of :func:`~gradlaw.history.transforms.parse_transform`.
+        transforms: applied on the way, in the words of :func:`~gradlaw.history.transform_text.parse_transform`.
+        sketch: of sketches that are kept in place of gradients; None, and no name among the others, of gradients.
     """
 
     iterations: int
@@ -41,6 +65,7 @@ class HistorySettings(Mapping[str, Any]):
     storage: StoredPrecision
     rounding_alone: tuple[str, ...] = ()
     transforms: tuple[str, ...] = ()
+    sketch: SketchSettings | None = None
 
     @classmethod
     def asked(
@@ -91,11 +116,13 @@ class HistorySettings(Mapping[str, Any]):
             raise InputError(f"the settings of the gradient history {' and '.join(wrong)}; collect it again")
         storage = StoredPrecision(**record.get("storage", {"dtype": record["dtype"]}))
         names = {name: tuple(record.get(name, ())) for name in ("rounding_alone", "transforms")}
-        return cls(**(dict(record) | names | {"storage": storage}))
+        sketch = None if record.get("sketch") is None else SketchSettings(**record["sketch"])
+        return cls(**(dict(record) | names | {"storage": storage, "sketch": sketch}))
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, which JSON can hold."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return values if self.sketch is not None else {name: v for name, v in values.items() if name != "sketch"}
 
     def minibatches(self) -> Minibatches:
         """Which samples make each iteration."""
@@ -105,14 +132,14 @@ class HistorySettings(Mapping[str, Any]):
         return self.as_dict()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_NAMES)
+        return iter(self.as_dict())
 
     def __len__(self) -> int:
-        return len(_NAMES)
+        return len(self.as_dict())
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         return self.as_dict() | dict(other)
 
 
 _NAMES = tuple(field.name for field in fields(HistorySettings))
-_ALWAYS_RECORDED = tuple(name for name in _NAMES if name not in ("storage", "rounding_alone", "transforms"))
+_ALWAYS_RECORDED = tuple(name for name in _NAMES if name not in ("storage", "rounding_alone", "transforms", "sketch"))

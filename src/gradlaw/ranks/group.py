@@ -3,6 +3,7 @@
 One rank alone needs no process group, and pays nothing: its sums are what they were, and nothing is sent.
 """
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from gradlaw._torch import default_store
-from gradlaw.errors import InputError, OfAnotherRank, RankLost, listed
+from gradlaw.choices import RANK_CHOICES
+from gradlaw.errors import InputError, OfAnotherRank, RankLost, choice, listed
 from gradlaw.ranks.lifeline import Lifeline
 from gradlaw.ranks.processes import distributed, world_size
 
@@ -79,6 +81,33 @@ class RankGroup:
         self._call(torch.distributed.all_reduce, sent, group=group)
         return tensor if sent is tensor else tensor.copy_(sent)
 
+    def sum_of(self, work: Callable[[Tensor], None], zeros: Tensor) -> Tensor:
+        """The sum over ranks of what ``work`` adds to zeros, on every rank; none goes on where that of one fails.
+
+        Whether one has failed is a number of the sum, so that nothing else is exchanged where none has.
+
+        Args:
+            work: of this rank; it exchanges nothing.
+            zeros: what it adds to.
+
+        Raises:
+            Exception: as :meth:`together`.
+        """
+        if self.size == 1:
+            work(zeros)
+            return zeros
+        flat, failure = zeros.new_zeros(zeros.numel() + 1), None
+        try:
+            work(flat[:-1].view(zeros.shape))
+        except Exception as error:
+            failure = error
+            flat[-1] = 1
+        if float(self.sum(flat)[-1]):
+            with self.together():
+                if failure is not None:
+                    raise failure
+        return flat[:-1].view(zeros.shape)
+
     def gather(self, value: Result) -> list[Result]:
         """What each rank has, in their order, on every rank."""
         if self.size == 1:
@@ -105,13 +134,33 @@ class RankGroup:
         if self.size == 1:
             return list(pieces)
         flat = torch.cat([piece.reshape(-1) for piece in pieces])
-        sent, group = self._sent(flat)
+        size = flat.element_size()
+        sent, group = self._sent(flat.view(torch.uint8))  # backends do not send every type
         sizes = [rows * columns for rows, columns in shapes]
-        received = sent.new_empty(sum(sizes))
-        parts = [piece.numel() for piece in pieces]
-        self._call(torch.distributed.all_to_all_single, received, sent, sizes, parts, group=group)
-        matrices = received.to(flat.device).split(sizes)
+        received = sent.new_empty(size * sum(sizes))
+        parts = [size * piece.numel() for piece in pieces]
+        self._call(torch.distributed.all_to_all_single, received, sent, [size * s for s in sizes], parts, group=group)
+        matrices = received.to(flat.device).view(flat.dtype).split(sizes)
         return [matrix.view(shape) for matrix, shape in zip(matrices, shapes, strict=True)]
+
+    def joined(self, piece: Tensor, total: int) -> Tensor:
+        """(rows, total) on every rank, of which this one has the columns :meth:`share` (rows, total / ranks)."""
+        if self.size == 1:
+            return piece
+        shapes = [(len(piece), len(columns)) for columns in self.shares(total)]
+        return torch.cat(self.exchange([piece] * self.size, shapes), dim=1)
+
+    def least_part(self, place: str, amount: float) -> float:
+        """What each rank may take of something of which ranks on one machine have ``amount`` together.
+
+        Args:
+            place: what they share, in words; on another machine it is another.
+            amount: of it, as this rank sees it.
+        """
+        if self.size == 1:
+            return amount
+        places = self.gather((f"{socket.gethostname()} {place}", amount))
+        return min(least / sum(other == name for other, _ in places) for name, least in places)
 
     def refuse_differences(self, values: Mapping[str, Any]) -> None:
         """Refuse what is not the same on every rank.
@@ -238,6 +287,15 @@ def join(seconds: float = _JOIN_SECONDS) -> RankGroup:
         tensors = dist.new_group(backend="nccl", timeout=_WORK) if has_nccl else None
         _joined[:] = [(default, RankGroup(dist.get_rank(), dist.get_world_size(), objects, tensors))]
     return _joined[0][1]
+
+
+def those_asked(ranks: str) -> RankGroup:
+    """The ranks of the process group for ``"all"``, as :func:`join` finds them; this process alone for ``"one"``.
+
+    Raises:
+        InputError: another word, or a rank did not come.
+    """
+    return join() if choice(ranks, "ranks", RANK_CHOICES) == "all" else ALONE
 
 
 def gather_by_store(value: str, seconds: float = _CONNECT_SECONDS) -> list[str]:

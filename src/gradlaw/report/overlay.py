@@ -11,6 +11,7 @@ import numpy as np
 
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.setting import setting_of
+from gradlaw.errors import InputError, listed
 from gradlaw.report.chart import Band, Bars, Chart, Layer, Line, Mark, Panel, Points, Stack
 from gradlaw.report.palette import RUNS
 
@@ -28,6 +29,20 @@ class Group:
 
     label: str
     runs: tuple[str, ...]
+
+
+def refuse_sketched(runs: Runs) -> None:
+    """Refuse to compare runs of which some are approximate.
+
+    Raises:
+        InputError: names them.
+    """
+    sketched = [name for name, run in runs.items() if run.sketch_size is not None]
+    if sketched:
+        raise InputError(
+            f"{listed(sketched)}: approximate, from sketches of gradients, and not to be compared as if they were "
+            "exact; show each by itself, or analyse them without a sketch"
+        )
 
 
 def one_panel(chart: Chart, title: str) -> Panel:

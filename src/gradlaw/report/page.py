@@ -21,7 +21,7 @@ from gradlaw.report.compared import differing_settings, side_by_side
 from gradlaw.report.finding import Finding
 from gradlaw.report.glossary import TERMS
 from gradlaw.report.marked import all_visible, marked, term_of, visible, without_folders
-from gradlaw.report.overlay import Group, Runs, groups_of, overlaid
+from gradlaw.report.overlay import Group, Runs, groups_of, overlaid, refuse_sketched
 from gradlaw.report.palette import DARK, LIGHT
 from gradlaw.report.plots import charts_of
 from gradlaw.report.section import Drawing, ShownSection, Table
@@ -63,6 +63,7 @@ def render_comparison(runs: Runs, tables: Sequence[Table] = ()) -> str:
         runs: by the name that each has on the page.
         tables: shown after the rates, such as those of differences.
     """
+    refuse_sketched(runs)
     groups = groups_of(runs)
     by_run = {name: charts_of(run) for name, run in runs.items()}
     names = dict.fromkeys(name for charts in by_run.values() for name in charts)
@@ -223,6 +224,13 @@ def _sizes_of_tails(analysis: AnalysisResult) -> str:
     return ", ".join(f"{k:,} ({what})" for what, k in by_axis.items())
 
 
+def _sketch_in_words(sketch: Mapping[str, Any]) -> str:
+    return (
+        f"gradients kept as {sketch['size']:,} numbers each (seed {sketch['seed']}, {sketch['blocks']} blocks): "
+        "spectra are approximate"
+    )
+
+
 def _settings(analysis: AnalysisResult) -> list[tuple[str, str]]:
     """The settings that a reader asks for first, in sentences."""
     s, problem, machine = analysis.settings, analysis.provenance["problem"], analysis.provenance["machine"]
@@ -236,6 +244,7 @@ def _settings(analysis: AnalysisResult) -> list[tuple[str, str]]:
                         + ("with replacement" if s["replacement"] else "shuffled epochs without replacement")),
         ("Tests", f"K = {_sizes_of_tails(analysis)} largest values, Gaussian test on "
                   f"{s['gaussian_k']['dimension']} drawn values, alpha = {s['alpha']}"),
+        *([] if "sketch" not in s else [("Sketch", _sketch_in_words(s["sketch"]))]),
         ("Transforms", ", then ".join(s["transforms"]) or "none: plain gradients"),
         ("Seed", str(s["seed"])),
         ("Engine", f"{s['engine']} ({s['dtype']}, stored as {s['storage']['dtype']}; {machine['device']} "

@@ -19,6 +19,7 @@ LIGHT = {
     "diagonal": BLACK,
     "power law": ORANGE,
     "broken power law": PURPLE,
+    "two halves": SKY,
     "gaussian": SKY,
     "not gaussian": VERMILLION,
     "degenerate": PALE,

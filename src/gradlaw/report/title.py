@@ -11,4 +11,7 @@ def title(analysis: AnalysisResult) -> str:
     noise = problem["data"].get("label_noise")
     on += f" with {noise['kind']} label noise ({noise['realised_rate']:.0%} wrong)" if noise else ""
     transformed = f" ({', '.join(settings['transforms'])})" if settings["transforms"] else ""
-    return f"{problem['model']}{on}{transformed}, B = {settings['batch_size']:,}, T = {settings['iterations']:,}"
+    size = analysis.sketch_size
+    approximate = "" if size is None else f", approximate (sketches of {size:,} numbers)"
+    sizes = f"B = {settings['batch_size']:,}, T = {settings['iterations']:,}"
+    return f"{problem['model']}{on}{transformed}, {sizes}{approximate}"

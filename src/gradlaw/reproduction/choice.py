@@ -2,7 +2,8 @@
 
 The rule: of every reading all quantities that were printed in the rows to choose by (s, d_KS, means, rates) have a
 predictive distribution over seeds (:class:`gradlaw.reproduction.predictive.Predictive`), with the spread over seeds
-pooled over all readings of the family, for a few seeds of one reading say little about it. The score is the sum of
+pooled over all readings of the family, for a few seeds of one reading say little about it; a reading that is varied
+alone, a smaller K for one, has its own and no part in the pool. The score is the sum of
 the log densities at the published values, as if the quantities were independent; the reading with the highest score
 is chosen. The rows to check by are scored in the same way and have no part in the choice. A reading is its declared
 options and nothing else is tuned; how many were tried is shown, and by how much the best leads.
@@ -10,7 +11,7 @@ options and nothing else is tuned; how many were tried is shown, and by how much
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import Experiment
@@ -83,11 +84,15 @@ def choose(paper: Paper, family: Family, evidence: Evidence) -> Choice:
     published = {(name, quantity): value for name, row in rows.items() for quantity, value in
                  _printed(paper, row).items()}  # fmt: skip
     values = {
-        reading: {name: _by_quantity(paper, rows[name], experiment, evidence) for name, experiment in found.items()}
+        reading: {name: _by_quantity(paper, _under(reading, rows[name]), experiment, evidence)
+                  for name, experiment in found.items()}
         for reading, found in experiments(paper, family, (*family.choose, *family.check)).items()
-    }
-    spreads = {key: _spread(key, values.values()) for key in published}
-    candidates = [_candidate(family, reading, found, published, spreads) for reading, found in values.items()]
+    }  # fmt: skip
+    pooled = [found for reading, found in values.items() if reading not in family.alone]
+    candidates = []
+    for reading, found in values.items():
+        spreads = {key: _spread(key, [found] if reading in family.alone else pooled) for key in published}
+        candidates.append(_candidate(family, reading, found, published, spreads))
     candidates.sort(key=lambda c: -math.inf if c.score is None else c.score, reverse=True)
     candidates.sort(key=lambda c: c.score is None)
     return Choice(family, published, tuple(candidates))
@@ -101,6 +106,10 @@ def _rows(paper: Paper, names: Sequence[str]) -> dict[str, Row]:
             if row.name in names:
                 found.setdefault(row.name, row)
     return {name: found[name] for name in names}
+
+
+def _under(reading: Reading, row: Row) -> Row:
+    return replace(row, quantity=reading.quantity(row.quantity))
 
 
 _Values = dict[str, list[float]]  # of the seeds, by quantity

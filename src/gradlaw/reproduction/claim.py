@@ -66,12 +66,12 @@ class Decided:
     @property
     def published_in_words(self) -> str:
         """The outcome, with how many of the checks hold where some do."""
-        return _in_words([check.published for check in self.checks])
+        return in_words([check.published for check in self.checks])
 
     @property
     def calibrated_in_words(self) -> str:
         """The same, calibrated."""
-        return _in_words([check.calibrated for check in self.checks])
+        return in_words([check.calibrated for check in self.checks])
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def outcome(checks: Sequence[bool]) -> str:
     return HOLDS if all(checks) else IN_PART if any(checks) else FAILS
 
 
-def _in_words(checks: Sequence[bool]) -> str:
+def in_words(checks: Sequence[bool]) -> str:
+    """An outcome, with how many of the checks hold where some do."""
     found = outcome(checks)
     return f"{found} ({sum(checks)} of {len(checks)})" if found == IN_PART else found
 

@@ -23,6 +23,9 @@ def explain(selection: Selection, evidence: Evidence, options: str) -> str:
         lines = "".join(f"  {s.label} ({s.quantity})\n{_of_experiment(s.experiment, evidence)}" for s in series)
         command = f"gradlaw reproduce {figure.name} {options}"
         parts.append(f"{figure.name}: {figure.title}\n{lines}  command: {command}")
+    for each in selection.beside:
+        lines = "".join(_of_experiment(experiment, evidence) for experiment in each.experiments)
+        parts.append(f"{each.name}: {each.title}\n{lines}  command: gradlaw reproduce {each.name} {options}")
     return "\n\n".join(parts)
 
 

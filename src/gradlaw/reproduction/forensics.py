@@ -11,7 +11,7 @@ from gradlaw.reproduction.formats import markdown
 from gradlaw.reproduction.formatting import DASH, spread
 from gradlaw.reproduction.likelihood import Likelihood, likelihoods, total
 from gradlaw.reproduction.output import Report
-from gradlaw.reproduction.paper import Table
+from gradlaw.reproduction.paper import Paper, Table
 from gradlaw.reproduction.published_values import QUANTITIES
 from gradlaw.reproduction.standing import (
     AGREES,
@@ -124,7 +124,7 @@ def forensics_page(inquiry: Inquiry, own: Forensics) -> str:
     introduction = (
         f'The published numbers of "{paper.title}" ({paper.authors}) among the seeds of our own measurements. '
         f"Written by `gradlaw reproduce --from-results --forensics FILE`; {inquiry.found.label}; results: "
-        f"{inquiry.found.evidence.store}."
+        f"{inquiry.found.evidence.store}. {_reading(paper)}"
     )
     parts = [
         f"# Where the published numbers stand\n\n{introduction}\n",
@@ -138,6 +138,16 @@ def forensics_page(inquiry: Inquiry, own: Forensics) -> str:
         f"## Every row\n\n{_MEANING}\n\n{''.join(_table(table, inquiry) for table in inquiry.found.selection.tables)}",
     ]
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _reading(paper: Paper) -> str:
+    """Under which reading all rows are, in a sentence."""
+    named = {axis.name: option for axis, option in paper.reading.options}
+    options = ",".join(f"{axis.name}={named.get(axis.name, axis.first)}" for axis in paper.axes)
+    return (
+        f"Every row is under the reading `{options}`, as far as it has the choice; a column says where a row is read "
+        "in several ways. What else was tried, and why nothing else was chosen: [readings.md](readings.md)."
+    )
 
 
 def _summary(inquiry: Inquiry) -> str:

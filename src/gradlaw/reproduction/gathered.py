@@ -1,12 +1,13 @@
 """Results that are gathered in parts: what a folder holds already, and what was measured since."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradlaw.errors import InputError
 from gradlaw.reproduction.evidence import Evidence, Results
 from gradlaw.reproduction.measurement import Measurement, Resolver
+from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.results import TABLE, ResultTable
 from gradlaw.reproduction.selection import ALL, Selection, gather, select
 from gradlaw.reproduction.store import Result
@@ -50,20 +51,46 @@ def with_kept(folder: Path, selection: Selection, evidence: Evidence, resolver: 
         InputError: the folder's results are of another profile, or of a paper declared otherwise, so that they would
             be lost.
     """
-    if not (folder / TABLE).is_file():
+    kept = kept_results(folder, resolver.profile)
+    if kept is None:
         return evidence
-    kept = ResultTable(folder)
-    if kept.profile != resolver.profile:
-        raise InputError(
-            f"{folder} holds results of the profile {kept.profile.name} ({kept.profile.meaning}), and these are of "
-            f"{resolver.profile.name} ({resolver.profile.meaning}): choose another folder"
-        )
     seeds: Sequence[int] = sorted({*kept.seeds, *evidence.seeds})
     whole = gather(select(selection.paper, [ALL]), Joined(kept, evidence.store), seeds, resolver)
     measurements = {**whole.measurements, **evidence.measurements}
-    lost = kept.unused(measurements.values())
-    if lost:
-        raise InputError(f"{folder} holds {len(lost)} results of nothing in the paper as it is read here, {lost[0]} "
-                         "for one, which would be lost: choose another folder")  # fmt: skip
+    refuse_losses(kept, measurements.values())
     reasons = kept.why_missing(measurements.values()) | dict(evidence.reasons)
     return replace(whole, measurements=measurements, reasons=reasons, _loaded={})
+
+
+def kept_results(folder: Path, profile: Profile, series: bool = True) -> ResultTable | None:
+    """The results that a folder holds; None if it holds none.
+
+    Args:
+        folder: where.
+        profile: that they have to be of.
+        series: whether the series are wanted.
+
+    Raises:
+        InputError: they are of another profile.
+    """
+    if not (folder / TABLE).is_file():
+        return None
+    kept = ResultTable(folder, series)
+    if kept.profile != profile:
+        raise InputError(
+            f"{folder} holds results of the profile {kept.profile.name} ({kept.profile.meaning}), and these are of "
+            f"{profile.name} ({profile.meaning}): choose another folder"
+        )
+    return kept
+
+
+def refuse_losses(kept: ResultTable, measurements: Iterable[Measurement]) -> None:
+    """Refuse to write measurements over results that are not among them.
+
+    Raises:
+        InputError: a result that would be lost.
+    """
+    lost = kept.unused(measurements)
+    if lost:
+        raise InputError(f"{kept.folder} holds {len(lost)} results of nothing in the paper as it is read here, "
+                         f"{lost[0]} for one, which would be lost: choose another folder")  # fmt: skip

@@ -5,13 +5,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from gradlaw.choices import NormaliseBy
-from gradlaw.data import LabelledTensors, corrupt_labels, load_data, parse_label_noise
+from gradlaw.data import LabelledTensors, corrupt_labels, flip_and_crop, load_data, parse_label_noise
 from gradlaw.errors import InputError
 from gradlaw.progress import SILENT, Progress
-from gradlaw.reproduction.experiment import CLASSES, NetworkSpec
+from gradlaw.random_streams import ONE_AUGMENTATION
+from gradlaw.reproduction.experiment import CLASSES, FLOOR, NetworkSpec
 
 NAMES = tuple(CLASSES)
+_AT_ONCE = 1000  # images whose windows are in memory together
 
 
 @dataclass
@@ -58,6 +63,8 @@ class DataSets:
             data = load_data(str(self.folders.get(name, name)), normalise=normalise, progress=progress)
             self._loaded[name, normalise] = LabelledTensors(data.inputs, data.targets, replace(data.source, name=name))
         data = self._loaded[name, normalise]
+        if network.constant == FLOOR:
+            data = with_least_deviation(data)
         if samples is not None:
             data = LabelledTensors(data.inputs[:samples], data.targets[:samples], data.source)
         return corrupt_labels(data, *parse_label_noise(network.label_noise), seed) if network.label_noise else data
@@ -70,3 +77,25 @@ class DataSets:
         except InputError as error:
             return str(error).splitlines()[0]
         return None
+
+
+def with_least_deviation(data: LabelledTensors, least: float = 1.0) -> LabelledTensors:
+    """Images that are normalised by pixel, as if no deviation had been less than ``least``, in stored units."""
+    normalisation = data.source.normalisation
+    assert normalisation.per == "pixel"
+    std = np.array(normalisation.std)
+    floored = np.maximum(std, least)
+    scale = torch.from_numpy((std / floored).astype(np.float32)).reshape(data.inputs.shape[1:])
+    source = replace(data.source, normalisation=replace(normalisation, std=tuple(floored.tolist())))
+    return LabelledTensors(data.inputs * scale, data.targets, source)
+
+
+def augmented(data: LabelledTensors, seed: int) -> LabelledTensors:
+    """Every image flipped and cropped at random, once: a minibatch that returns to an image sees the same version.
+
+    Raises:
+        InputError: samples that are no images.
+    """
+    rng = np.random.default_rng([ONE_AUGMENTATION, seed])
+    parts = [flip_and_crop(part, rng) for part in data.inputs.split(_AT_ONCE)]
+    return LabelledTensors(torch.cat(parts), data.targets, data.source)

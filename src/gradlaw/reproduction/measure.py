@@ -20,12 +20,12 @@ from gradlaw.analyze import Analysis, analyze
 from gradlaw.curvature.spectrum import HessianSpectrum, hessian_spectrum
 from gradlaw.errors import InputError
 from gradlaw.history import collect
-from gradlaw.history.transforms import parse_transform
+from gradlaw.history.transform_text import parse_transform
 from gradlaw.problem import Problem
 from gradlaw.progress import Progress
 from gradlaw.provenance import machine, versions
 from gradlaw.reproduction.experiment import ANGLES, HESSIAN, HISTORY, NetworkSpec
-from gradlaw.reproduction.inputs import DataSets
+from gradlaw.reproduction.inputs import DataSets, augmented
 from gradlaw.reproduction.measurement import Measurement, content_key, plain
 from gradlaw.reproduction.store import Result
 from gradlaw.reproduction.trained_models import TrainedModels
@@ -143,6 +143,8 @@ class Context:
                 "training": checkpoint.settings["training"],
                 "test": checkpoint.settings["test"],
             }
+        if m.experiment.augmented:
+            data = augmented(data, m.seed)  # after training, whose recipe says how images are augmented there
         return Problem(model, MODELS[network.model].loss, data, device=self.device, name=str(network)), trained
 
     def _point(self, task: TrainingTask) -> Path:
@@ -208,7 +210,7 @@ def _measure_hessian(problem: Problem, m: Measurement, progress: Progress) -> Re
     k = min(m.k, problem.dimensions)
     pairs = hessian_spectrum(
         problem, k, samples=loss_samples, batch_size=m.experiment.batch_size, tol=_TOLERANCE, seed=m.seed,
-        progress=progress,
+        ranks="one", progress=progress,
     )  # fmt: skip
     record = {
         "k": k,

@@ -6,14 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gradlaw.reproduction.experiment import ANGLES, FIRST_READING, HESSIAN, HISTORY, RESNET, Experiment
+from gradlaw.reproduction.experiment import ANGLES, FIRST_READING, HESSIAN, HISTORY, RESNET, TAILS, Experiment
 from gradlaw.reproduction.profiles import Profile
 from gradlaw.reproduction.trained_models import TrainedModels
 from gradlaw.training import Recipe
 
 FORMAT = 1  # of results; another one is another key
 _KEY_LENGTH = 16
-_OMITTED = {*FIRST_READING, "epoch", "until"}  # what first results did not have: not in keys where it is None
+# What first results did not have: not in keys where it is None.
+_OMITTED = {*FIRST_READING, "epoch", "until", "constant", "tail", "augmented", "learning_rate", "epochs"}
 _NAMES_IN_KEYS = {"experiment": "study", "network": "point"}  # those of the first results, which keep their keys
 
 
@@ -91,4 +92,6 @@ class Resolver:
         if experiment.kind == ANGLES:
             return Measurement(experiment, seed, recipe, p.samples, iterations, p.angles)
         assert experiment.kind == HISTORY
+        if experiment.tail is not None:
+            k = round(TAILS[experiment.tail] * k)
         return Measurement(experiment, seed, recipe, p.samples, iterations, k, p.gaussian_k)

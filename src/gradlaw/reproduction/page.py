@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gradlaw.report.formatting import number, percent, yes
+from gradlaw.reproduction.central import central_table
 from gradlaw.reproduction.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Decision
 from gradlaw.reproduction.compared import ComparedTable
 from gradlaw.reproduction.formats import markdown
@@ -19,6 +20,11 @@ _INTRODUCTION = (
     "the results named below, of which `gradlaw reproduce --explain NAME` says which belong to which row."
 )
 _PARTS = "training", "test"
+_CENTRAL = (
+    "Mean and standard deviation over seeds. A spectrum passes calibrated if it is as straight as independent draws "
+    "from a power law are; outliers are the leading eigenvalues above the largest drop; rates are the shares of series "
+    "that pass."
+)
 _MEANING = (
     "A claim holds if every check of its rule does, holds in part if some do, and does not hold if none does. The rule "
     "was written down before anything was measured, in `src/gradlaw/reproduction/{name}/claims.py`. Each check is "
@@ -35,6 +41,7 @@ def page(found: Report) -> str:
     parts = [
         f"# Reproduction\n\n{introduction}\n",
         f"## What was run\n\n{_run(found, results)}",
+        f"## The central studies\n\n{_CENTRAL}\n\n{central_table(paper.central, found.evidence)}",
         f"## The trained networks\n\n{_networks(found)}",
         f"## The claims\n\n{_MEANING.format(name=paper.name)}\n\n{_claims(found.decisions)}",
         f"## What calibration changes\n\n{_calibration(found)}",

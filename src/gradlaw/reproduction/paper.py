@@ -4,7 +4,7 @@ The engine knows a paper by this alone; a second paper is a second folder beside
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gradlaw.reproduction.claim import Claim
@@ -95,6 +95,21 @@ class FigureSpec:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Measurements that stand beside published numbers of elsewhere.
+
+    Attributes:
+        name: as the command line takes it.
+        title: what they are.
+        experiments: what has to be measured.
+    """
+
+    name: str
+    title: str
+    experiments: tuple[Experiment, ...]
+
+
+@dataclass(frozen=True)
 class Paper:
     """Everything that the engine needs to know of a paper.
 
@@ -110,6 +125,8 @@ class Paper:
         profiles: sizes of a reproduction by name, the paper's own among them.
         axes: the choices that it leaves open.
         families: rows that one reading must explain together, and how it is chosen.
+        central: the studies that say most, by what they are called.
+        beside: measurements beside numbers of other papers.
         reading: under which all experiments are; the networks as they are declared, if it has no options.
     """
 
@@ -124,6 +141,8 @@ class Paper:
     profiles: Mapping[str, Profile]
     axes: Sequence[Axis] = ()
     families: Sequence[Family] = ()
+    central: Mapping[str, Experiment] = field(default_factory=dict)
+    beside: Sequence[Beside] = ()
     reading: Reading = AS_DECLARED
 
     def under(self, reading: Reading) -> "Paper":
@@ -134,19 +153,24 @@ class Paper:
             for name, figure in self.figures.items()}  # fmt: skip
         claims = [replace(claim, experiments={label: reading.experiment(experiment) for label, experiment in
                   claim.experiments.items()}) for claim in self.claims]  # fmt: skip
-        return replace(self, tables=tables, figures=figures, claims=claims, reading=reading)
+        beside = [replace(b, experiments=tuple(map(reading.experiment, b.experiments))) for b in self.beside]
+        central = {name: reading.experiment(experiment) for name, experiment in self.central.items()}
+        return replace(
+            self, tables=tables, figures=figures, claims=claims, central=central, beside=beside, reading=reading
+        )
 
     @property
     def contents(self) -> str:
         """The names of tables and figures, in words."""
         numbered = [name for name in self.figures if name.startswith("fig")]
         others = "".join(f", {name}" for name in self.figures if name not in numbered)
+        others += "".join(f", {each.name}" for each in self.beside)
         return f"table{min(self.tables)} to table{max(self.tables)}, {numbered[0]} to {numbered[-1]}{others}"
 
 
 def _rows_under(reading: Reading, table: Table) -> tuple[Row, ...]:
     rows: dict[tuple[int, Experiment, str], Row] = {}
     for row in table.rows:
-        under = replace(row, experiment=reading.experiment(row.experiment))
+        under = replace(row, experiment=reading.experiment(row.experiment), quantity=reading.quantity(row.quantity))
         rows.setdefault((row.number, under.experiment, row.quantity), under)
     return tuple(rows.values())

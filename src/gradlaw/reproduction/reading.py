@@ -1,11 +1,11 @@
 """Readings: the choices that a paper leaves open, as data, and one choice of all of them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 from gradlaw.errors import InputError
-from gradlaw.reproduction.experiment import Experiment, NetworkSpec
+from gradlaw.reproduction.experiment import Experiment
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,15 +16,17 @@ class Axis:
         name: as the command line knows it.
         question: what the paper does not say.
         options: what each means, by name; the first is the one that was read first.
-        applies: whether a network has the choice at all.
-        apply: the network under an option.
+        applies: whether an experiment has the choice at all.
+        apply: the experiment under an option.
+        quantity: of a row of spectra, the matrix under an option, from the one that is declared.
     """
 
     name: str
     question: str
     options: Mapping[str, str]
-    applies: Callable[[NetworkSpec], bool]
-    apply: Callable[[NetworkSpec, str], NetworkSpec]
+    applies: Callable[[Experiment], bool]
+    apply: Callable[[Experiment, str], Experiment]
+    quantity: Callable[[str, str], str] = lambda declared, option: declared
 
     @property
     def first(self) -> str:
@@ -60,18 +62,29 @@ class Reading:
             if option not in by_name[name].options:
                 raise InputError(f"{name}={option}: there are {', '.join(by_name[name].options)}")
             chosen[name] = (by_name[name], option)
-        return Reading(tuple(chosen.values()))
-
-    def network(self, network: NetworkSpec) -> NetworkSpec:
-        """The network under this reading."""
-        for axis, option in self.options:
-            if axis.applies(network):
-                network = axis.apply(network, option)
-        return network
+        return Reading(tuple(chosen[axis.name] for axis in axes if axis.name in chosen))
 
     def experiment(self, experiment: Experiment) -> Experiment:
-        """The same of its network."""
-        return replace(experiment, network=self.network(experiment.network))
+        """The experiment under this reading, by one axis after another in the order in which they are declared."""
+        for axis, option in self.options:
+            if axis.applies(experiment):
+                experiment = axis.apply(experiment, option)
+        return experiment
+
+    def quantity(self, declared: str) -> str:
+        """What a row shows under this reading, from what it is declared to show."""
+        for axis, option in self.options:
+            declared = axis.quantity(declared, option)
+        return declared
+
+    def idle(self, experiments: Iterable[Experiment]) -> list[str]:
+        """The options that none of some experiments has the choice of, as texts."""
+        found, some = [], list(experiments)
+        for axis, option in self.options:
+            if not any(map(axis.applies, some)):
+                found.append(f"{axis.name}={option}")
+            some = [axis.apply(experiment, option) if axis.applies(experiment) else experiment for experiment in some]
+        return found
 
     @property
     def is_first(self) -> bool:
@@ -101,6 +114,7 @@ class Family:
         choose: names of the rows that a reading is chosen by.
         check: names of the rows that the choice is held against; they have no part in it.
         fixed: what is assumed of all its readings.
+        alone: further readings, each of which changes one thing from the first.
     """
 
     name: str
@@ -108,8 +122,9 @@ class Family:
     choose: tuple[str, ...]
     check: tuple[str, ...]
     fixed: Reading = AS_DECLARED
+    alone: tuple[Reading, ...] = ()
 
     @property
     def readings(self) -> list[Reading]:
         """All that are compared; how many were tried is part of the result."""
-        return all_readings(self.axes)
+        return all_readings(self.axes) + list(self.alone)

@@ -97,6 +97,7 @@ def write_results(folder: Path, profile: Profile, evidence: Evidence, with_serie
     """
     rows: dict[str, dict[str, Any]] = {}
     series: list[pd.DataFrame] = []
+    measured = False
     for (experiment, seed), m in evidence.measurements.items():
         head = {"profile": asdict(profile), "measurement": m.settings()}
         result = evidence.result(experiment, seed)
@@ -106,8 +107,10 @@ def write_results(folder: Path, profile: Profile, evidence: Evidence, with_serie
             rows[m.key] = head | {"reason": evidence.reasons[m]}
         else:
             rows[m.key] = head | result.record
-            series.append(_long(m.key, result.arrays))
-    if not series:
+            measured = True
+            if with_series:
+                series.append(_long(m.key, result.arrays))
+    if not measured:
         raise InputError(f"nothing to write to {folder}: none of what was asked for was measured")
     table = pd.DataFrame(
         {"key": key} | {path: _cell(value) for path, value in _leaves(row).items()} for key, row in rows.items()

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from gradlaw.argument_types import checked
 from gradlaw.errors import InputError
-from gradlaw.spectra.access import gradients_of, layout_of, rounding_of
+from gradlaw.spectra.access import gradients_of, layout_of, own_columns, own_layout, rounding_of
 from gradlaw.spectra.eigenvectors import check_gram
 from gradlaw.spectra.gram.dense import centre, gram_matrix, gram_of_blocks
 from gradlaw.spectra.layers import layer_blocks
@@ -148,18 +148,21 @@ def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples
     """
     import pandas as pd  # loaded for those who ask for a table
 
-    gradients, layout, rounding = gradients_of(history), layout_of(history), rounding_of(history)
+    own, layout, rounding = own_columns(history), layout_of(history), rounding_of(history)
     batch_size, samples = sizes_of(history, batch_size, samples)
-    alone = tensors_of_rounding_alone(history)
-    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=gradients.device)
+    alone, iterations, device = tensors_of_rounding_alone(history), len(own.gradients), own.gradients.device
+    total = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
     rows: dict[tuple[str, str], dict[str, Any]] = {("model", "all"): {}}
-    for part, blocks in layer_blocks(gradients, layout):
-        gram = gram_of_blocks(blocks, len(gradients), gradients.device)
+    here = {part.name for part in own_layout(history)}
+    parts = layer_blocks(own.gradients, own_layout(history))
+    for part in layout:
+        blocks = next(parts)[1] if part.name in here else ()
+        gram = own.ranks.sum(gram_of_blocks(blocks, iterations, device))
         total += gram
         noise = noise_of_gram(gram, batch_size, samples, math.inf if part.name in alone else rounding)
         rows[("tensor", part.name)] = {"dimensions": part.stop - part.start, **noise.scalars()}
     noise = noise_of_gram(total, batch_size, samples, rounding)
-    rows[("model", "all")] = {"dimensions": gradients.shape[1], **noise.scalars()}
+    rows[("model", "all")] = {"dimensions": own.dimensions, **noise.scalars()}
     index = pd.MultiIndex.from_tuples(rows, names=["group", "name"])
     return pd.DataFrame(list(rows.values()), index=index)
 
@@ -251,17 +254,19 @@ def _derived(first: _FirstOrder, whole: _Factors, without: _Factors) -> dict[str
 
 
 def _ranks(centred: Tensor) -> dict[str, np.ndarray]:
-    """Stable rank and participation ratios of the covariance, whole and with each iteration left out."""
-    d = centred.diagonal().cpu().numpy()
+    """Stable rank and participation ratios of the covariance, whole and with each iteration left out.
+
+    The matrix is overwritten: a copy takes as long as what is computed of it.
+    """
+    d = centred.diagonal().cpu().numpy().copy()
     left = len(d) - 1
     # The others' mean moves by -x_i / (T - 1), and with it their scatter.
     scatter = np.concatenate([[d.sum()], d.sum() - d - d / left])
     counts = np.concatenate([[left + 1], np.full(left + 1, left)])
-    unbiased = _trace_of_square(centred)
     return {
         "stable_rank": quotient(scatter, _largest(centred)),
         "participation_ratio": quotient(scatter**2, _frobenius_squared(centred)),
-        "participation_ratio_corrected": quotient((scatter / (counts - 1)) ** 2, unbiased),
+        "participation_ratio_corrected": quotient((scatter / (counts - 1)) ** 2, _trace_of_square(centred)),  # the last
     }
 
 
@@ -293,10 +298,11 @@ def _frobenius_squared(centred: Tensor) -> np.ndarray:
 def _trace_of_square(centred: Tensor) -> np.ndarray:
     """Unbiased tr Sigma^2: the mean over distinct i, j, k, l of K_ij^2 - 2 K_ij K_jk + K_ij K_kl, and left-one-out.
 
-    Of K with a zero diagonal only three sums are needed: F = sum K_ij^2, R = |K 1|^2 and S = sum K_ij.
+    Of K with a zero diagonal only three sums are needed: F = sum K_ij^2, R = |K 1|^2 and S = sum K_ij. The diagonal is
+    overwritten.
     """
     t = len(centred)
-    off = centred.clone().fill_diagonal_(0)
+    off = centred.fill_diagonal_(0)
     sums = off.sum(dim=1)
     f, r, mixed = _row_squares(off), sums.cpu().numpy(), (off @ sums).cpu().numpy()
     count = np.concatenate([[t], np.full(t, t - 1)])

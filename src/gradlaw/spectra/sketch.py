@@ -49,10 +49,14 @@ class GradientSketch:
     Args:
         sizes: how many numbers each tensor has.
         size: m, numbers of a sketch, a power of two from 128; eight times the longest window or more.
-        seed: of signs and buckets. Sketches of other seeds or sizes cannot be compared.
+        seed: of signs and buckets. Sketches of other seeds, sizes or blocks cannot be compared.
+        blocks: independent sketches of m / blocks numbers each that it is made of, a power of two: each number of a
+            gradient is in one place of every block, which makes it the sparse Johnson-Lindenstrauss matrix of Kane and
+            Nelson (2014). Two tell the error; more tell also how far a statistic is off (:mod:`.sketched_error`), and
+            take as many times the time.
 
     Raises:
-        InputError: no tensors, or an m that is not such a power of two.
+        InputError: no tensors, or an m or a number of blocks that is not such a power of two.
 
     Example:
         >>> gradients = torch.randn(20, 100_000)
@@ -63,10 +67,15 @@ class GradientSketch:
         True
     """
 
-    def __init__(self, sizes: Sequence[int], size: int = 8192, seed: int = 0):
+    def __init__(self, sizes: Sequence[int], size: int = 8192, seed: int = 0, blocks: int = 2):
         self.size, self.seed = count(size, "size", minimum=128), checked_seed(seed)
+        self.blocks = count(blocks, "blocks", minimum=2)
         if self.size & (self.size - 1):
             raise InputError(f"size must be a power of two, got {size}")
+        if self.blocks & (self.blocks - 1) or 2 * WIDTH * self.blocks > 2 * self.size:
+            raise InputError(
+                f"blocks must be a power of two, at most {self.size // WIDTH} of size {size}; got {blocks}"
+            )
         if sum(sizes) < 1:
             raise InputError("there is nothing to sketch: sizes has no tensor with a number")
         self.sizes = list(sizes)
@@ -74,9 +83,9 @@ class GradientSketch:
         self._chunk = max(_CHUNK, self.size)
         stream = np.random.default_rng([random_streams.SKETCH, self.seed])
         signs = torch.from_numpy(stream.integers(0, 2, size=self._chunk, dtype=np.int8)).float() * 2 - 1
-        orders = torch.from_numpy(np.stack([stream.permutation(self._chunk // WIDTH) for _ in (0, 1)]))
+        orders = torch.from_numpy(np.stack([stream.permutation(self._chunk // WIDTH) for _ in range(self.blocks)]))
         self._signs, self._orders = signs.repeat(2), orders.repeat(1, 2)  # two cycles: every place begins a whole one
-        places = (-(-self.dimensions // self._chunk), 2)
+        places = (-(-self.dimensions // self._chunk), self.blocks)
         self._sign_places = stream.integers(self._chunk, size=places).tolist()
         self._order_places = stream.integers(self._chunk // WIDTH, size=places).tolist()
 
@@ -91,17 +100,18 @@ class GradientSketch:
             raise InputError(f"the gradient is to have tensors of {self.sizes} numbers, got {found}")
         device = next((tensor.device for tensor in gradient if tensor is not None), torch.device("cpu"))
         self._signs, self._orders = self._signs.to(device), self._orders.to(device)
-        result = torch.zeros(2, self.size // WIDTH, WIDTH, device=device)  # of a half, the rows with + and with -
+        rows = 2 * self.size // self.blocks // WIDTH
+        result = torch.zeros(self.blocks, rows, WIDTH, device=device)  # of a block, the rows with + and with -
         signed, ordered = torch.empty(
             2, self._chunk // WIDTH, WIDTH, device=device
         )  # fresh memory costs more than sums
         for number, chunk in enumerate(self._chunks(gradient)):
-            for half in (0, 1):
-                signs = self._signs[self._sign_places[number][half] :][: self._chunk]
-                order = self._orders[half, self._order_places[number][half] :][: len(signed)]
+            for block in range(self.blocks):
+                signs = self._signs[self._sign_places[number][block] :][: self._chunk]
+                order = self._orders[block, self._order_places[number][block] :][: len(signed)]
                 torch.mul(chunk.view(-1, WIDTH), signs.view(-1, WIDTH), out=signed)
                 torch.index_select(signed, 0, order, out=ordered)
-                result[half] += ordered.view(-1, *result.shape[1:]).sum(dim=0)
+                result[block] += ordered.view(-1, *result.shape[1:]).sum(dim=0)
         plus, minus = result.chunk(2, dim=1)
         return (plus - minus).flatten()
 

@@ -91,6 +91,20 @@ def principal_angles(first: Any, second: Any) -> np.ndarray:
     return _angles(_cosines(a, b))
 
 
+def orthonormal_rows(vectors: Any) -> Tensor:
+    """Rows that are orthonormal to 1e-2, as a tensor; arguments and errors as for :func:`subspace_overlap`.
+
+    Args:
+        vectors: (k, n), orthonormal rows.
+
+    Raises:
+        InputError: as :func:`subspace_overlap`.
+    """
+    rows = _vectors(vectors)
+    _checked(cross_gram(rows, rows))
+    return rows
+
+
 def random_overlap(k: int | np.ndarray, dimensions: int) -> np.ndarray:
     """Expected mean squared cosine between two random k-dimensional subspaces: k/n, as each projector is k/n I."""
     return np.asarray(k) / dimensions

@@ -1,6 +1,6 @@
 """The tests of a gradient history by groups of dimensions: the rates of each layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from gradlaw.errors import InputError, count
 from gradlaw.stats.arrays import refuse_non_finite
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import lowered_k
-from gradlaw.stats.rates import GradientTests, SeriesTester, as_source
+from gradlaw.stats.rates import GradientTests, SeriesSource, SeriesTester, as_source
+from gradlaw.stats.shared_series import SharedSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def rates_by_group(
     """Every rate and mean of both tests, for each group of dimensions.
 
     Args:
-        history: a GradientHistory, or a (T, n) array or tensor.
+        history: a GradientHistory, one that ranks share, or a (T, n) array or tensor.
         groups: ranges of dimensions by name (or tuple of names). Dimension-wise, the gradients of a group alone are
             tested at each iteration, with k lowered to a third of the group where it is larger and gaussian_k to its
             size; a group of fewer than 30 dimensions has too few values for a tail, and the columns of its power law
@@ -53,22 +54,23 @@ def rates_by_group(
         InputError: no groups, a group that is no list of slices, a slice that is empty, has a step or leaves the
             dimensions of the history; or as :func:`~gradlaw.stats.rates.gradient_tests`.
     """
-    source = as_source(history)
+    source = history if isinstance(history, SharedSource) else as_source(history)
     groups, k = checked_groups(groups, source.shape[1]), count(k, "k", 2)
     gaussian_k = None if gaussian_k is None else count(gaussian_k, "gaussian_k", SHORTEST)
     if axis == "iteration":
         tester = SeriesTester(axis, source.shape[0], k, gaussian_k, alpha, seed)
-        for first, block in source.blocks(axis):
+        for first, block in _blocks(source, axis):
             tester.add(first, block)
-        return group_rates(tester.result(), groups)
+        return group_rates(_of_all_ranks(source, tester), groups)
     testers = {name: _tester(size, k, gaussian_k, alpha, seed) for name, size in _sizes(groups).items() if size > 1}
-    for first, block in source.blocks(axis):
+    for first, block in _blocks(source, axis):
         for name, group_tester in testers.items():
             columns = _columns(block, groups[name])
             if not torch.isfinite(columns).all():
                 refuse_non_finite(block, first)  # with the column of the history, not of the group
             group_tester.add(first, columns)
-    return _frame({name: group_tester.result() for name, group_tester in testers.items()}, groups, FEWEST_DIMENSIONS)
+    tests = {name: _of_all_ranks(source, group_tester) for name, group_tester in testers.items()}
+    return _frame(tests, groups, FEWEST_DIMENSIONS)
 
 
 def group_rates(tests: GradientTests, groups: Groups) -> "pd.DataFrame":
@@ -106,6 +108,16 @@ def _checked_ranges(name: Any, ranges: Sequence[slice], dimensions: int) -> list
             raise InputError(f"group {name!r}: {r} {what}; dimensions are numbered 0 to {dimensions - 1}")
         checked.append(slice(start, stop))
     return checked
+
+
+def _blocks(source: SharedSource | SeriesSource, axis: Axis) -> Iterator[tuple[int, Tensor]]:
+    return source.blocks_here(axis) if isinstance(source, SharedSource) else source.blocks(axis)
+
+
+def _of_all_ranks(source: SharedSource | SeriesSource, tester: SeriesTester) -> GradientTests:
+    """The tests of all series, of which each rank has made some."""
+    tests = tester.result()
+    return GradientTests.joined(source.ranks.gather(tests)) if isinstance(source, SharedSource) else tests
 
 
 def _tester(size: int, k: int, gaussian_k: int | None, alpha: float, seed: int) -> SeriesTester:

@@ -17,17 +17,18 @@ STRICT = 0.998  # level of intervals here: of the tests of this file hardly one 
 
 
 @pytest.mark.parametrize("s", [0.7, 1.0, 2.0])
-@pytest.mark.parametrize("sizes", [0.0, 0.7])
+@pytest.mark.parametrize("sizes", [0.0, 1.5])
 def test_the_exponent_of_a_power_law(s, sizes):
     factors = np.exp(sizes * np.random.default_rng(1).standard_normal(ITERATIONS))
     gram = drawn_gram(7.0 * RANKS**-s, ITERATIONS, seed=2, sizes=factors) + 5.0  # and a mean
     found = population_of_gram(gram, DIMENSIONS, broken=False)
     low, high = found.power_law.interval("s", STRICT)
     assert low < s < high
-    assert high - low < 0.12
+    assert high - low < 0.09  # as wide with equal lengths as with those that are not
     assert found.power_law.p_value > 0.001
+    np.testing.assert_allclose(found.sizes, factors**2 / np.mean(factors**2), rtol=0.8)
     expected = np.sqrt(np.mean(factors**4) / np.mean(factors**2) ** 2 - 1)
-    assert found.spread == pytest.approx(expected, rel=0.15, abs=1e-9)
+    assert found.spread == pytest.approx(expected, rel=0.15, abs=0.2)
 
 
 def test_draws_of_different_sizes_look_steeper_than_they_are():
@@ -51,6 +52,21 @@ def test_a_break_is_found_and_a_plain_law_rejected():
         assert low < true < high, name
     assert law.p_value > 0.001
     np.testing.assert_allclose(found.eigenvalues(400), eigenvalues[:400], rtol=0.15)
+
+
+def test_a_break_is_found_where_the_spectrum_spans_little():
+    """Where a grid of the usual spacing has too few tau, and the nearest start ends in a law that is far off."""
+    eigenvalues = np.where(RANKS < 60, RANKS**-0.3, 60**-0.3 * (RANKS / 60) ** -1.5)
+    found = population_of_gram(drawn_gram(eigenvalues, 150, seed=1), DIMENSIONS)
+    assert found.power_law.p_value < 0.01
+    assert found.power_law.degrees == 2  # five tau
+    law = found.law()
+    assert law is found.broken
+    for name, true in {"s": 0.3, "s_below": 1.5, "break_rank": 60.0}.items():
+        low, high = law.interval(name, STRICT)
+        assert low < true < high, name
+    drawn, sample = (gl.fit_power_law(values, 50).s for values in (found.drawn_sample(), found.sample))
+    assert drawn == pytest.approx(sample, rel=0.1)
 
 
 def test_outliers_do_not_tilt_the_law():
@@ -84,9 +100,8 @@ def test_a_history_gives_its_first_epoch(problem):
     found = gl.population_spectrum(history, broken=False)
     assert (found.iterations, found.dimensions) == (90, 754)
     assert found == gl.population_spectrum(history.gradients[:90], broken=False, gram=None)
-    assert found == gl.population_spectrum(
-        history, broken=False, gram=history.gradients.double() @ history.gradients.double().T
-    )
+    gram = history.gradients.double() @ history.gradients.double().T
+    assert gl.population_spectrum(history, broken=False, gram=gram).power_law.s == pytest.approx(found.power_law.s)
     drawn = gl.collect(problem, 100, 1, replacement=True)
     assert independent_iterations(drawn.settings) == 100
 
@@ -95,6 +110,20 @@ def test_the_sample_is_that_of_the_covariance(problem):
     history = gl.collect(problem, 80, 1)
     expected = gl.gradient_spectrum(history).eigenvalues[:79] * 80 / 79
     np.testing.assert_allclose(gl.population_spectrum(history, broken=False).sample, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_of_zero_are_left_out():
+    gram = drawn_gram(RANKS**-1.0, ITERATIONS, 2).numpy()
+    with_zeros = torch.zeros(150, 150, dtype=torch.float64)
+    with_zeros[:100, :100] = torch.from_numpy(gram)
+    some, none = (population_of_gram(g, DIMENSIONS, broken=False) for g in (with_zeros, torch.from_numpy(gram)))
+    assert (some.iterations, len(some.sizes)) == (150, 100)
+    assert some.power_law.s == pytest.approx(none.power_law.s, rel=1e-4)
+    np.testing.assert_allclose(some.eigenvalues(10), none.eigenvalues(10) * 2 / 3, rtol=1e-3)
+    mostly = torch.zeros(150, 150, dtype=torch.float64)
+    mostly[:30, :30] = torch.from_numpy(gram[:30, :30])
+    with pytest.raises(gl.InputError, match="120 of 150 independent gradients are next to zero"):
+        population_of_gram(mostly, DIMENSIONS)
 
 
 def test_refusals(problem):

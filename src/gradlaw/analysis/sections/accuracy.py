@@ -44,6 +44,7 @@ class AccuracySection(Section[Accuracy]):
     """
 
     name, place, kind, by_ranks = "accuracy", 0, Accuracy, True
+    from_sketch = True
 
     def measure(self, run: Run) -> Accuracy | None:
         return run.ranks.first(lambda: _measured(run))

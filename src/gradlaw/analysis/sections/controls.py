@@ -29,7 +29,7 @@ class Controls(Section[dict[str, Spectrum]]):
         spectra = {}
         for control in CONTROLS:
             with run.progress.stage(f"control: {control}"):
-                spectra[control] = control_spectrum(run.history, control, run.seed)
+                spectra[control] = control_spectrum(run.gradients, control, run.seed)
         return spectra
 
     def record(self, result: dict[str, Spectrum] | None, analysis: AnalysisResult) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Examples(Section[dict[str, RankedSeries]]):
     name, place, by_ranks = "examples", 2, True
 
     def measure(self, run: Run) -> dict[str, RankedSeries]:
-        return {axis: _median_series(run.history, run.measured["tests"][axis]) for axis in AXES}
+        return {axis: _median_series(run.gradients, run.measured["tests"][axis]) for axis in AXES}
 
     def record(self, result: dict[str, RankedSeries] | None, analysis: AnalysisResult) -> dict[str, Any]:
         return {self.name: {axis: example.index for axis, example in (result or {}).items()}}
@@ -38,7 +38,9 @@ class Examples(Section[dict[str, RankedSeries]]):
             parts.append(pd.DataFrame(columns if e.places is None else columns | {"place": e.places}))
         return {self.name: pd.concat(parts, ignore_index=True).astype({"axis": "category"})}
 
-    def read(self, record: dict[str, Any], table: ReadTable) -> dict[str, RankedSeries]:
+    def read(self, record: dict[str, Any], table: ReadTable) -> dict[str, RankedSeries] | None:
+        if not record.get(self.name):
+            return None
         frame = table(self.name)
         series = {axis: frame[frame["axis"] == axis] for axis in AXES}
         places = {axis: series[axis]["place"].to_numpy() if "place" in frame else None for axis in AXES}

@@ -9,7 +9,6 @@ import numpy as np
 from gradlaw.analysis.extended import TABLES, ExtendedStatistics
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
-from gradlaw.history import GradientHistory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,16 +20,15 @@ _KEY = "depth"  # what format 2 calls it
 class Extended(Section[ExtendedStatistics]):
     """Layers, other tail indices, other families of tails, Gaussianity in full: a table each."""
 
-    name, place = "extended", 7
+    name, place, by_ranks = "extended", 7, True
     tables = TABLES
 
     def measure(self, run: Run) -> ExtendedStatistics | None:
         if self.name not in run.asked:
             return None
-        assert isinstance(run.history, GradientHistory)  # by_ranks is not set
         from gradlaw.analysis.measure_extended import measure_extended  # loads pandas
 
-        return measure_extended(run.history, run.measured["tests"], _tails(run), run.progress)
+        return measure_extended(run.gradients, run.measured["tests"], _tails(run), run.progress)
 
     def record(self, result: ExtendedStatistics | None, analysis: AnalysisResult) -> dict[str, Any]:
         return {_KEY: result is not None}

@@ -24,7 +24,7 @@ class Noise(TableSection):
     name, place, by_ranks = "noise", 5, True
 
     def measure(self, run: Run) -> pd.DataFrame | None:
-        history = run.history
+        history = run.gradients
         left_out = _why_left_out(history)
         if left_out:
             run.notices.append(f"gradient noise left out: {left_out}")

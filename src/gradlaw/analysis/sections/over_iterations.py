@@ -25,7 +25,7 @@ class OverIterations(TableSection):
     name, place, by_ranks = "over_iterations", 6, True
 
     def measure(self, run: Run) -> pd.DataFrame | None:
-        history, covariance = run.history, run.measured["spectra"][COVARIANCE]
+        history, covariance = run.gradients, run.measured["spectra"][COVARIANCE]
         sizes = [history.shape[0] // part for part in _PARTS]
         # Half of the smallest spectrum at each size: an exponent depends on how far down the spectrum it is fitted.
         k = min(run.sizes.of_spectra, sizes[0] // 2)

@@ -9,6 +9,7 @@ import numpy as np
 from gradlaw.analysis.result import AnalysisResult
 from gradlaw.analysis.section import ReadTable, Run, Section, register
 from gradlaw.choices import Axis
+from gradlaw.history.sketched_history import SketchedHistory
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests, gradient_tests
 from gradlaw.stats.series import AXES
 
@@ -20,20 +21,23 @@ if TYPE_CHECKING:
 class Tests(Section[dict[str, GradientTests]]):
     """By axis: power law and Gaussianity of every series."""
 
-    name, place, by_ranks = "tests", 1, True
+    name, place, by_ranks, from_sketch = "tests", 1, True, True
     tables = tuple(f"{axis}_wise" for axis in AXES)
 
     def measure(self, run: Run) -> dict[str, GradientTests]:
+        if isinstance(run.history, SketchedHistory):
+            return {"dimension": run.history.tests}  # made of each gradient before it was sketched
         return {axis: self._of_axis(run, axis) for axis in AXES}
 
     def record(self, result: dict[str, GradientTests] | None, analysis: AnalysisResult) -> dict[str, Any]:
         return {self.name: {axis: tests.scalars() for axis, tests in (result or {}).items()}}
 
     def frames(self, result: dict[str, GradientTests], analysis: AnalysisResult) -> dict[str, pd.DataFrame]:
-        return {"dimension_wise": _dimension_wise(analysis), "iteration_wise": _iteration_wise(analysis)}
+        tables = {"dimension": _dimension_wise, "iteration": _iteration_wise}
+        return {f"{axis}_wise": tables[axis](analysis) for axis in result}
 
     def read(self, record: dict[str, Any], table: ReadTable) -> dict[str, GradientTests]:
-        return {axis: _read_tests(record[self.name][axis], table(f"{axis}_wise")) for axis in AXES}
+        return {axis: _read_tests(record[self.name][axis], table(f"{axis}_wise")) for axis in record[self.name]}
 
     @staticmethod
     def _of_axis(run: Run, axis: Axis) -> GradientTests:

@@ -12,6 +12,7 @@ from gradlaw.argument_types import checked
 from gradlaw.by_value import ByValue, equal
 from gradlaw.curvature.eigensolver.basis import Basis
 from gradlaw.curvature.eigensolver.lanczos import Lanczos
+from gradlaw.curvature.eigensolver.shared_vectors import SharedVectors
 from gradlaw.curvature.operators.base import CurvatureOperator, as_operator
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
@@ -100,7 +101,8 @@ def spectral_density(
     weights: they integrate polynomials of degree 2 steps - 1 exactly for that probe. Memory: ``steps`` vectors.
 
     Args:
-        matrix: a CurvatureOperator, or what :func:`~gradlaw.curvature.operators.base.as_operator` takes.
+        matrix: a CurvatureOperator, or what :func:`~gradlaw.curvature.operators.base.as_operator` takes. Of one
+            that ranks share, the vectors are shared too, and each rank gets the result.
         probes: number of random vectors; standard errors fall as their square root.
         steps: products a probe; n at the most.
         seed: of the probes.
@@ -120,11 +122,12 @@ def spectral_density(
     n = operator.dimensions
     steps = min(steps, n)
     nodes, weights, products = np.zeros((probes, steps)), np.zeros((probes, steps)), 0
-    with progress.stage(f"density of the {operator.name}", probes * steps) as advance:
+    with operator.ranks.alive(), progress.stage(f"density of the {operator.name}", probes * steps) as advance:
+        operator.ranks.refuse_differences({"probes": probes, "steps": steps, "seed": seed})
         for probe in range(probes):
             run = _chain(operator, steps, _signs(operator, seed, probe))
             size = run.basis.size
-            values, vectors = eigh_tridiagonal(run.projection.alpha, run.projection.beta[:-1])
+            values, vectors = _nodes(run)
             nodes[probe], weights[probe, :size] = np.pad(values, (0, steps - size), mode="edge"), vectors[0] ** 2
             products += size
             advance(steps)
@@ -142,17 +145,24 @@ def spectral_density(
 
 def _chain(operator: CurvatureOperator, steps: int, start: Tensor) -> Lanczos:
     """Steps of Lanczos from a unit vector, fewer if it lies in an invariant subspace."""
-    run = Lanczos(operator, Basis(operator.dimensions, operator.device), seed=0)
+    run = Lanczos(operator, Basis(operator.dimensions, operator.device, ranks=operator.ranks), seed=0)
     run.next = start
     while run.basis.size < steps and run.next is not None:
         run.step()
     return run
 
 
+def _nodes(run: Lanczos) -> tuple[np.ndarray, np.ndarray]:
+    """The eigenvalues and eigenvectors of the tridiagonal matrix of a chain."""
+    alpha, beta = run.projection.alpha, run.projection.beta[:-1]
+    values, vectors = run.ranks.first(lambda: eigh_tridiagonal(alpha, beta))
+    return values, vectors
+
+
 def _signs(operator: CurvatureOperator, seed: int, probe: int) -> Tensor:
     generator = np.random.default_rng([QUADRATURE, seed, probe])
     signs = generator.choice([-1.0, 1.0], operator.dimensions) / np.sqrt(operator.dimensions)
-    return torch.from_numpy(signs).to(operator.device)
+    return SharedVectors(operator.dimensions, operator.ranks).share(torch.from_numpy(signs).to(operator.device)).clone()
 
 
 def _estimate(values: np.ndarray) -> Estimate:

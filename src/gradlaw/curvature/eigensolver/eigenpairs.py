@@ -25,9 +25,11 @@ from gradlaw.curvature.operators.base import CurvatureOperator, as_operator
 from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
 from gradlaw.progress import SILENT, Advance, Progress
+from gradlaw.resources import free_memory
 
 _BLOCK = 8  # eigenvectors multiplied at a time
 _QUIET_SECONDS = 60.0  # between two lines about the state of a run
+_OF_THIS_RUN = ("notices", "chunks", "ranks")  # of what an operator says of itself: another run may go on with others
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,7 @@ def eigenpairs(
     The basis grows without restarts while memory lasts, because products are what costs; then thick restarts (Wu and
     Simon 2000). Full reorthogonalisation leaves no ghosts. Multiple eigenvalues are found with their multiplicity: once
     k pairs have converged, the run goes on from a random vector orthogonal to them until no further one turns up.
+    Where ranks share the operator (see :func:`gradlaw.hessian`), each has a share of the n values of all vectors.
 
     Vectors and recurrence are float64 whatever the type of the products, which then set what can be reached: with
     float32 products, residuals of 4e-7 to 9e-7 ||A|| (LeNet on MNIST), and eigenvalues accurate to 1e-8 ||A||.
@@ -106,18 +109,21 @@ def eigenpairs(
         tol: largest residual of a converged pair, relative to ||A||_2.
         measure: measure the residuals of so many pairs, evenly spread, by a product with the finished vector. Default:
             of all. The others are stated from the Lanczos relation.
-        keep_vectors: return the eigenvectors; they are copied out of the basis, in the type of the operator.
+        keep_vectors: return the eigenvectors; they are copied out of the basis, in the type of the operator, whole on
+            every rank.
         max_products: stop the search here, converged or not. Default: 10 n.
-        memory: bytes that the basis may take; beyond, it is on disk. Default: half of what is free.
+        memory: bytes that the basis may take, on each rank; beyond, it is on disk. Default: half of what is free.
         checkpoint: a folder to save to now and then, and on Ctrl-C, and to resume from, with the same result bit for
-            bit. It is emptied when the run is done. Default: no checkpoints.
+            bit. It is emptied when the run is done. Several ranks write to one folder that all of them read, not on
+            Ctrl-C, and another number of them goes on from it, with the same result but for rounding. Default: no
+            checkpoints.
         save_seconds: between two saves, at least, 3 minutes by default; the result does not depend on it.
         seed: of the random vectors.
         progress: shows converged pairs, and what memory is needed beforehand.
 
     Raises:
         InputError: k < 1, an unknown ``which``, a ``tol`` or ``max_products`` too small, a product that is not finite,
-            a basis that does not fit, a checkpoint of another run or one that is damaged, a disk that is full.
+            a basis or eigenvectors that do not fit, a checkpoint of another run or one that is damaged, a full disk.
 
     Example:
         >>> pairs = eigenpairs(np.diag([3.0, -5.0, 3.0, 1.0, 0.0]), k=3)
@@ -126,18 +132,55 @@ def eigenpairs(
     """
     progress = progress or SILENT
     operator = as_operator(matrix)
+    with operator.ranks.alive():
+        return _eigenpairs(
+            operator,
+            k,
+            which,
+            tol,
+            measure,
+            keep_vectors,
+            max_products,
+            memory,
+            checkpoint,
+            save_seconds,
+            seed,
+            progress,
+        )
+
+
+def _eigenpairs(
+    operator: CurvatureOperator,
+    k: int,
+    which: Which,
+    tol: float,
+    measure: int | None,
+    keep_vectors: bool,
+    max_products: int | None,
+    memory: float | None,
+    checkpoint: str | Path | None,
+    save_seconds: float,
+    seed: int,
+    progress: Progress,
+) -> Eigenpairs:
+    ranks = operator.ranks
     seed, tol = checked_seed(seed), float(tol)
     measure = None if measure is None else count(measure, "measure", 0)
     max_products = None if max_products is None else count(max_products, "max_products")
     k = _check(operator, count(k, "k"), which, tol, max_products)
-    described = {name: value for name, value in operator.describe().items() if name != "notices"}
+    described = {name: value for name, value in operator.describe().items() if name not in _OF_THIS_RUN}
     settings = {"operator": described, "k": k, "which": which, "tol": tol, "seed": seed,
                 "measure": measure, "max_products": max_products}  # fmt: skip
-    saved = None if checkpoint is None else SolverState(Path(checkpoint), settings, float(save_seconds))
-    budget = basis_budget(k, operator.dimensions, operator.device, memory, saved.folder if saved else None)
+    given = {"memory": memory, "checkpoint": str(checkpoint), "keep_vectors": keep_vectors}
+    ranks.refuse_differences(settings | given)
+    if keep_vectors and ranks.size > 1:
+        _refuse_vectors_beyond_memory(operator, k)
+    saved = None if checkpoint is None else SolverState(Path(checkpoint), settings, float(save_seconds), ranks)
+    folder = saved.folder if saved else None
+    budget = basis_budget(k, operator.dimensions, operator.device, memory, folder, ranks)
     progress.say(budget.announcement)
     with _folder(budget.on_disk, saved) as folder:
-        basis = Basis(operator.dimensions, operator.device, folder)
+        basis = Basis(operator.dimensions, operator.device, folder, ranks)
         search = EigenSearch(
             Lanczos(operator, basis, seed), k, which, tol, budget.capacity, max_products or 10 * operator.dimensions
         )
@@ -164,6 +207,17 @@ def _check(operator: CurvatureOperator, k: int, which: str, tol: float, max_prod
     if max_products is not None and max_products < k:
         raise InputError(f"k={k} eigenpairs take at least {k} products, and max_products is {max_products}")
     return k
+
+
+def _refuse_vectors_beyond_memory(operator: CurvatureOperator, k: int) -> None:
+    """Every rank has all of the result, while it had a share of the basis alone."""
+    needed = k * operator.dimensions * torch.promote_types(operator.dtype, torch.float32).itemsize
+    free = operator.ranks.least_part(str(operator.device), free_memory(operator.device))
+    if needed > free:
+        raise operator.ranks.common_error(
+            f"{k:,} eigenvectors of n={operator.dimensions:,} take {needed / 1e9:.2f} GB on every rank, and "
+            f"{free / 1e9:.2f} GB are free for each; pass keep_vectors=False, or take fewer"
+        )
 
 
 @contextmanager
@@ -208,10 +262,10 @@ class _Run:
             for start in range(0, len(self.picks), _BLOCK):
                 part = self.picks[start : start + _BLOCK]
                 if np.isnan(self.residuals[start]):
-                    vectors = torch.stack([self.basis[int(i)] for i in part])
-                    images = (self.lanczos.operator @ vectors.T).T.double()
+                    vectors, shared = torch.stack([self.basis[int(i)] for i in part]), self.lanczos.vectors
+                    images = shared.share(self.lanczos.operator.multiply(shared.whole(vectors).T)).T.double()
                     values = torch.from_numpy(theta[part]).to(vectors.device)
-                    norms = torch.linalg.vector_norm(images - values[:, None] * vectors, dim=1)
+                    norms = shared.norms(images - values[:, None] * vectors)
                     self.residuals[start : start + _BLOCK] = norms.cpu().numpy()
                     self._save(False)
                 advance(len(part))
@@ -240,8 +294,10 @@ class _Run:
         )
 
     def save_interrupted(self, error: BaseException) -> None:
-        """Save once more if it is Ctrl-C or the end of the process that stops the run, and not in a restart."""
-        if not isinstance(error, Exception) and self.search.consistent:
+        """Save once more if it is Ctrl-C or the end of the process that stops the run, and not in a restart; several
+        ranks are not stopped at one place, and keep what they saved together.
+        """
+        if not isinstance(error, Exception) and self.search.consistent and self.lanczos.ranks.size == 1:
             self._save(True)
 
     def _save(self, at_once: bool) -> None:
@@ -252,7 +308,7 @@ class _Run:
     def _restore(self, state: dict[str, Any]) -> None:
         assert self.saved is not None
         size, generation = int(state["size"]), int(state["generation"])
-        self.basis.load(self.saved.folder, size, generation, state["checksums"].tolist())
+        self.basis.load(self.saved.folder, size, generation, state["checksums"])
         self.lanczos.restore(state)
         self.search.restore(state)
         self.residuals = state["residuals"]

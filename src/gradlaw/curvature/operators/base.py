@@ -1,5 +1,6 @@
 """What the eigensolvers ask of a symmetric matrix that is never formed: its product with vectors."""
 
+import zlib
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -9,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from torch import Tensor
 
 from gradlaw.errors import InputError
+from gradlaw.ranks import ALONE, RankGroup
 
 
 class CurvatureOperator(ABC):
@@ -20,6 +22,7 @@ class CurvatureOperator(ABC):
         dtype: of the products, and of the vectors that they are taken of.
         device: where the products are computed.
         notices: what a reader of results has to know (a fallback that was taken, say).
+        ranks: that form each product together; all of them multiply the same vectors, and all have the product.
     """
 
     name: str
@@ -27,6 +30,7 @@ class CurvatureOperator(ABC):
     dtype: torch.dtype
     device: torch.device
     notices: tuple[str, ...] = ()
+    ranks: RankGroup = ALONE
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -37,8 +41,16 @@ class CurvatureOperator(ABC):
         """Product with one vector (n,) or with the columns of a block (n, m), in the same shape.
 
         Raises:
-            InputError: vectors of another length, or complex ones.
+            InputError: vectors of another length, complex ones, or others than those of another rank.
         """
+        if self.ranks.size == 1:
+            return self.multiply(vectors)
+        with self.ranks.alive():
+            self.ranks.refuse_differences({"vectors": zlib.crc32(vectors.detach().cpu().contiguous().numpy().data)})
+            return self.multiply(vectors)
+
+    def multiply(self, vectors: Tensor) -> Tensor:
+        """The same of vectors that are known to be those of every rank."""
         if vectors.is_complex():
             raise InputError(f"the {self.name} is real and multiplies real vectors, got {vectors.dtype}")
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.dimensions:
@@ -90,13 +102,16 @@ class _Difference(CurvatureOperator):
     def __init__(self, first: CurvatureOperator, second: CurvatureOperator):
         if first.shape != second.shape:
             raise InputError(f"the {first.name} and the {second.name} have shapes {first.shape} and {second.shape}")
-        self.first, self.second = first, second
+        if first.ranks is not second.ranks:
+            raise InputError(f"the {first.name} is shared by {first.ranks.size} ranks, the {second.name} by "
+                             f"{second.ranks.size}; make both with the same ranks")  # fmt: skip
+        self.first, self.second, self.ranks = first, second, first.ranks
         self.name = f"{first.name} - {second.name}"
         self.dimensions, self.dtype, self.device = first.dimensions, first.dtype, first.device
         self.notices = tuple(dict.fromkeys(first.notices + second.notices))
 
     def _product(self, block: Tensor) -> Tensor:
-        return self.first @ block - (self.second @ block).to(self.device, self.dtype)
+        return self.first.multiply(block) - self.second.multiply(block).to(self.device, self.dtype)
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"first": self.first.describe(), "second": self.second.describe()}

@@ -81,20 +81,20 @@ def check_products(operator: CurvatureOperator, rounding: float = 0.0) -> None:
     u, v = random_vectors(operator, 2).T
     a, b = (operator @ torch.stack([u, v], dim=1)).T
     if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise InputError(
+        raise operator.ranks.common_error(
             f"a product of the {operator.name} with a random vector is not finite: has the model diverged, do the data "
             "hold NaN, or is an operation of the model not twice differentiable where it is used?"
         )
     tolerance = max(_RELATIVE_EPS * torch.finfo(operator.dtype).eps, rounding)
     off = float((a - operator @ u).norm())
     if off > tolerance * float(a.norm()):
-        raise InputError(
+        raise operator.ranks.common_error(
             f"two products of the {operator.name} with one vector differ by {off / float(a.norm()):.2g} of their norm: "
             "something in model or loss is drawn at random, or kept from call to call; turn it off"
         )
     left, right = float(u.double() @ b.double()), float(v.double() @ a.double())
     if abs(left - right) > tolerance * float(a.norm() + b.norm()):
-        raise InputError(
+        raise operator.ranks.common_error(
             f"the {operator.name} is not symmetric: u^T H v = {left:.6g} and v^T H u = {right:.6g} for random u, v; an "
             "operation of the model has a wrong derivative"
         )

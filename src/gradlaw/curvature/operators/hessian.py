@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gradlaw._torch import pytree
 from gradlaw.argument_types import checked
+from gradlaw.choices import RankChoice
 from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.curvature.operators.checks import agrees, check_problem, check_products, random_vectors
 from gradlaw.curvature.operators.composites import Composites
@@ -21,8 +23,10 @@ from gradlaw.curvature.operators.samples import Samples, choose_samples
 from gradlaw.curvature.operators.split_trace import SplitTrace
 from gradlaw.errors import InputError, count
 from gradlaw.history.engines.preflight import unused_notices
+from gradlaw.history.same_problem import refuse_other_gradients, refuse_other_problems
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Progress
+from gradlaw.ranks import RankGroup, those_asked
 from gradlaw.resources import memory_budget
 
 _CHUNK_SAMPLES = {"cpu": 256, "cuda": 4096}  # at once
@@ -43,6 +47,7 @@ def hessian(
     dtype: torch.dtype | None = None,
     memory: int | None = None,
     chunk_samples: int | None = None,
+    ranks: RankChoice = "all",
     progress: Progress | None = None,
 ) -> "LossCurvature":
     """The Hessian of the mean loss at theta: H = (1/S) sum of the Hessians of S samples, by exact products.
@@ -65,15 +70,20 @@ def hessian(
             then that of the mean over fixed, seeded minibatches of this size.
         seed: of the samples and minibatches.
         dtype: float32 or float64, in which to compute. Default: that of the problem.
-        memory: bytes that the stored linearisations may take. Default: half of what is free.
+        memory: bytes that the stored linearisations may take, on each rank. Default: half of what is free.
         chunk_samples: how many samples are worked on at once: memory against speed. Default: 256 on a CPU, or as many
             as save 4 MB in a forward pass, 4096 on a GPU. Products agree to rounding.
+        ranks: where ``torch.distributed`` has been initialised with several processes, ``"all"`` of them make this call
+            with the same problem, each differentiates a share of the samples, and products are their sums, which every
+            rank has; they too are asked for by all ranks. ``"one"`` leaves it all to this process.
         progress: where to show it, and to announce what had to be decided.
 
     Raises:
         InputError: a random loss (dropout), batch norm in training mode without a ``batch_size``, a loss that is no
             mean over samples with more samples than fit the memory at once, an operation that cannot be differentiated
-            twice, values that are not finite, or a product that is not symmetric.
+            twice, values that are not finite, or a product that is not symmetric; a problem or arguments that differ
+            between ranks, or fewer dimensions than ranks.
+        RankLost: another rank has died.
 
     Example:
         >>> import torch, gradlaw as gl
@@ -84,7 +94,7 @@ def hessian(
         tensor([2., 2.])
     """
     progress = progress or SILENT
-    return _build(HESSIAN, problem, samples, batch_size, seed, dtype, memory, chunk_samples, progress)
+    return _build(HESSIAN, problem, samples, batch_size, seed, dtype, memory, chunk_samples, ranks, progress)
 
 
 @checked
@@ -97,6 +107,7 @@ def gauss_newton(
     dtype: torch.dtype | None = None,
     memory: int | None = None,
     chunk_samples: int | None = None,
+    ranks: RankChoice = "all",
     progress: Progress | None = None,
 ) -> "LossCurvature":
     """The generalised Gauss-Newton matrix G = (1/S) sum J^T H_out J (Schraudolph 2002); arguments as for the Hessian.
@@ -111,8 +122,9 @@ def gauss_newton(
         batch_size: of fixed, seeded minibatches, for a loss that couples their samples.
         seed: of the samples and minibatches.
         dtype: float32 or float64, in which to compute. Default: that of the problem.
-        memory: bytes that the stored linearisations may take. Default: half of what is free.
+        memory: bytes that the stored linearisations may take, on each rank. Default: half of what is free.
         chunk_samples: how many samples are worked on at once: memory against speed.
+        ranks: see :func:`hessian`.
         progress: where to show it, and to announce what had to be decided.
 
     Raises:
@@ -120,7 +132,7 @@ def gauss_newton(
     """
     progress = progress or SILENT
     problem.refuse_batches("the Gauss-Newton matrix")
-    return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, chunk_samples, progress)
+    return _build(GAUSS_NEWTON, problem, samples, batch_size, seed, dtype, memory, chunk_samples, ranks, progress)
 
 
 def _build(
@@ -132,27 +144,34 @@ def _build(
     dtype: torch.dtype | None,
     memory: int | None,
     chunk_samples: int | None,
+    ranks: RankChoice,
     progress: Progress,
 ) -> "LossCurvature":
     asked, dtype = dtype is not None, problem.dtype if dtype is None else dtype
     if dtype not in (torch.float32, torch.float64):
         raise InputError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
     chosen = choose_samples(problem, samples, batch_size, seed)
-    findings = check_problem(problem, chosen)
-    budget = memory_budget(problem.device, None)
-    usual = _CHUNK_SAMPLES.get(problem.device.type, _CHUNK_SAMPLES["cuda"])
-    chunk = usual if chunk_samples is None else count(chunk_samples, "chunk_samples")
-    reference = measure_reference(problem, chosen, dtype, asked, budget, findings.rounding, chunk)
-    if chunk_samples is None and problem.device.type == "cpu":
-        chunk = max(chunk, int(_CHUNK_BYTES // max(reference.sample_bytes, 1)))
-    small = (
-        chunk_samples is None
-        and problem.dimensions * chosen.indices.size <= _SMALL_PRODUCT
-        and reference.sample_bytes * chosen.indices.size <= min(_SMALL_BYTES, budget / 4)
-    )
-    operator = LossCurvature(
-        product, problem, chosen, dtype, reference, chunk, budget if memory is None else memory, progress, small
-    )
+    group = those_asked(ranks)
+    with group.alive():
+        if group.size > 1:
+            same = {"dtype": str(dtype), "memory": memory, "chunk_samples": chunk_samples, "matrix": product.name}
+            _refuse_differences(group, problem, chosen, same)
+        with group.together():
+            findings = check_problem(problem, chosen)
+        if group.size > 1:
+            refuse_other_gradients(group, findings.gradient)
+        granted = int(group.least_part(str(problem.device), memory_budget(problem.device, None)))
+        with group.together():
+            usual = _CHUNK_SAMPLES.get(problem.device.type, _CHUNK_SAMPLES["cuda"])
+            chunk = usual if chunk_samples is None else count(chunk_samples, "chunk_samples")
+            reference = measure_reference(problem, chosen, dtype, asked, granted, findings.rounding, chunk)
+        small = False
+        if chunk_samples is None:
+            if problem.device.type == "cpu":
+                chunk = max(chunk, int(_CHUNK_BYTES // max(reference.sample_bytes, 1)))
+            small = _is_small(group, problem, chosen, reference, chunk, granted)
+        plan = _Plan(group, chunk, granted if memory is None else memory, small)
+        operator = LossCurvature(product, problem, chosen, dtype, reference, plan, progress)
     parts = [part for part in problem.layout if part.name in findings.unused]
     unused = [part.name for part in parts if not reference.gradient[part.start : part.stop].any()]
     operator.notices = (
@@ -167,32 +186,70 @@ def _build(
     return operator
 
 
+def _refuse_differences(ranks: RankGroup, problem: Problem, samples: Samples, same: dict[str, Any]) -> None:
+    """Refuse what is not the same on every rank, and more ranks than dimensions."""
+    if problem.dimensions < ranks.size:
+        raise ranks.common_error(
+            f"{ranks.size} ranks share out {problem.dimensions} dimensions, and each needs at least one; take fewer"
+        )
+    chosen = {"seed": samples.seed, "samples": hashlib.sha256(samples.indices.tobytes()).hexdigest()}
+    some = samples.indices[0] if samples.grouped else samples.indices[:_HALVED_SAMPLES]
+    refuse_other_problems(ranks, problem, {**same, **chosen}, some)
+
+
+def _is_small(
+    ranks: RankGroup, problem: Problem, samples: Samples, reference: Reference, chunk: int, granted: int
+) -> bool:
+    """Whether each rank keeps the graph of the gradient of its samples, which are few, and differentiates it."""
+    most = max(map(len, ranks.shares(len(samples.indices))))
+    fits = reference.sample_bytes * most <= min(_SMALL_BYTES, granted / 4)
+    small = not samples.grouped and most <= chunk and problem.dimensions * most <= _SMALL_PRODUCT and fits
+    return ranks.first(lambda: small)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How an operator works: by which ranks, with how many samples at once, in what memory, and whether it is small
+    enough to keep the graph of the gradient.
+    """
+
+    ranks: RankGroup
+    chunk: int
+    memory: int
+    small: bool
+
+
 class LossCurvature(CurvatureOperator):
     """Made by :func:`hessian` and :func:`gauss_newton`.
 
+    Of several ranks each has a share of the samples. What is decided is decided for all, from sums over ranks or from
+    what the first of them found.
+
     Attributes:
         mode: ``"linearised"``, or ``"double backward"`` in the model's own tensors where that is not possible or right.
-        chunks: the sample indices of each chunk.
+        chunks: the sample indices of each chunk of this rank.
         kept_bytes: memory that the stored linearisations take.
         recomputed: number of chunks that are linearised anew for each product.
     """
 
     def __init__(
         self, product: Product, problem: Problem, samples: Samples, dtype: torch.dtype, reference: Reference,
-        chunk: int, memory: int, progress: Progress, small: bool,
+        plan: _Plan, progress: Progress,
     ):  # fmt: skip
         self.name, self.dimensions, self.dtype, self.device = product.name, problem.dimensions, dtype, problem.device
         self._product_of, self._problem, self._samples = product, problem, samples
-        self._reference, self._memory, self._progress = reference, memory, progress
+        self.ranks, self._own = plan.ranks, samples.share(plan.ranks)
+        self._reference, self._memory, self._progress = reference, plan.memory, progress
         self._kept: dict[int, tuple[Tensor, ...]] = {}
         self._traces: dict[tuple[int, ...], SplitTrace] = {}
         self._graph: tuple[tuple[object, ...], Multiply] | None = None
-        self._small = small and not samples.grouped and len(samples.indices) <= chunk
-        self.kept_bytes = 0
+        self._small, self.kept_bytes = plan.small, 0
         with reference.plain.in_place():
             if product is GAUSS_NEWTON:
-                self._refuse_terms_beside_the_outputs()
-            self._choose(chunk)
+                with self.ranks.together():
+                    self._refuse_terms_beside_the_outputs()
+            self._choose(plan.chunk)
+        self._chunk_count = sum(self.ranks.gather(len(self.chunks)))
         check_products(self, reference.tolerance)
 
     @property
@@ -200,29 +257,36 @@ class LossCurvature(CurvatureOperator):
         return len(self.chunks) - len(self._kept)
 
     def describe(self) -> dict[str, Any]:
-        return super().describe() | {
-            "problem": self._problem.describe(),
-            "samples": int(self._samples.indices.size),
-            "batch_size": self._samples.indices.shape[1] if self._samples.grouped else None,
-            "seed": self._samples.seed,
-            "samples_sha256": hashlib.sha256(self._samples.indices.tobytes()).hexdigest(),
-            "mode": self.mode,
-            "chunks": len(self.chunks),
-        }
+        return (
+            super().describe()
+            | {
+                "problem": self._problem.describe(),
+                "samples": int(self._samples.indices.size),
+                "batch_size": self._samples.indices.shape[1] if self._samples.grouped else None,
+                "seed": self._samples.seed,
+                "samples_sha256": hashlib.sha256(self._samples.indices.tobytes()).hexdigest(),
+                "mode": self.mode,
+                "chunks": self._chunk_count,
+            }
+            | ({"ranks": self.ranks.size} if self.ranks.size > 1 else {})
+        )
 
     def _product(self, block: Tensor) -> Tensor:
         rows = block.T.contiguous()
-        total = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
+        zeros = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
         tangents = [self._tangent(row) for row in rows]
+        return self.ranks.sum_of(lambda total: self._add_own(tangents, total), zeros).T.to(self.dtype)
+
+    def _add_own(self, tangents: Sequence[Theta], total: Tensor) -> None:
+        """Add the products over the samples of this rank, as parts of the mean over all, to the rows of total."""
         if self.mode == "double backward":
             with self._reference.plain.in_place():
-                self._add_plain(self._reference.plain, self._pieces(), tangents, total)
-            return total.T.to(self.dtype)
+                self._add_plain(self._reference.plain, self._pieces(), tangents, total, self._samples.indices.size)
+            return
         for i, chunk in enumerate(self.chunks):
             multiply = self._linear_map(i)
             for row, tangent in zip(total, tangents, strict=True):
                 row.add_(flat(multiply(tangent)), alpha=len(chunk) / len(self._samples.indices))
-        return total.T.to(self.dtype)
 
     def _linear_map(self, i: int) -> Callable[[Theta], Sequence[Tensor]]:
         """The product of one chunk with a tangent, by its linearisation."""
@@ -231,10 +295,11 @@ class LossCurvature(CurvatureOperator):
         return lambda tangent: trace.apply(kept, tangent)
 
     def _add_plain(
-        self, plain: PlainLoss, pieces: Sequence[np.ndarray], tangents: Sequence[Theta], total: Tensor
+        self, plain: PlainLoss, pieces: Sequence[np.ndarray], tangents: Sequence[Theta], total: Tensor, size: int
     ) -> None:
-        """Add products over the mean of pieces to the rows of total, by double backward inside ``plain.in_place``."""
-        size = sum(len(piece) for piece in pieces)
+        """Add products over pieces of a mean over ``size`` samples to the rows of total, by double backward inside
+        ``plain.in_place``.
+        """
         for piece in pieces:
             try:
                 multiply = self._reverse(plain, piece)
@@ -250,7 +315,7 @@ class LossCurvature(CurvatureOperator):
 
     def _reverse(self, plain: PlainLoss, piece: np.ndarray) -> Multiply:
         """The product over one piece by double backward. A small operator keeps the graph while it is valid."""
-        keeps = self._small and plain is self._reference.plain and piece is self.chunks[0]
+        keeps = self._small and plain is self._reference.plain and any(piece is chunk for chunk in self.chunks)
         if keeps and self._graph is not None and self._graph[0] == plain.graph_state():
             return self._graph[1]
         with Composites():
@@ -272,18 +337,20 @@ class LossCurvature(CurvatureOperator):
         Raises:
             InputError: none does.
         """
-        chunks = self._samples.chunks(chunk)
-        cuts = [chunks] if self._samples.grouped or len(chunks) == 1 else [chunks, [self._samples.indices]]
+        chunks, alone = self._own.chunks(chunk), self.ranks.size == 1
+        whole = [self._samples.indices] if self.ranks.is_first else []
+        cuts = [chunks] if self._samples.grouped or (alone and len(chunks) == 1) else [chunks, whole]
         modes = ("double backward",) if self._small else ("linearised", "double backward")
         reasons: list[str] = []
         for self.chunks in cuts:
-            if len(cuts) == 2 and self.chunks is chunks and not self._halves_add_up():
+            if len(cuts) == 2 and self.chunks is chunks and not self.ranks.first(self._halves_add_up):
                 continue
             if self.chunks is not chunks:
                 self._refuse_more_than_fits()
                 reasons = [
                     "the loss is not the mean over chunks of the samples (weights, ignored labels, or samples that see "
                     f"each other?): all {self._samples.indices.size:,} are taken at once"
+                    + ("" if alone else ", by the first rank alone")
                 ]
             for self.mode in modes:
                 reason = self._linearise() if self.mode == "linearised" else self._derive_plainly()
@@ -291,7 +358,7 @@ class LossCurvature(CurvatureOperator):
                     self.notices += tuple(reasons)
                     return
                 reasons.append(reason)
-        raise InputError(
+        raise self.ranks.common_error(
             f"two passes over the same samples gave different gradients ({reasons[-1]}): the loss is random at fixed "
             "parameters, or model or loss keep something from call to call. Turn that off"
         )
@@ -299,27 +366,58 @@ class LossCurvature(CurvatureOperator):
     def _linearise(self) -> str | None:
         """Trace, linearise and store the chunks; what is wrong with them, if anything is."""
         notices = self.notices
-        try:
-            self._loss = MeanLoss(self._problem, self.dtype, grouped=self._samples.grouped)
-            for chunk in (self.chunks[0], self.chunks[-1]):
-                self._trace(chunk)
-            gradient, scale = self._keep()
-            if not self._reference.met_by(gradient, scale):
-                reason = f"its gradient is not that of plain autograd, {self._distance(gradient)}"
-            elif not self._agrees_on_last_chunk():
-                reason = "a product is not that of double backward: a forward-mode derivative is wrong"
-            else:
-                return None
-        except (torch.OutOfMemoryError, InputError):
-            raise
-        except Exception as error:  # tracing fails in many ways; plain autograd, which comes next, decides
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        gradient = torch.zeros(self.dimensions, dtype=torch.float64, device=self.device)
+        scale = gradient.new_zeros(())
+        reason = self._reason_of_any(lambda: self._trace_and_keep(gradient, scale))
+        if reason is None:
+            self.notices += self._recomputed_notices()
+            reason = self._difference(gradient, scale)
+            reason = reason and f"its gradient is not that of plain autograd, {reason}"
+        if reason is None:
+            reason = self._reason_of_any(self._check_last_chunk)
+        if reason is None:
+            return None
         self._kept, self._traces, self.kept_bytes, self.notices = {}, {}, 0, notices
         return f"products by double backward, which is slower: no linearisation of this model ({reason})"
 
+    def _reason_of_any(self, work: Callable[[], str | None]) -> str | None:
+        """Why the work of some rank fails, by what it returns or raises; None if that of none does."""
+        with self.ranks.together():
+            try:
+                reason = work()
+            except (torch.OutOfMemoryError, InputError):
+                raise
+            except Exception as error:  # tracing fails in many ways; plain autograd, which comes next, decides
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return next((other for other in self.ranks.gather(reason) if other is not None), None)
+
+    def _trace_and_keep(self, gradient: Tensor, scale: Tensor) -> None:
+        self._loss = MeanLoss(self._problem, self.dtype, grouped=self._samples.grouped)
+        for chunk in (*self.chunks[:1], *self.chunks[-1:]):
+            self._trace(chunk)
+        self._keep(gradient, scale)
+
+    def _check_last_chunk(self) -> str | None:
+        if not self.chunks or self._agrees_on_last_chunk():
+            return None
+        return "a product is not that of double backward: a forward-mode derivative is wrong"
+
     def _derive_plainly(self) -> str | None:
-        gradient, scale = mean_gradient(self._reference.plain, self._pieces())
-        return None if self._reference.met_by(gradient, scale) else self._distance(gradient)
+        with self.ranks.together():
+            plain, size = self._reference.plain, self._samples.indices.size
+            gradient, scale = mean_gradient(plain, self._pieces(), size)
+        return self._difference(gradient, gradient.new_tensor(scale))
+
+    def _difference(self, gradient: Tensor, scale: Tensor) -> str | None:
+        """How far the sum over ranks of their parts of the gradient is from that of plain autograd; None if it is met.
+
+        Args:
+            gradient: the part of this rank.
+            scale: the sum of the norms of its pieces.
+        """
+        gradient, scale = self.ranks.sum(gradient), self.ranks.sum(scale)
+        met = self._reference.met_by(gradient, float(scale))
+        return self.ranks.first(lambda: None if met else self._distance(gradient))
 
     def _distance(self, gradient: Tensor) -> str:
         off = float((gradient - self._reference.gradient).norm())
@@ -340,12 +438,13 @@ class LossCurvature(CurvatureOperator):
 
     def _plain_product(self, pieces: Sequence[np.ndarray], vector: Tensor, plain: PlainLoss | None = None) -> Tensor:
         total = torch.zeros(1, self.dimensions, dtype=torch.float64, device=self.device)
-        self._add_plain(plain or self._reference.plain, pieces, [self._tangent(vector)], total)
+        size = sum(len(piece) for piece in pieces)
+        self._add_plain(plain or self._reference.plain, pieces, [self._tangent(vector)], total, size)
         return total[0]
 
     def _refuse_more_than_fits(self) -> None:
         if self._reference.pieces > 1:
-            raise InputError(
+            raise self.ranks.common_error(
                 f"the loss of {self._samples.indices.size:,} samples is not the mean over chunks of them (weights, "
                 "ignored labels, or samples that see each other?), and all at once would take about "
                 f"{self._reference.whole_bytes / 1e9:.1f} GB. Give fewer samples, or batch_size for the mean over "
@@ -378,28 +477,34 @@ class LossCurvature(CurvatureOperator):
     def _data(self, i: int) -> list[Tensor]:
         return pytree.tree_leaves(self._loss.fetch(self.chunks[i]))
 
-    def _keep(self) -> tuple[Tensor, float]:
-        """Linearise all chunks and store as many as the memory allows; their mean gradient, and that of its norms."""
-        total, scale, largest = torch.zeros(self.dimensions, dtype=torch.float64, device=self.device), 0.0, 0
+    def _keep(self, total: Tensor, scale: Tensor) -> None:
+        """Linearise all chunks and store as many as the memory allows; add their part of the mean gradient to ``total``
+        and the norms of its pieces to ``scale``.
+        """
+        self._largest = 0
         with self._progress.stage(f"linearise {self.name}", len(self.chunks)) as advance:
             for i, chunk in enumerate(self.chunks):
                 trace = self._traces[chunk.shape]
                 kept, gradient = trace.keep(self._data(i))
                 share = flat(gradient).double() * (len(chunk) / len(self._samples.indices))
                 total += share
-                scale += float(share.norm())
+                scale += share.norm()
                 size = trace.kept_bytes(kept)
-                largest = max(largest, size)
+                self._largest = max(self._largest, size)
                 if len(self._kept) == i and self.kept_bytes + size <= self._memory:
                     self._kept[i] = kept
                     self.kept_bytes += size
                 advance(1)
-        if self.recomputed:
-            self.notices += (
-                f"{self.recomputed} of {len(self.chunks)} chunks are linearised anew for each product: all would take "
-                f"{len(self.chunks) * largest / 1e9:.1f} GB and {self._memory / 1e9:.1f} GB are granted",
-            )
-        return total, scale
+
+    def _recomputed_notices(self) -> tuple[str, ...]:
+        here = self.recomputed, len(self.chunks), self._largest
+        for recomputed, chunks, largest in self.ranks.gather(here):
+            if recomputed:
+                return (
+                    f"{recomputed} of {chunks} chunks are linearised anew for each product: all would take "
+                    f"{chunks * largest / 1e9:.1f} GB and {self._memory / 1e9:.1f} GB are granted",
+                )
+        return ()
 
     def _agrees_on_last_chunk(self) -> bool:
         """Compare a product over a chunk (not the traced one, if there are two) with plain double backward."""

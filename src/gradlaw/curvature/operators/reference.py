@@ -94,14 +94,21 @@ def measure_reference(
     return Reference(plain, gradient, min(tolerance, _MOST_TOLERANCE), count, needed, each, notices)
 
 
-def mean_gradient(plain: PlainLoss, pieces: Sequence[np.ndarray]) -> tuple[Tensor, float]:
-    """The mean of the gradients of pieces, weighted by their sizes, in float64, and the same of their norms."""
-    total, scale, size = None, 0.0, sum(len(piece) for piece in pieces)
+def mean_gradient(plain: PlainLoss, pieces: Sequence[np.ndarray], size: int | None = None) -> tuple[Tensor, float]:
+    """The mean of the gradients of pieces, weighted by their sizes, in float64, and the same of their norms.
+
+    Args:
+        plain: the loss.
+        pieces: of samples.
+        size: samples that the mean is over, of which these may be some. Default: all of these.
+    """
+    first = plain.parameters[0]
+    total = torch.zeros(plain.problem.dimensions, dtype=torch.float64, device=first.device)
+    scale, size = 0.0, sum(len(piece) for piece in pieces) if size is None else size
     for piece in pieces:
         gradient = flat(plain.gradient(piece)).double() * (len(piece) / size)
-        total = gradient if total is None else total.add_(gradient)
+        total += gradient
         scale += float(gradient.norm())
-    assert total is not None  # there is always a piece
     return total, scale
 
 

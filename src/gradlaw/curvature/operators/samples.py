@@ -1,6 +1,6 @@
 """Which samples a mean loss is taken over, and how they are cut."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from gradlaw.errors import InputError, count
 from gradlaw.errors import seed as checked_seed
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
+from gradlaw.ranks import RankGroup
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +34,16 @@ class Samples(ByValue):
 
     def chunks(self, samples: int) -> list[np.ndarray]:
         """The indices in pieces of about ``samples`` samples, sizes as equal as can be; at least one minibatch each."""
+        if not len(self.indices):  # of a rank for which there are none
+            return []
         per_row = self.indices.shape[1] if self.grouped else 1
         count = -(-len(self.indices) // max(1, samples // per_row))
         return np.array_split(self.indices, count)
+
+    def share(self, ranks: RankGroup) -> "Samples":
+        """Those of this rank: neighbours, or whole minibatches."""
+        own = ranks.share(len(self.indices))
+        return replace(self, indices=self.indices[own.start : own.stop])
 
 
 def choose_samples(problem: Problem, samples: int | None, batch_size: int | None, seed: int) -> Samples:

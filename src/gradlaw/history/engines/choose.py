@@ -203,10 +203,10 @@ def choose_engine(
         choice = EngineChoice((), problem, minibatches, reference)
         choice.notices.append("engine loop: the model draws random numbers, which only it can seed")
         return choice
+    cost = findings.cost or count_pass(reference, minibatches[0][:_COUNTED_SAMPLES])
     if asked != "auto":
-        most = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES]).most_samples()
+        most = cost.most_samples()
         return EngineChoice([Candidate(asked)], problem, minibatches, reference, alone=True, most_samples=most)
-    cost = count_pass(reference, minibatches[0][:_COUNTED_SAMPLES])
     candidates = [
         Candidate(name, whole=True) for name, engine in _FAST.items() if engine.is_worth_it(problem, minibatches, cost)
     ]

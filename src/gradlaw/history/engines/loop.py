@@ -32,6 +32,18 @@ class LoopEngine:
         self._state = problem.state()
         self._generators = generators_in(*problem.functions)
         self.by_backward = False
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def keep(self, t: int, loss: Tensor, gradient: Tensor) -> None:
+        """Iteration t has this loss and this gradient (n,): no need to compute them again for the run."""
+        self._kept[t] = loss, gradient
+
+    def row(self, t: int, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Loss and gradient (n,) of iteration t, computed unless they are kept."""
+        if t in self._kept:
+            return self._kept[t]
+        loss, gradients = self.gradient(t, indices)
+        return loss, flatten(gradients, self.problem)
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
@@ -41,8 +53,8 @@ class LoopEngine:
         """Write the gradients of iterations ``first`` onwards to the rows of ``out``; return the losses (C,)."""
         losses = []
         for t, (indices, row) in enumerate(zip(batches, out, strict=True), start=first):
-            loss, gradients = self.gradient(t, indices)
-            row.copy_(flatten(gradients, self.problem))
+            loss, gradient = self.row(t, indices)
+            row.copy_(gradient)
             losses.append(loss)
         return torch.stack(losses)
 
@@ -54,16 +66,18 @@ class LoopEngine:
         with self.problem.turn(), seeded(self._generators, self.seed, t), label_located(self.problem, t, indices):
             return self._gradient(indices)
 
-    def draws(self, t: int, indices: np.ndarray) -> bool:
-        """Whether a pass draws random numbers, from whatever generator is known; all are left as they were."""
+    def drawing(self, t: int, indices: np.ndarray) -> tuple[bool, tuple[Tensor, tuple[Tensor | None, ...]]]:
+        """Whether a pass draws random numbers, from whatever generator is known, and :meth:`gradient`, seeded; all
+        generators are left as they were.
+        """
         with (
             self.problem.turn(),
             seeded(self._generators, self.seed, t),
             label_located(self.problem, t, indices),
         ):
             before = RandomState(self._generators)
-            self._gradient(indices)
-            return before.has_moved()
+            found = self._gradient(indices)
+            return before.has_moved(), found
 
     def _gradient(self, indices: np.ndarray) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         problem = self.problem

@@ -13,6 +13,7 @@ from gradlaw.history.engines.loop import scalar_loss
 from gradlaw.problem import Problem
 
 _MOST_BYTES = 2**30  # of outputs, their gradients and targets that are kept
+_MOST_SAMPLES = 16  # of a minibatch that is looked at before any work
 _RELATIVE_EPS = 1e3  # of a loss, and of its gradient in the outputs: 1e-4 in float32
 
 
@@ -126,3 +127,37 @@ class MeanOfSamples:
             f"the loss of iteration {t} is not the mean over its samples ({how}): weights, masks, or samples that see "
             "one another"
         )
+
+
+def refuse_other_means(problem: Problem, batch: np.ndarray) -> None:
+    """See from a forward pass alone that the loss of the first minibatch is the mean over its samples.
+
+    Before work that relies on it, which ends with :meth:`MeanOfSamples.check` of every minibatch; here one of up to 16
+    samples whose outputs have a row each.
+
+    Raises:
+        InputError: it is not.
+    """
+    samples = np.unique(batch)
+    if len(samples) > _MOST_SAMPLES:
+        return
+    proof = MeanOfSamples(problem, samples)
+    inputs, targets = problem.fetch(samples)
+    with problem.undisturbed(problem.state()), torch.no_grad():
+        leaves, tree = pytree.tree_flatten(problem.output({}, inputs))
+    if not all(leaf.shape[:1] == (len(samples),) for leaf in leaves if isinstance(leaf, Tensor)):
+        return
+    for sample in range(len(samples)):
+        row = slice(sample, sample + 1)
+        of_sample = [leaf[row].detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        tensors = [leaf for leaf in of_sample if isinstance(leaf, Tensor)]
+        live = [leaf.requires_grad_() for leaf in tensors if leaf.is_floating_point()]
+        target = pytree.tree_map(lambda a, row=row: a[row], targets)
+        with problem.undisturbed(problem.state()), torch.enable_grad():
+            loss = scalar_loss(problem.loss(pytree.tree_unflatten(of_sample, tree), target))
+            found = dict(zip(map(id, live), torch.autograd.grad(loss, live, allow_unused=True), strict=True))
+        gradients = [None if (g := found.get(id(leaf))) is None else g[None] for leaf in tensors]
+        apart = [leaf.detach()[None] if isinstance(leaf, Tensor) else leaf for leaf in of_sample]
+        proof.keep(pytree.tree_unflatten(apart, tree), gradients, pytree.tree_map(lambda a: a[None], target))
+        proof.keep_losses(loss.detach()[None])
+    proof.check(0, [batch], np.bincount(batch)[None])

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from gradlaw._torch import BatchNorm, pytree
 from gradlaw.errors import InputError
+from gradlaw.history.engines.cost import PassCost
 from gradlaw.history.engines.gradient_hooks import late_hook_notices
 from gradlaw.history.engines.loop import LoopEngine, flatten
+from gradlaw.history.engines.observed_pass import OBSERVED_SAMPLES, ObservedPass, observe_pass
 from gradlaw.history.engines.rounding import measure_rounding
 from gradlaw.history.engines.sum_loss import sum_notices
 from gradlaw.history.engines.verify import check_finite
@@ -31,15 +33,25 @@ _REPEATED_EPS_ELSEWHERE = 1e3
 class Findings:
     """What the first minibatch showed."""
 
+    loss: Tensor  # of the first minibatch, as its gradient
     gradient: Tensor  # (n,), by the reference engine
+    few: tuple[np.ndarray, Tensor]  # samples of the first minibatch and their gradient, to compare with later on
     unused: list[str]  # parameters on which its loss does not depend
     rounding: float
     random: bool
+    suspects: frozenset[str] | None = None  # tensors that may be rounding and nothing else; None: all may be
+    cost: PassCost | None = None  # of the first minibatch, where it was counted
     notices: list[str] = field(default_factory=list)
 
 
-def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopEngine) -> Findings:
+def inspect_problem(
+    problem: Problem, minibatches: Minibatches, reference: LoopEngine, counted: bool = False
+) -> Findings:
     """Run the first minibatch through the reference engine and look at everything that could spoil a run.
+
+    Three passes over a minibatch of up to 16 samples, and some of float64: the first is that of iteration 0, the second
+    is looked at from all sides and is to give the same, the third has the samples in another order. With ``counted``
+    the operations are counted where the second pass holds all samples.
 
     Raises:
         InputError: the data set gives another sample each time, or a pass writes to what it gives; batch norm would
@@ -54,26 +66,35 @@ def inspect_problem(problem: Problem, minibatches: Minibatches, reference: LoopE
         with ExitStack() as hooks:
             for name, module in problem.model.named_modules():
                 _watch_batch_norm(hooks, name, module)
-            is_random = reference.draws(0, indices)
+            is_random, (loss, gradients) = reference.drawing(0, indices)
         _refuse_written_parameters(state.changed_parameters())
         _refuse_written_samples(problem, indices[:_REPEATED_SAMPLES], before)
         if is_random and problem.randomness == "refuse":
-            drawing = modules_that_draw(problem.model, lambda: reference.draws(0, indices))
+            drawing = modules_that_draw(problem.model, lambda: reference.drawing(0, indices)[0])
             where = f" in {', '.join(drawing)}" if drawing else ""
             raise InputError(
                 f"the loss is random at fixed parameters: random numbers are drawn{where} (dropout?). Use "
                 'model.eval(), set its probability to 0, or ask for randomness="seeded", which gives each iteration a '
                 "seed of its own"
             )
-        loss, gradients = reference.gradient(0, indices)
         flat = flatten(gradients, problem)
         check_finite(loss[None], flat[None], 0, problem.layout, [indices])
-        _check_repeatable(problem, indices, loss, flat, reference)
-        rounding = measure_rounding(problem, minibatches, flat, reference, is_random)
-    unused = [part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None]
-    of_sum = [] if is_random else sum_notices(problem, indices)
-    notices = [*problem.notices, *rounding.notices, *of_sum, *late_hook_notices(problem)]
-    return Findings(flat, unused, rounding.error, is_random, notices)
+        observed = observe_pass(reference, indices, counted and not is_random and not problem.by_batches)
+        _check_repeatable(problem, indices, loss, flat, reference, observed)
+        rounding = measure_rounding(problem, minibatches, flat, reference, is_random, observed)
+    reference.keep(0, loss, flat)
+    of_sum = sum_notices(problem, indices) if observed.types.sums and not is_random else []
+    return Findings(
+        loss=loss,
+        gradient=flat,
+        few=(rounding.samples, rounding.of_samples),
+        unused=[part.name for part, g in zip(problem.layout, gradients, strict=True) if g is None],
+        rounding=rounding.error,
+        random=is_random,
+        suspects=rounding.suspects,
+        cost=observed.cost,
+        notices=[*problem.notices, *rounding.notices, *of_sum, *late_hook_notices(problem)],
+    )
 
 
 def unused_notices(unused: Sequence[str]) -> list[str]:
@@ -89,8 +110,9 @@ def check_unchanged(problem: Problem, minibatches: Minibatches, findings: Findin
     Raises:
         InputError: it has another one, so that something other than the minibatches changed along the way.
     """
-    gradient = flatten(reference.gradient(0, minibatches[0])[1], problem)
-    off = _relative_difference(gradient, findings.gradient)
+    samples, at_start = findings.few
+    gradient = flatten(reference.gradient(0, samples)[1], problem)
+    off = _relative_difference(gradient, at_start)
     if off > _repeated(problem):
         raise InputError(
             f"the gradient of the first minibatch is not what it was at the start (||difference|| / ||gradient|| = "
@@ -139,18 +161,25 @@ def _refuse_written_samples(problem: Problem, indices: np.ndarray, before: list[
 
 
 def _check_repeatable(
-    problem: Problem, indices: np.ndarray, loss: Tensor, gradient: Tensor, reference: LoopEngine
+    problem: Problem,
+    indices: np.ndarray,
+    loss: Tensor,
+    gradient: Tensor,
+    reference: LoopEngine,
+    observed: ObservedPass,
 ) -> None:
     """A second pass over the same samples has the same loss and gradient."""
+    tolerance = _repeated(problem)
+    if len(indices) <= OBSERVED_SAMPLES and _same(observed.loss, observed.gradient, loss, gradient, tolerance):
+        return  # if not, it may be that looking at a pass has changed it
     if len(indices) > _REPEATED_SAMPLES:
         indices = indices[:_REPEATED_SAMPLES]
         loss, gradients = reference.gradient(0, indices)
         gradient = flatten(gradients, problem)
     again, gradients = reference.gradient(0, indices)
-    off = _relative_difference(flatten(gradients, problem), gradient)
-    tolerance = _repeated(problem)
-    if off <= tolerance and abs(float(again) - float(loss)) <= tolerance * max(1.0, abs(float(loss))):
+    if _same(again, flatten(gradients, problem), loss, gradient, tolerance):
         return
+    off = _relative_difference(flatten(gradients, problem), gradient)
     cause = (
         "even with the generators of PyTorch, NumPy and Python and those of model and loss seeded; make the forward "
         "pass draw from one of these"
@@ -162,6 +191,11 @@ def _check_repeatable(
         f"the loss is random at fixed parameters: two passes over the same minibatch gave losses {float(loss):.8g} and "
         f"{float(again):.8g} and gradients that differ by {off:.2g} of their norm, {cause}"
     )
+
+
+def _same(again: Tensor, gradient_again: Tensor, loss: Tensor, gradient: Tensor, tolerance: float) -> bool:
+    near = abs(float(again) - float(loss)) <= tolerance * max(1.0, abs(float(loss)))
+    return near and _relative_difference(gradient_again, gradient) <= tolerance
 
 
 def _repeated(problem: Problem) -> float:

@@ -1,6 +1,6 @@
 """How large the rounding error of a gradient is: measured against float64, or bounded by the types it went through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.loop import LoopEngine, flatten, scalar_loss
+from gradlaw.history.engines.observed_pass import OBSERVED_SAMPLES, ObservedPass, ResultTypes
 from gradlaw.minibatches import Minibatches
-from gradlaw.problem import Problem
+from gradlaw.problem import ParameterSlice, Problem
 
 _MEASURED = 4  # iterations; their median, since a unit at its kink can flip between two precisions
-_SAMPLES = 16  # of each of them
-_LARGE_PASS = 64e6  # bytes of results, from which on float64 gets half of the samples, and so no more memory
+_LARGE_PASS = 64e6  # bytes of results, from which on half of the samples do, so that float64 takes no more memory
+_WITHOUT_FLIPS = 100.0  # in eps: an error that no flipped unit has raised
+_SAME_TENSOR = 0.1  # of a tensor's norm: how far float64 may be from it, unless it is rounding and nothing else
 _LARGEST_DOUBLED = 50_000_000  # parameters of a model that is put into float64 for a moment
 # Of what passes through a few layers, in units of its type's eps: 0.5 to 4 on the models of the tests.
 _TYPE_FACTOR = 4.0
@@ -28,31 +29,48 @@ _MOST_BY_ORDER = 1e-2  # that summation in another order changes, in float32
 
 @dataclass(frozen=True)
 class Rounding:
-    """The relative error ||error|| / ||g|| of a gradient by rounding, and what a reader has to know of it."""
+    """The relative error ||error|| / ||g|| of a gradient by rounding, and what was seen on the way.
+
+    Attributes:
+        error: as said.
+        samples: few of the first minibatch, whose passes cost least.
+        of_samples: their gradient, (n,).
+        notices: what a reader has to know.
+        suspects: parameter tensors that may be rounding errors and nothing else; None if all may be.
+    """
 
     error: float
+    samples: np.ndarray
+    of_samples: Tensor
     notices: tuple[str, ...] = ()
+    suspects: frozenset[str] | None = None
 
 
 def measure_rounding(
-    problem: Problem, minibatches: Minibatches, gradient: Tensor, reference: LoopEngine, is_random: bool
+    problem: Problem,
+    minibatches: Minibatches,
+    gradient: Tensor,
+    reference: LoopEngine,
+    is_random: bool,
+    observed: ObservedPass,
 ) -> Rounding:
     """The largest of: the eps of the type that gradients are kept in; the distance to float64 gradients of some samples
     (or a bound by the lowest precision that occurs, where the model cannot be put into float64); and what another order
     of the samples in the first minibatch changes.
 
+    Where a pass is large, half of the samples do, and one iteration whose error no flipped unit has raised.
+
     Raises:
         InputError: another order of the samples changes the gradient by more than rounding, and float64 cannot tell
             whether that is the loss's meaning.
     """
-    eps = torch.finfo(problem.dtype).eps
-    first, types = _with_types(lambda: _gradient(problem, reference, 0, minibatches[0][:_SAMPLES]))
-    own = types.lowest_eps(problem.dtype)
-    samples = _SAMPLES
-    if types.bytes > _LARGE_PASS and minibatches.batch_size > 2:
-        samples = max(2, min(_SAMPLES, minibatches.batch_size) // 2)
-        first = _gradient(problem, reference, 0, minibatches[0][:samples])
-    double = None if is_random else _against_double(problem, minibatches, reference, first, samples)
+    eps, own = torch.finfo(problem.dtype).eps, observed.types.lowest_eps(problem.dtype)
+    few, first = minibatches[0][:OBSERVED_SAMPLES], observed.gradient
+    large = observed.types.bytes > _LARGE_PASS and minibatches.batch_size > 2
+    if large:
+        few = few[: max(2, len(few) // 2)]
+        first = _gradient(problem, reference, 0, few)
+    double = None if is_random else _against_double(problem, minibatches, reference, first, len(few), large)
     error = max(eps, _TYPE_FACTOR * own if double is None else double.error)
     notices = []
     if own > max(torch.finfo(p.dtype).eps for p in problem.parameters()):
@@ -61,32 +79,39 @@ def measure_rounding(
         notices.append(
             f"gradients carry a relative rounding error of about {error:.1g}, since the model computes in {_name(own)}"
         )
-    if is_random or len(minibatches[0]) == 1 or not bool(gradient.any()):
-        return Rounding(error, tuple(notices))
-    if double is not None and double.by_order:
-        notices.append(
-            "the loss depends on the order of the samples in a minibatch; gradients are those of the order drawn"
-        )
-        return Rounding(error, tuple(notices))
-    turned = _gradient(problem, reference, 0, minibatches[0][::-1])
-    by_order = _distance(turned, gradient)
-    if double is None and by_order > max(_MOST_BY_ORDER, 30 * own):
-        raise InputError(
-            f"the gradient of the first minibatch changes by {by_order:.0%} with the order of its samples. If the loss "
-            "is meant to depend on that order, its rounding error cannot be told; make model and loss run in float64 "
-            "(no float32 constants), so that it can be measured"
-        )
-    return Rounding(max(error, by_order), tuple(notices))
+    suspects = None
+    if double is not None and not double.inexact:
+        suspects = double.suspects & {p.name for p in problem.layout if gradient[p.start : p.stop].any()}
+    if not is_random and len(minibatches[0]) > 1 and bool(gradient.any()):
+        ordered = (few, first) if large else (minibatches[0], gradient)
+        by_order = _distance(_gradient(problem, reference, 0, ordered[0][::-1]), ordered[1])
+        within = large and double is not None and by_order <= 3 * error  # as two gradients with that error may be
+        if double is not None and not within and _order_matters(problem, few, double):
+            notices.append(
+                "the loss depends on the order of the samples in a minibatch; gradients are those of the order drawn"
+            )
+        elif double is None and by_order > max(_MOST_BY_ORDER, 30 * own):
+            raise InputError(
+                f"the gradient of the first minibatch changes by {by_order:.0%} with the order of its samples. If the "
+                "loss is meant to depend on that order, its rounding error cannot be told; make model and loss run in "
+                "float64 (no float32 constants), so that it can be measured"
+            )
+        else:
+            error = max(error, by_order)
+    of_few = gradient if len(few) == len(minibatches[0]) else first  # one gradient in memory rather than two
+    return Rounding(error, few, of_few, tuple(notices), suspects)
 
 
 @dataclass(frozen=True)
 class _AgainstDouble:
     error: float
-    by_order: bool  # whether the order of samples changes float64 gradients
+    inexact: float  # of the float64 gradients, by the types they went through
+    exact: Tensor  # float64 gradient of the samples
+    suspects: frozenset[str]
 
 
 def _against_double(
-    problem: Problem, minibatches: Minibatches, reference: LoopEngine, first: Tensor, samples: int
+    problem: Problem, minibatches: Minibatches, reference: LoopEngine, first: Tensor, samples: int, large: bool
 ) -> _AgainstDouble | None:
     """The median relative distance to float64 gradients of so many samples; None where there is no float64.
 
@@ -95,19 +120,45 @@ def _against_double(
     if sum(p.numel() for p in problem.model.parameters()) > _LARGEST_DOUBLED:
         return None
     batches = [minibatches[t][:samples] for t in range(min(_MEASURED, len(minibatches)))]
-    single = [first, *(_gradient(problem, reference, t, batch) for t, batch in enumerate(batches[1:], start=1))]
-    try:
-        with _in_double(problem):
-            exact_first, types = _with_types(lambda: _gradient_in_double(problem, batches[0]))
-            lowest = types.lowest_eps(problem.dtype)
-            exact = [exact_first, *(_gradient_in_double(problem, batch) for batch in batches[1:])]
-            turned = _gradient_in_double(problem, batches[0][::-1])
-    except Exception:  # the same pass ran in the model's own types: constants of those, in whatever way they show
-        return None
-    errors = [_distance(a, b) for a, b in zip(single, exact, strict=True)]
+    enough = _WITHOUT_FLIPS * torch.finfo(problem.dtype).eps if large else 0.0
+    errors: list[float] = []
+    suspects = frozenset(part.name for part in problem.layout)
+    types = ResultTypes()
+    for t, batch in enumerate(batches):
+        single = first if t == 0 else _gradient(problem, reference, t, batch)
+        try:
+            with _in_double(problem), types:
+                exact = _gradient_in_double(problem, batch)
+        except Exception:  # the same pass ran in the model's own types: constants of those, in whatever way they show
+            return None
+        if t == 0:
+            exact_first = exact
+        errors.append(_distance(single, exact))
+        suspects &= _far_apart(single, exact, problem.layout)
+        if errors[0] <= enough:
+            break
+    lowest = types.lowest_eps(problem.dtype)
     inexact = 0.0 if lowest <= torch.finfo(torch.float64).eps else _TYPE_FACTOR * lowest
-    by_order = len(batches[0]) > 1 and _distance(turned, exact_first) > max(_SAME_IN_DOUBLE, inexact)
-    return _AgainstDouble(max(float(np.median(errors)), inexact), by_order)
+    return _AgainstDouble(max(float(np.median(errors)), inexact), inexact, exact_first, suspects)
+
+
+def _order_matters(problem: Problem, samples: np.ndarray, double: _AgainstDouble) -> bool:
+    """Whether the order of samples changes float64 gradients."""
+    if len(samples) < 2:
+        return False
+    with _in_double(problem):
+        turned = _gradient_in_double(problem, samples[::-1])
+    return _distance(turned, double.exact) > max(_SAME_IN_DOUBLE, double.inexact)
+
+
+def _far_apart(single: Tensor, exact: Tensor, layout: list[ParameterSlice]) -> frozenset[str]:
+    """The tensors whose gradients have nothing to do with each other, or are zero and so say nothing."""
+    return frozenset(
+        part.name
+        for part in layout
+        if not _distance(exact[part.start : part.stop], single[part.start : part.stop]) <= _SAME_TENSOR
+        or not bool(single[part.start : part.stop].any())
+    )
 
 
 @contextmanager
@@ -143,34 +194,6 @@ def _gradient_in_double(problem: Problem, indices: np.ndarray) -> Tensor:
 
 def _gradient(problem: Problem, reference: LoopEngine, t: int, indices: np.ndarray) -> Tensor:
     return flatten(reference.gradient(t, indices)[1], problem)
-
-
-def _with_types(gradient: Callable[[], Tensor]) -> tuple[Tensor, "_Types"]:
-    """A gradient, and through what the loss depended on theta."""
-    types = _Types()
-    with types:
-        return gradient(), types
-
-
-class _Types(TorchFunctionMode):
-    """Collects the types of all results that require a gradient, and their bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[torch.dtype] = set()
-        self.bytes = 0
-
-    def lowest_eps(self, default: torch.dtype) -> float:
-        """The eps of the lowest of the floating types, or of the default where there was none."""
-        return max((torch.finfo(dtype).eps for dtype in self.seen), default=torch.finfo(default).eps)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.requires_grad:
-                self.seen.add(leaf.dtype)
-                self.bytes += leaf.nbytes
-        return result
 
 
 def _double(value: Any) -> Any:

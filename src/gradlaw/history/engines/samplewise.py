@@ -9,7 +9,7 @@ from torch import Tensor
 from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.engines.layerwise import LayerwiseEngine
-from gradlaw.history.engines.mean_of_samples import MeanOfSamples
+from gradlaw.history.engines.mean_of_samples import MeanOfSamples, refuse_other_means
 from gradlaw.history.engines.verify import check_sample
 from gradlaw.history.layers.normalisation import takes_batch_statistics
 from gradlaw.minibatches import Minibatches
@@ -55,6 +55,7 @@ class SamplewiseEngine:
             )
         self.problem, self._band_bytes = problem, band_bytes
         self._single = LayerwiseEngine(problem, [batch[:1] for batch in batches], most_samples)
+        refuse_other_means(problem, batches[0])
 
     @staticmethod
     def is_worth_it(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:

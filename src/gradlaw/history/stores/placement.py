@@ -30,16 +30,20 @@ def place(
     iterations: int,
     dtype: torch.dtype,
     band_bytes: int = BAND_BYTES,
+    columns: int | None = None,
 ) -> Placement:
-    """Decide where T gradients stored as ``dtype`` go, from their size and what is free.
+    """Decide where T gradients stored as ``dtype`` go, from their size and what is free; ``columns`` if not n.
 
     Raises:
         InputError: they do not fit where they are asked to go; the message says how many would.
     """
-    shape = iterations, problem.dimensions
-    row = problem.dimensions * dtype.itemsize
+    width = problem.dimensions if columns is None else columns
+    shape, row = (iterations, width), width * dtype.itemsize
     needed, on_disk = iterations * row, stored_bytes(shape, dtype, band_bytes)
-    size = f"a gradient history of T={iterations:,} x n={problem.dimensions:,} takes {needed / 1e9:.2f} GB"
+    what = f"a gradient history of T={iterations:,} x n={width:,}"
+    if columns not in (None, problem.dimensions):
+        what = f"T={iterations:,} sketches of {width:,} numbers (with the tests)"
+    size = f"{what} takes {needed / 1e9:.2f} GB"
     if store is not None and store != MEMORY:
         folder = Path(store)
         _check_disk(folder, on_disk - _bytes_in(folder), row, size)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gradlaw.errors import InputError
 from gradlaw.problem import ParameterSlice
+from gradlaw.ranks import RankGroup
 
 DTYPES = {
     "float64": torch.float64,
@@ -83,12 +84,36 @@ class Storage:
         errors, norms = _distances(rows, out)
         if not torch.isfinite(errors).all():
             self._refuse(rows, out, first)
+        self._note(errors, norms, torch.stack([torch.count_nonzero(rows), torch.count_nonzero(out)]))
+
+    def store_columns(self, rows: Tensor, out: Tensor, columns: range, ranks: RankGroup) -> None:
+        """Round some columns of all gradients, (T, columns), of which other ranks round the others, into ``out``.
+
+        Raises:
+            InputError: as :meth:`store`.
+        """
+        with ranks.together():
+            out.copy_(rows)
+            errors, norms = _distances(rows, out)
+            if not torch.isfinite(errors).all():
+                self._refuse(rows, out, 0, columns.start)
+        errors, norms = ranks.sum(torch.stack([errors, norms]).square()).sqrt()
+        counts = ranks.sum(torch.stack([torch.count_nonzero(rows), torch.count_nonzero(out)]))
+        self._note(errors, norms, counts)
+
+    def join(self, ranks: RankGroup) -> None:
+        """Have what all ranks have measured, each of its own rows."""
+        powers, others, largest, nonzero, underflown = zip(*ranks.gather(self.state()), strict=True)
+        self.restore([sum(powers), sum(others), max(largest), sum(nonzero), sum(underflown)])
+
+    def _note(self, errors: Tensor, norms: Tensor, nonzero: Tensor) -> None:
+        """Of rows: ||g~ - g|| and ||g||, and how many of their values are not zero, before and after."""
         self._error_power += float(errors.square().sum())
         self._power += float(norms.square().sum())
         self._largest = max(self._largest, float((errors / norms.where(norms > 0, 1)).max()))
-        nonzero = int(torch.count_nonzero(rows))
-        self._nonzero += nonzero
-        self._underflown += nonzero - int(torch.count_nonzero(out))
+        before, after = map(int, nonzero)
+        self._nonzero += before
+        self._underflown += before - after
 
     def state(self) -> list[float]:
         """What has been measured so far, for :meth:`restore`."""
@@ -116,9 +141,11 @@ class Storage:
             f"{torch.finfo(self.dtype).eps:.2g}"
         ]
 
-    def _refuse(self, rows: Tensor, out: Tensor, first: int) -> None:
+    def _refuse(self, rows: Tensor, out: Tensor, first: int, left: int = 0) -> None:
+        """Of rows ``first`` onwards and columns ``left`` onwards."""
         row, column = (~torch.isfinite(out)).nonzero()[0].tolist()
         value = float(rows[row, column])
+        column += left
         part = next(p for p in self._layout if column < p.stop)
         wider = "bfloat16" if abs(value) < torch.finfo(torch.bfloat16).max else dtype_name(rows.dtype)
         raise InputError(

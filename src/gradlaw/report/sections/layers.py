@@ -20,8 +20,8 @@ _BARS, _LEVELS = 12, " ▁▂▃▄▅▆▇█"
 
 def _make(analysis: AnalysisResult) -> Chart | None:
     """Where the non-Gaussian dimensions are: shares by parameter tensor."""
-    t = analysis.tests["iteration"]
-    if t.gaussian_p_value is None:
+    t = analysis.tests.get("iteration")
+    if t is None or t.gaussian_p_value is None:
         return None
     passed = (t.gaussian_p_value > t.alpha) & ~t.degenerate_series
     names = tuple(part.name for part in analysis.layout)
@@ -50,6 +50,8 @@ class ShownLayers(ShownSection):
     charts = (ChartMaker("layers", _make),)
 
     def summary(self, analysis: AnalysisResult) -> list[Table]:
+        if "iteration" not in analysis.tests:  # of gradients that were sketched
+            return []
         header = TESTED if analysis.noise is None else (*TESTED, *MEASURED)
         return [Table("Layers", (*header, "d_KS"), _rows(analysis), NOTE)]
 

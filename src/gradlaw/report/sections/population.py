@@ -12,7 +12,6 @@ from gradlaw.report.formatting import number
 from gradlaw.report.section import Rows, ShownSection, Table, register
 from gradlaw.spectra.matrices import COVARIANCE
 from gradlaw.spectra.population.laws import logarithms
-from gradlaw.spectra.population.scales import WIDE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +21,10 @@ REJECTED = 0.05  # level at which a law is rejected
 NOTE = """With intervals of 95%, where the law is not rejected. The population is what the T gradients are a sample of;
 p is the chance of a spectrum further from the law, were it right. With thousands of gradients the smallest bend is
 rejected."""
+SHOWN = ("sample", "s", "d_KS")
+NOTE_OF_SAMPLES = """Of the K largest eigenvalues. <em>Drawn</em>: as many Gaussian vectors whose covariance follows the
+law, of the sizes that the gradients have. What both samples show is the doing of law and sampling; what the drawn one
+does not show is the gradients' own."""
 
 
 def _make(analysis: AnalysisResult) -> Chart:
@@ -33,6 +36,9 @@ def _make(analysis: AnalysisResult) -> Chart:
         ranks = np.geomspace(row["outliers"] + 1, spectrum.dimensions, 200)
         values = np.exp(logarithms(_parameters(row), ranks, row["pivot"]))
         layers.append(Line(f"population: {row['law']}", row["law"], ranks, values, dashed=True))
+    halves = analysis.sections.get("two_halves")
+    if halves is not None:
+        layers.append(Line("one half, along the other", "two halves", *halves[["rank", "other"]].to_numpy().T))
     title = "Sample covariance, and laws of the population"
     panel = Panel("population", title, "rank", "eigenvalue", tuple(layers), (), "log", "log",
                   lowest=float(spectrum.eigenvalues[spectrum.rank - 1]) / 100)  # fmt: skip
@@ -41,7 +47,8 @@ def _make(analysis: AnalysisResult) -> Chart:
         (panel,),
         "Eigenvalues of the sample covariance against rank, with lines for the population",
         "The eigenvalues of T gradients, and the laws that a population would have to follow for T draws from it to "
-        "look like these. The sample ends at rank T; the population goes on to n.",
+        "look like these. The sample ends at rank T; the population goes on to n. The solid line is cross-validated: "
+        "variances of one half of the gradients along the eigenvectors of the other half.",
     )
 
 
@@ -61,7 +68,9 @@ class ShownPopulation(ShownSection):
         return [population_sentence(analysis.sections[self.name].to_dict("records"))]
 
     def summary(self, analysis: AnalysisResult) -> list[Table]:
-        return [self._table(analysis)._replace(note=NOTE)]
+        rows = sample_rows(analysis.sections[self.name].to_dict("records"))
+        drawn = Table("The gradients, and draws from the law", SHOWN, rows, NOTE_OF_SAMPLES)
+        return [self._table(analysis)._replace(note=NOTE), drawn]
 
     def terminal(self, analysis: AnalysisResult) -> list[Table]:
         return [self._table(analysis)]
@@ -82,12 +91,27 @@ def population_rows(laws: list[dict[str, Any]]) -> Rows:
     return rows
 
 
+def sample_rows(laws: list[dict[str, Any]]) -> Rows:
+    """The cells below ``SHOWN``."""
+    law = laws[0]
+    drawn = ("drawn from the law", number(law["s_drawn"]), number(law["d_ks_drawn"]))
+    return [("the gradients", number(law["s_sample"]), number(law["d_ks_sample"])), drawn]
+
+
 def population_sentence(laws: list[dict[str, Any]]) -> str:
-    """What the sample spectrum says of the population, in words."""
-    said = _said(laws)
-    if laws[0]["spread"] < WIDE:
-        return said
-    return f"{said} Its gradients differ so much in size that intervals and rejections do not hold."
+    """What the sample spectrum says of the population, and how much of it is the sample's doing, in words."""
+    plain = laws[0]
+    share = plain["d_ks_drawn"] / plain["d_ks_sample"]
+    return (
+        f"{_said(laws)} As many draws from that law show s = {number(plain['s_drawn'])} and d_KS = "
+        f"{number(plain['d_ks_drawn'])}, the gradients d_KS = {number(plain['d_ks_sample'])}: sampling moves s by "
+        f"{plain['s_drawn'] - _taken(laws)['s']:+.2g} and makes {share:.0%} of the distance."
+    )
+
+
+def _taken(laws: list[dict[str, Any]]) -> dict[str, Any]:
+    """The law that draws are made from: see ``PopulationSpectrum.law``."""
+    return laws[1] if len(laws) > 1 and laws[0]["p_value"] < REJECTED else laws[0]
 
 
 def _said(laws: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from gradlaw.analysis.result import AnalysisResult
@@ -29,6 +30,8 @@ def _make(analysis: AnalysisResult) -> Chart:
         drawn = by_rank(spectrum.eigenvalues[: spectrum.rank], name, name, symbol)
         drawn += fitted_line(verdicts[name].fit, float(spectrum.eigenvalues[0]), name)
         layers += drawn if name == COVARIANCE else put_aside(drawn)
+    if analysis.sketch_size is not None:
+        return _approximate_chart(tuple(layers), verdicts["covariance"].k)
     found, gaps = analysis.eigengaps, verdicts["eigengaps"]
     sorted_gaps = by_rank(found.sorted[: found.rank], "eigengaps, sorted", "eigengaps")
     sorted_gaps += fitted_line(gaps.fit, float(found.sorted[0]) if len(found.sorted) else 0.0, "eigengaps")
@@ -47,6 +50,18 @@ def _make(analysis: AnalysisResult) -> Chart:
     )  # fmt: skip
 
 
+def _approximate_chart(layers: tuple[Layer, ...], k: int) -> Chart:
+    """Without eigengaps, which a sketch does not tell."""
+    panel = Panel("spectrum", "Approximate gradient spectra", "rank", "eigenvalue", layers, k_marks(k), "log", "log")
+    return Chart(
+        "spectra",
+        (panel,),
+        "Approximate eigenvalues against rank on logarithmic axes",
+        "Approximate eigenvalues of the second moment and of the covariance of the gradients, as their sketches have "
+        "them; to be relied on down to the K largest, to which the power law (dashed) is fitted.",
+    )
+
+
 @register
 class ShownSpectra(ShownSection):
     name, heading = "spectra", "Spectra of the gradients"
@@ -62,7 +77,8 @@ class ShownSpectra(ShownSection):
         verdicts = analysis.spectral_verdicts()
         covariance = verdicts[1]
         outliers = [] if covariance.outliers is None else [_outliers(covariance, analysis.classes)]
-        return [_spectrum(verdict) for verdict in verdicts] + outliers
+        said = [_spectrum(verdict, analysis.is_open(verdict)) for verdict in verdicts] + outliers
+        return said if analysis.sketch_size is None else [f"Approximate: {line[:1].lower()}{line[1:]}" for line in said]
 
     def summary(self, analysis: AnalysisResult) -> list[Table]:
         return [self._table(analysis)._replace(note=escape(NOTE))]
@@ -72,7 +88,18 @@ class ShownSpectra(ShownSection):
 
     @staticmethod
     def _table(analysis: AnalysisResult) -> Table:
-        return Table("Power-law fits of the spectra", HEADER, spectra_rows(analysis.spectral_verdicts()))
+        title = "Power-law fits of the spectra" + (" (approximate)" if analysis.sketch_size is not None else "")
+        rows = spectra_rows(analysis.spectral_verdicts())
+        if analysis.sketch_size is not None:
+            rows = [_with_open(row, v, analysis) for row, v in zip(rows, analysis.spectral_verdicts(), strict=True)]
+        return Table(title, HEADER, rows)
+
+
+def _with_open(row: tuple[str, ...], verdict: SpectralVerdict, analysis: AnalysisResult) -> tuple[str, ...]:
+    """A row below ``HEADER``, with the verdicts that a sketch leaves open."""
+    opened = (analysis.is_open(verdict, calibrated) for calibrated in (False, True))
+    verdicts = ("open" if left else cell for left, cell in zip(opened, row[5:7], strict=True))
+    return (*row[:5], *verdicts, row[7])
 
 
 def _leading(analysis: AnalysisResult, outliers: int) -> Finding:
@@ -81,6 +108,8 @@ def _leading(analysis: AnalysisResult, outliers: int) -> Finding:
     share = float(spectrum.eigenvalues[:outliers].sum() / spectrum.trace)
     noun = "direction stands" if outliers == 1 else "directions stand"
     headline = f"A few directions stand out of the noise and hold {'most' if share > LEADING else 'a part'} of it"
+    if analysis.sketch_size is not None:
+        headline += " (approximate)"
     text = f"{outliers} {noun} above the line of the others and hold {percent(share)} of the variance"
     text += f"; the data have {analysis.classes} classes." if analysis.classes else "."
     certainty, why = _certainty_of_outliers(analysis, outliers)
@@ -122,8 +151,28 @@ def _straight(analysis: AnalysisResult, v: SpectralVerdict) -> Finding:
     else:
         headline = "The spectrum of the noise is not a power law"
     text = f"Over the top {v.k:,} eigenvalues of the covariance, s = {number(v.fit.s)}, d_KS = {number(v.fit.d_ks)}."
+    if analysis.sketch_size is not None:
+        return _approximately(analysis, v, topic, headline)
     certainty, why = _certainty_of_line(analysis, v)
     return Finding(topic, headline, text, certainty, why, "spectrum")
+
+
+def _approximately(analysis: AnalysisResult, v: SpectralVerdict, topic: str, headline: str) -> Finding:
+    """The same of a sketch: no verdict where the interval of d_KS has the critical distance in it."""
+    assert v.fit is not None
+    (s_low, s_high), (low, high) = analysis.interval_of("s"), analysis.interval_of("d_ks")
+    text = (
+        f"Approximate, from sketches of {analysis.sketch_size:,} numbers: over the top {v.k:,} eigenvalues of the "
+        f"covariance, s is within {number(s_low)} to {number(s_high)}, d_KS within {number(low)} to {number(high)}."
+    )
+    if math.isinf(s_high):
+        text = f"Sketches of {analysis.sketch_size:,} numbers are too small to tell s and d_KS; take larger ones."
+    if analysis.is_open(v):
+        headline = "Whether the spectrum of the noise is a power law cannot be said from this sketch"
+        why = f"the interval of d_KS has the critical distance in it, {number(v.fit.d_critical_calibrated)}"
+        return Finding(topic, headline, text, "no verdict", why, "spectrum")
+    certainty, why = _certainty_of_line(analysis, v)
+    return Finding(topic, f"{headline} (approximate)", text, certainty, why, "spectrum")
 
 
 def _certainty_of_line(analysis: AnalysisResult, v: SpectralVerdict) -> tuple[Certainty, str]:
@@ -155,10 +204,12 @@ def spectra_rows(verdicts: list[SpectralVerdict]) -> Rows:
     return rows
 
 
-def _spectrum(v: SpectralVerdict) -> str:
+def _spectrum(v: SpectralVerdict, is_open: bool = False) -> str:
     subject = "eigengaps of the covariance are" if v.matrix == "eigengaps" else f"spectrum of the {v.matrix} is"
     if v.fit is None:
         return f"The {subject} without a power-law verdict: {v.refused}."
+    if is_open:
+        return f"Over the top {v.k:,}, whether the {subject} as straight as a power law is left open by the sketch."
     if v.fit.is_power_law_calibrated:
         said = "as straight as a power law"
     elif v.fit.is_power_law:

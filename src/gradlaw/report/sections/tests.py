@@ -86,7 +86,8 @@ class ShownTests(ShownSection):
     charts = (ChartMaker("distances", _distances), ChartMaker("p_values", _p_values))
 
     def findings(self, analysis: AnalysisResult) -> list[Finding]:
-        return [_across_parameters(analysis), _across_minibatches(analysis)]
+        found = [_across_parameters(analysis)]
+        return [*found, _across_minibatches(analysis)] if "iteration" in analysis.tests else found
 
     def sentences(self, analysis: AnalysisResult) -> list[str]:
         return [_direction(tests) for tests in analysis.tests.values()]
@@ -119,7 +120,8 @@ def thresholds(analysis: AnalysisResult) -> str:
 
 def _across_parameters(analysis: AnalysisResult) -> Finding:
     """Of the rate at the calibrated level, and of the Gaussian rate where few pass."""
-    t, topic, panel = analysis.tests["dimension"], "Tails across parameters", "gradients_dimension"
+    t, topic = analysis.tests["dimension"], "Tails across parameters"
+    panel = "gradients_dimension" if analysis.examples else "distances_dimension"
     if t.no_verdict_calibrated is not None:
         return Finding(topic, "Too few values to tell the tails across parameters", f"{t.no_verdict_calibrated}.",
                        "no verdict", "no number of series makes up for short ones", panel)  # fmt: skip

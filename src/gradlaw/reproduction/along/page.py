@@ -26,7 +26,7 @@ _STATISTICS = (
     ("noise scale, samples", "noise_scale", False),
     ("Hessian, largest eigenvalue", "hessian_1", False),
 )
-_SHOWN = (0, 0.1, 1, 5, 20, 50)  # epochs of the tables, as far as they were measured
+_SHOWN = (0, 0.1, 1, 5, 10, 20, 50)  # epochs of the tables, as far as they were measured
 
 
 def write_page(rows: pd.DataFrame, study: Study, path: Path) -> list[Path]:

@@ -56,10 +56,11 @@ def gather_rows(
             measurement = resolver.resolve(subject.history, seed)
             where = {NETWORK: subject.name, OPTIMISER: subject.optimiser, SEED: seed, EPOCH: subject.epoch}
             sizes = {"T": measurement.iterations, "K": measurement.k, "key": measurement.key}
+            hessian = _hessian(resolver.resolve(subject.hessian, seed), results)
             if measurement in results:
-                record = results.load(measurement).record
-                hessian = _hessian(resolver.resolve(subject.hessian, seed), results)
-                rows.append(where | _statistics(record) | hessian | sizes)
+                rows.append(where | _statistics(results.load(measurement).record) | hessian | sizes)
+            elif hessian:
+                rows.append(where | hessian | sizes)
             elif measurement in reasons:
                 rows.append(where | sizes | {REASON: reasons[measurement]})
     return pd.DataFrame(rows, columns=[*SETTINGS, *COLUMNS, "T", "K", "key", "commit", REASON])
@@ -92,6 +93,32 @@ def _hessian(measurement: Measurement, results: Results) -> dict[str, float]:
         return {}
     leading = results.load(measurement).record["leading"][:LEADING]
     return {"hessian_1": leading[0], "hessian_5": leading[4]}
+
+
+def with_kept(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows together with those that a file holds, if it is there.
+
+    Of a point that both have, the file's values stay and what it lacks, a Hessian, is filled in; of one that the file
+    has a reason for, a measurement takes the place.
+
+    Raises:
+        InputError: another table, or one that was measured with other settings.
+    """
+    if not path.is_file():
+        return rows
+    kept = read_rows(path)
+    rows = rows.assign(**{EPOCH: [float(f"{epoch:.{_DIGITS}g}") for epoch in rows[EPOCH]]})  # as the file has them
+    wanted, there = rows.set_index(list(SETTINGS)), kept.set_index(list(SETTINGS))
+    keys = wanted["key"].to_frame("new").join(there["key"].to_frame("kept"), how="inner")
+    if (keys["new"] != keys["kept"]).any():
+        raise InputError(f"{path} holds results of other settings for {keys.index[keys['new'] != keys['kept']][0]}")
+    measured_since = there[REASON].notna() & there.index.isin(wanted.index[wanted[REASON].isna()])
+    joined = there[~measured_since].combine_first(wanted).reset_index()
+    order = {name: i for i, name in enumerate(dict.fromkeys([*kept[NETWORK], *rows[NETWORK]]))}
+    by = {name: i for i, name in enumerate(dict.fromkeys([*kept[OPTIMISER], *rows[OPTIMISER]]))}
+    place = joined[NETWORK].map(order) * len(by) + joined[OPTIMISER].map(by)
+    sort = pd.DataFrame({"place": place, EPOCH: joined[EPOCH], SEED: joined[SEED]})
+    return joined.loc[sort.sort_values(["place", EPOCH, SEED]).index, kept.columns].reset_index(drop=True)
 
 
 def write_rows(rows: pd.DataFrame, path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from gradlaw.reproduction.paper import Paper
 from gradlaw.reproduction.xie2023.claims import CLAIMS
 from gradlaw.reproduction.xie2023.figures import FIGURES
+from gradlaw.reproduction.xie2023.hessians import HESSIANS
+from gradlaw.reproduction.xie2023.networks import CENTRAL
 from gradlaw.reproduction.xie2023.profiles import PROFILES
 from gradlaw.reproduction.xie2023.readings import AXES, FAMILIES
 from gradlaw.reproduction.xie2023.tables import TABLES
@@ -63,4 +65,6 @@ PAPER = Paper(
     profiles=PROFILES,
     axes=AXES,
     families=FAMILIES,
+    central=CENTRAL,
+    beside=(HESSIANS,),
 )

@@ -103,9 +103,10 @@ def inverse_batch_size(batch_sizes: dict[str, int], factor: float) -> Rule:
     """B times the leading eigenvalues is within a factor of that at the first batch size, in the median."""
 
     def rule(results: Results) -> list[Check]:
-        scaled = {label: batch_sizes[label] * r.arrays["covariance"][:TOP]
-                  for label, r in results.items() if label in batch_sizes}  # fmt: skip
-        labels = list(scaled)
+        labels = [label for label in results if label in batch_sizes]
+        if len(labels) < 2:
+            return []
+        scaled = {label: batch_sizes[label] * results[label].arrays["covariance"][:TOP] for label in labels}
         ratios = {label: float(np.median(scaled[label] / scaled[labels[0]])) for label in labels[1:]}
         return [_both(f"{label} / {labels[0]}", 1 / factor <= ratio <= factor) for label, ratio in ratios.items()]
 

@@ -67,8 +67,8 @@ def factor_gram(
     Args:
         problem: model, loss and data; neither parameters nor buffers change.
         minibatches: T of them.
-        memory: bytes for inputs and gradients of layers, beside T x T matrices and blocks of about 0.4 GB. Default: a
-            quarter of what is free.
+        memory: bytes for inputs and gradients of layers, beside T x T matrices and blocks of about 0.4 GB. Default:
+            half of what is free.
         form: ``"auto"`` takes the cheaper one for each layer, ``"outer"`` and ``"dense"`` one wherever it exists.
         blocks: how much to do at a time; memory knobs that do not change results.
         progress: where to show it.

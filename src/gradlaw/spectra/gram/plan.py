@@ -14,7 +14,6 @@ from gradlaw.spectra.gram.products import outer_cost
 
 OUTER, DENSE = "outer", "dense"
 FORMS = ("auto", OUTER, DENSE)
-_MEMORY_SHARE = 0.25  # of what is free, for factors and gradients
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def plan_passes(
         rest: names of the parameters that the layer-wise engine leaves to another.
         iterations: T.
         probed: how many minibatches the contributions are of.
-        memory: bytes for factors and gradients; by default a quarter of what is free.
+        memory: bytes for factors and gradients; by default half of what is free.
         form: one of ``FORMS``; ``OUTER`` and ``DENSE`` wherever it is possible.
 
     Raises:
@@ -96,7 +95,7 @@ def plan_passes(
         raise InputError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
     if memory is not None and memory <= 0:
         raise InputError(f"memory must be positive, got {memory}")
-    memory = memory_budget(problem.device, memory, _MEMORY_SHARE)
+    memory = memory_budget(problem.device, memory)
     budget = max(1, memory // iterations)
     weights = _weights_with_bias(contributions)
     with_weight = set(weights.values())

@@ -7,8 +7,12 @@ import torch
 from scipy.linalg import eigvalsh_tridiagonal, lapack
 from torch import Tensor
 
+from gradlaw.spectra.gram.band import band_of, tridiagonal_of_band
 
-def both_eigenvalues(gram: Tensor) -> tuple[np.ndarray, np.ndarray]:
+BY_BAND = 2000  # rows from which that takes less time, measured
+
+
+def both_eigenvalues(gram: Tensor, by_band: int = BY_BAND) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues of a symmetric matrix K and of H K H, H = I - 1 1^T / T; both of shape (T,), ascending.
 
     The Householder reflection P that exchanges 1 / sqrt(T) and e_1 turns H into the projection that drops the first
@@ -17,15 +21,25 @@ def both_eigenvalues(gram: Tensor) -> tuple[np.ndarray, np.ndarray]:
     one tridiagonal matrix, and the same without its first row and column, have the eigenvalues of both. One reduction
     takes less time than two calls of ``eigvalsh``; the backward error is the same, a few eps64 ||K||.
 
+    Large matrices come to the tridiagonal form by way of a band, see :mod:`gradlaw.spectra.gram.band`.
+
     Args:
         gram: shape (T, T), float64, on the CPU; T >= 2.
+        by_band: from so many rows on by way of a band; below, the matrix is in a cache, and it would take longer.
     """
-    matrix = reflected(gram).numpy().T  # symmetric: the transpose is the column-major matrix of LAPACK
-    size = int(lapack.dsytrd_lwork(len(matrix), lower=1)[0])
-    _, diagonal, beside, _, _ = lapack.dsytrd(matrix, lower=1, lwork=size, overwrite_a=1)
+    matrix = reflected(gram)
+    diagonal, beside = tridiagonal_of_band(band_of(matrix)) if len(gram) >= by_band else _tridiagonal(matrix)
     whole = eigvalsh_tridiagonal(diagonal, beside, lapack_driver="sterf")
     centred = eigvalsh_tridiagonal(diagonal[1:], beside[1:], lapack_driver="sterf")
     return whole, np.sort(np.append(centred, 0.0))
+
+
+def _tridiagonal(matrix: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Diagonal and what is beside it, by LAPACK; the matrix is overwritten."""
+    columns = matrix.numpy().T  # symmetric: the transpose is the column-major matrix of LAPACK
+    size = int(lapack.dsytrd_lwork(len(columns), lower=1)[0])
+    _, diagonal, beside, _, _ = lapack.dsytrd(columns, lower=1, lwork=size, overwrite_a=1)
+    return diagonal, beside
 
 
 def reflected(gram: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ residual sum of squares is chi-squared where the population is of the family. Di
 outliers are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -15,10 +15,16 @@ from scipy.linalg import solve_triangular
 from gradlaw.by_value import ByValue
 from gradlaw.errors import choice, significance
 from gradlaw.spectra.population.laws import Family, Shape, logarithms, population
-from gradlaw.spectra.population.log_determinants import Weighted, expected_log_determinants, log_determinants
+from gradlaw.spectra.population.log_determinants import (
+    Draws,
+    expected_log_determinants,
+    expected_means,
+    log_determinants,
+)
 
 SPACING, FEWEST_TAUS = 3.0, 4  # ratio of neighbouring tau: closer ones tell nearly the same
-BREAK_TAUS = 6  # that a law of four parameters takes
+BREAK_TAUS = 6  # that a law of four parameters takes, closer together where the spectrum spans little
+CLOSER = (SPACING, 2.0, 1.5)
 STEEPEST, LEAST = 8.0, -0.5  # exponents that are looked for
 _HEIGHT, _ROUNDS, _SETTLED, _STEP = 12.0, 4, 1e-3, 1e-4
 _ENOUGH = {"ftol": 1e-5, "xtol": 1e-5, "gtol": 1e-5}
@@ -47,11 +53,10 @@ class Measured(ByValue):
         values = np.log(self.eigenvalues[self.outliers : self.last])
         return float(np.clip(-np.cov(ranks, values)[0, 1] / ranks.var(ddof=1), LEAST, STEEPEST))
 
-    @property
-    def taus(self) -> np.ndarray:
+    def taus(self, spacing: float = SPACING) -> np.ndarray:
         """A grid over the eigenvalues in use, descending, that hardly moves with single ones."""
         used = np.log(self.eigenvalues[self.outliers : self.last])
-        step, middle = np.log(SPACING), used.mean()
+        step, middle = np.log(spacing), used.mean()
         low, high = int(np.floor((used[-1] - middle) / step)), int(np.ceil((used[0] - middle) / step))
         while high - low + 1 < FEWEST_TAUS:
             low, high = (low - 1, high) if middle - low * step < high * step - middle else (low, high + 1)
@@ -114,60 +119,66 @@ class PopulationLaw(ByValue):
         low, high = (float(np.exp(end)) if name == "break_rank" else float(end) for end in ends)
         return low, high
 
+    def scaled(self, factor: float) -> "PopulationLaw":
+        """The same law of gradients whose covariance is so many times as large."""
+        parameters = self.parameters.copy()
+        parameters[0] += np.log(factor)
+        return replace(self, parameters=parameters)
+
     def eigenvalues(self, ranks: np.ndarray) -> np.ndarray:
         """Lambda at ranks from the first of the law to n."""
         return np.asarray(np.exp(logarithms(self.parameters, np.asarray(ranks, dtype=float), self.shape.pivot)))
 
 
-def fit_law(measured: Measured, dimensions: int, scales: Weighted, family: Family) -> PopulationLaw | None:
+def fit_law(measured: Measured, dimensions: int, draws: Draws, family: Family) -> PopulationLaw | None:
     """The most likely law of a family.
 
     Args:
         measured: what it is fitted to.
         dimensions: n.
-        scales: of the draws.
+        draws: how many, and how they were made equal in size.
         family: of laws.
 
     Returns:
         None where the spectrum spans too little for so many parameters, or no law of the family comes near.
     """
-    first, taus = measured.outliers + 1, measured.taus
+    first, taus = measured.outliers + 1, measured.taus()
     shape = Shape(first, dimensions, float(np.sqrt(first * measured.last)))
     slope = measured.slope
     if family == "power law":
         starts = [[slope]]
-    elif len(taus) < BREAK_TAUS:
-        return None
     else:
+        taus = next((grid for grid in map(measured.taus, CLOSER) if len(grid) >= BREAK_TAUS), taus)
+        if len(taus) < BREAK_TAUS:
+            return None
         span = np.log(measured.last / first)
-        starts = [[slope, slope, np.log(first) + part * span] for part in _STARTS]
+        bends = [(slope, slope), (slope / 2, 1.5 * slope)]
+        starts = [[above, below, np.log(first) + part * span] for part in _STARTS for above, below in bends]
     height = float(np.log(measured.eigenvalues[int(shape.pivot) - 1]))
-    fits = [_from(np.array([height, *start]), measured, shape, scales, taus) for start in starts]
+    fits = [_from(np.array([height, *start]), measured, shape, draws, taus) for start in starts]
     found = [fit for fit in fits if fit is not None]
     return min(found, key=lambda fit: fit.chi_square) if found else None
 
 
-def _from(
-    start: np.ndarray, measured: Measured, shape: Shape, scales: Weighted, taus: np.ndarray
-) -> PopulationLaw | None:
+def _from(start: np.ndarray, measured: Measured, shape: Shape, draws: Draws, taus: np.ndarray) -> PopulationLaw | None:
     """Least squares from one start, with the covariance of the law found last; None where there is no such law."""
     from scipy.optimize import least_squares  # heavy: loaded where a law is fitted
 
     observed = np.diff(log_determinants(measured.eigenvalues, taus))
-    outliers, draws = measured.eigenvalues[: measured.outliers], len(measured.eigenvalues)
+    outliers = measured.eigenvalues[: measured.outliers]
     low, high = [start[0] - _HEIGHT, LEAST], [start[0] + _HEIGHT, STEEPEST]
     if len(start) > 2:
         low, high = [*low, LEAST, np.log(shape.first)], [*high, STEEPEST, np.log(shape.dimensions)]
     parameters = start
     for _ in range(_ROUNDS):
-        expected = expected_log_determinants(population(parameters, shape, outliers, draws), scales, taus)
+        expected = expected_log_determinants(population(parameters, shape, outliers, draws.count), draws, taus)
         covariance = np.diff(np.diff(expected.covariance, axis=0), axis=1) + _FLOOR * np.eye(len(taus) - 1)
         if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance)[0] <= 0:
             return None
         root = np.linalg.cholesky(covariance)
 
         def residuals(at: np.ndarray, root: np.ndarray = root) -> np.ndarray:
-            means = expected_log_determinants(population(at, shape, outliers, draws), scales, taus).means
+            means = expected_means(population(at, shape, outliers, draws.count), draws, taus)
             return np.asarray(solve_triangular(root, observed - np.diff(means), lower=True))
 
         solution = least_squares(residuals, parameters, bounds=(low, high), diff_step=_STEP, **_ENOUGH)

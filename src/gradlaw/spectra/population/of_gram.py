@@ -1,23 +1,18 @@
 """The laws behind a Gram matrix, or why they cannot be told."""
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gradlaw.errors import count
-from gradlaw.spectra.access import rounding_floor
-from gradlaw.spectra.gram.tridiagonal import reflected
 from gradlaw.spectra.outliers import FEWEST_BELOW, MOST_OUTLIERS, count_outliers
-from gradlaw.spectra.population.fit import Measured, PopulationLaw, fit_law
+from gradlaw.spectra.population.fit import Measured, fit_law
 from gradlaw.spectra.population.laws import population
-from gradlaw.spectra.population.log_determinants import Weighted
-from gradlaw.spectra.population.result import PopulationSpectrum
-from gradlaw.spectra.population.scales import equal_scales, estimated_scales, spread_of
+from gradlaw.spectra.population.log_determinants import Draws, sizing_variance
+from gradlaw.spectra.population.result import PopulationSpectrum, sample_eigenvalues
+from gradlaw.spectra.population.sizes import above_rounding, equalized, long_enough, measured_sizes
 
 FEWEST = 40  # eigenvalues of a fit
 _USED = 0.9  # of the eigenvalues above rounding
-_SCALED = 1000  # iterations that tell how sizes scatter
-_ROUNDS = 2  # of measuring the sizes and fitting the law again
 
 
 def population_or_reason(
@@ -44,34 +39,50 @@ def population_or_reason(
     iterations = len(gram)
     if iterations <= FEWEST:
         return f"{iterations} independent iterations are too few: a population spectrum takes more than {FEWEST}"
-    draws = reflected(gram.cpu())[1:, 1:] / (iterations - 1)  # T - 1 of mean zero, with the covariance of one
-    if covariance is None:
-        sample = torch.linalg.eigvalsh(draws).flip(0).numpy()
-    else:
-        sample = np.zeros(iterations - 1)
-        sample[: len(covariance)] = covariance[: iterations - 1] * (iterations / (iterations - 1))
-    floor = rounding_floor(iterations, float(sample[0]), float(gram.diagonal().mean()), rounding)
-    measured = _measured(sample, int((sample > floor).sum()), outliers, last)
+    whole = gram.cpu().numpy()
+    kept = long_enough(whole)
+    used = whole if kept.all() else whole[kept][:, kept]
+    if len(used) <= FEWEST:
+        return (
+            f"{iterations - len(used)} of {iterations} independent gradients are next to zero: a population spectrum "
+            f"takes more than {FEWEST} others"
+        )
+    sizes = measured_sizes(used, rounding)
+    equal = equalized(used, sizes.values)
+    eigenvalues = np.ascontiguousarray(np.linalg.eigvalsh(equal)[::-1]) * (len(used) / iterations)
+    draws = Draws(len(equal), sizes.tau * (len(used) / iterations), sizes.reference)
+    measured = _measured(eigenvalues, above_rounding(eigenvalues, used, sizes.values, rounding), outliers, last)
     if isinstance(measured, str):
         return measured
-    scales, power = equal_scales(len(draws)), None
-    for left in reversed(range(_ROUNDS + 1)):
-        power = fit_law(measured, dimensions, scales, "power law")
-        if power is None:
-            return f"no power law comes near the spectrum: its first {measured.last} eigenvalues do not fall like one"
-        if left:
-            scales = _scales(draws, power, measured, scales)
-    assert power is not None
+    power = fit_law(measured, dimensions, draws, "power law")
+    if power is None:
+        return f"no power law comes near the spectrum: its first {measured.last} eigenvalues do not fall like one"
+    bent = fit_law(measured, dimensions, draws, "broken power law") if broken else None
+    # The mean of the measured sizes, which are taken to be of mean 1, has that of their errors in it.
+    above = eigenvalues[: measured.outliers]
+    variance = sizing_variance(population(power.parameters, power.shape, above, draws.count), draws)
+    factor = float(np.exp(-variance / 2))
     return PopulationSpectrum(
-        sample=sample,
+        sample=_sample(gram, covariance),
+        equalized=eigenvalues * factor,
         iterations=iterations,
         dimensions=dimensions,
         outliers=measured.outliers,
         last=measured.last,
-        power_law=power,
-        broken=fit_law(measured, dimensions, scales, "broken power law") if broken else None,
-        spread=spread_of(scales),
+        power_law=power.scaled(factor),
+        broken=None if bent is None else bent.scaled(factor),
+        sizes=sizes.values,
     )
+
+
+def _sample(gram: Tensor, covariance: np.ndarray | None) -> np.ndarray:
+    """T - 1 eigenvalues of the sample covariance, divided by T - 1."""
+    iterations = len(gram)
+    if covariance is None:
+        return sample_eigenvalues(gram.cpu())
+    sample = np.zeros(iterations - 1)
+    sample[: len(covariance)] = covariance[: iterations - 1] * (iterations / (iterations - 1))
+    return sample
 
 
 def _measured(sample: np.ndarray, rank: int, outliers: int | None, last: int | None) -> Measured | str:
@@ -90,15 +101,3 @@ def _measured(sample: np.ndarray, rank: int, outliers: int | None, last: int | N
             f"{rank} above rounding, {outliers} of them outliers: take more independent iterations"
         )
     return Measured(sample, outliers, last)
-
-
-def _scales(draws: Tensor, law: PopulationLaw, measured: Measured, scales: Weighted) -> Weighted:
-    """From the first iterations, which are enough: an inverse of all would take as long as a spectrum."""
-    used = min(len(draws), _SCALED)
-    gram = draws[:used, :used].numpy() * (len(draws) / used)
-    outliers = measured.eigenvalues[: measured.outliers]
-    known = population(law.parameters, law.shape, outliers, len(draws))
-    fewer = Weighted(scales.values, scales.counts * used / len(draws))
-    taus = measured.taus
-    found = estimated_scales(gram, known, fewer, float(taus[2 * len(taus) // 3]))
-    return Weighted(found.values, found.counts * len(draws) / used)
