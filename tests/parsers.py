@@ -20,7 +20,7 @@ from gradlaw.curvature.eigensolver.checkpoint import SolverState
 from gradlaw.data import parse_label_noise
 from gradlaw.history.stores.unfinished import UNFINISHED, Unfinished
 from gradlaw.history.stores.zarr_store import read_record as read_store
-from gradlaw.history.transforms import parse_transform
+from gradlaw.history.transform_text import parse_transform
 from gradlaw.manifest import MANIFEST, read_manifest
 from gradlaw.reproduction.along.rows import read_rows
 from gradlaw.reproduction.results import TABLE, ResultTable

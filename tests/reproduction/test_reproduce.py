@@ -146,7 +146,7 @@ def test_kept_results_give_the_same_files_without_data(
     assert "of nothing in the paper" not in capsys.readouterr().out
     files = sorted(path.name for path in first.iterdir())
     assert files == sorted(path.name for path in second.iterdir())
-    assert len(files) == 1 + 3 + 2 * 3 + 2
+    assert len(files) == 1 + 3 + 2 * 3 + 2 + 1  # its manifest
     differing = [name for name in files if (first / name).read_bytes() != (second / name).read_bytes()]
     assert differing == ["page.md"]
     lines = zip((first / "page.md").read_text().split("\n"), (second / "page.md").read_text().split("\n"), strict=True)

@@ -126,6 +126,14 @@ def test_gradients_of_zero_are_left_out():
         population_of_gram(mostly, DIMENSIONS)
 
 
+def test_minibatches_that_are_drawn_again_count_once():
+    gram = drawn_gram(RANKS**-1.0, ITERATIONS, 2)
+    order = torch.cat([torch.arange(100), torch.tensor([7, 7, 30])])
+    some, once = (population_of_gram(g, DIMENSIONS, broken=False) for g in (gram[order][:, order], gram))
+    assert some.iterations == once.iterations == 100
+    assert some.power_law.s == pytest.approx(once.power_law.s, rel=1e-9)
+
+
 def test_refusals(problem):
     with pytest.raises(gl.InputError, match=r"dampening=0\.0 makes each depend on those before"):
         gl.population_spectrum(gl.collect(problem, 80, 1, transforms=(gl.Momentum(0.9),)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradlaw.spectra.population.draws import drawn_gram
-from gradlaw.spectra.population.sizes import equalized, long_enough, measured_sizes
+from gradlaw.spectra.population.sizes import distinct, equalized, long_enough, measured_sizes
 
 EIGENVALUES = np.arange(1, 901.0) ** -1.0
 LENGTHS = np.exp(np.random.default_rng(0).standard_normal(120))
@@ -48,3 +48,13 @@ def test_gradients_of_zero_have_no_size():
     rows = _rows(mean=0.0)
     rows[[3, 77]] = 0
     assert np.flatnonzero(~long_enough(rows @ rows.T)).tolist() == [3, 77]
+
+
+def test_a_minibatch_that_is_drawn_again_is_no_other_draw():
+    rows = _rows(mean=0.0)
+    rows[[5, 90]] = rows[[4, 4]]
+    gram = rows @ rows.T
+    once = distinct(gram)
+    assert np.flatnonzero(~once).tolist() == [5, 90]
+    assert measured_sizes(gram[once][:, once], 0.0) is not None
+    assert measured_sizes(gram, 0.0) is None  # the mean is where they are, and nothing holds it back

@@ -9,7 +9,7 @@ from gradlaw.spectra.population.fit import Measured, fit_law
 from gradlaw.spectra.population.laws import population
 from gradlaw.spectra.population.log_determinants import Draws, sizing_variance
 from gradlaw.spectra.population.result import PopulationSpectrum, sample_eigenvalues
-from gradlaw.spectra.population.sizes import above_rounding, equalized, long_enough, measured_sizes
+from gradlaw.spectra.population.sizes import above_rounding, distinct, equalized, long_enough, measured_sizes
 
 FEWEST = 40  # eigenvalues of a fit
 _USED = 0.9  # of the eigenvalues above rounding
@@ -36,10 +36,12 @@ def population_or_reason(
         broken: see there.
         covariance: the eigenvalues of the sample covariance (divided by T), if they are at hand.
     """
-    iterations = len(gram)
+    whole = gram.cpu().numpy()
+    kept = distinct(whole)
+    whole = whole if kept.all() else whole[kept][:, kept]
+    iterations = len(whole)
     if iterations <= FEWEST:
         return f"{iterations} independent iterations are too few: a population spectrum takes more than {FEWEST}"
-    whole = gram.cpu().numpy()
     kept = long_enough(whole)
     used = whole if kept.all() else whole[kept][:, kept]
     if len(used) <= FEWEST:
@@ -48,6 +50,8 @@ def population_or_reason(
             f"takes more than {FEWEST} others"
         )
     sizes = measured_sizes(used, rounding)
+    if sizes is None:
+        return "the sizes of the gradients cannot be told: one of them lies where their mean is"
     equal = equalized(used, sizes.values)
     eigenvalues = np.ascontiguousarray(np.linalg.eigvalsh(equal)[::-1]) * (len(used) / iterations)
     draws = Draws(len(equal), sizes.tau * (len(used) / iterations), sizes.reference)

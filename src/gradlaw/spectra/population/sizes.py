@@ -52,15 +52,25 @@ def long_enough(gram: np.ndarray) -> np.ndarray:
     return np.asarray(squares > SMALLEST * squares.mean())
 
 
-def measured_sizes(gram: np.ndarray, rounding: float) -> Sizes:
-    """The sizes of draws.
+def distinct(gram: np.ndarray) -> np.ndarray:
+    """Which draws are no repetition of an earlier one: the same minibatch drawn again would be the mean of both."""
+    squares = gram.diagonal()
+    apart = squares[:, None] + squares - 2 * gram
+    repeats = np.any(np.tril(apart <= SMALLEST * squares.mean(), -1), axis=1)
+    return np.asarray(~(repeats & long_enough(gram)))  # zeros are draws each
+
+
+def measured_sizes(gram: np.ndarray, rounding: float) -> Sizes | None:
+    """The sizes of draws; None if one draw is where the mean is, and takes all of it.
 
     Args:
-        gram: X X^T of T independent draws that are :func:`long_enough`, float64.
+        gram: X X^T of T independent draws that are :func:`long_enough` and :func:`distinct`, float64.
         rounding: relative rounding error of a draw.
     """
     used = min(len(gram), REFERENCE)
     known, tau, reached = _of_reference(gram[:used, :used], rounding)
+    if known.min() <= SMALLEST:
+        return None
     values = known if used == len(gram) else np.concatenate([known, _of_others(gram, known, tau) / reached])
     return Sizes(values / values.mean(), tau * float(values.mean()), used)
 
@@ -104,6 +114,8 @@ def _of_reference(gram: np.ndarray, rounding: float) -> tuple[np.ndarray, float,
         sizes = sizes * forms / reached
         level = float(np.exp(np.log(sizes).mean()))
         sizes, tau = np.maximum(sizes / level, SMALLEST), tau * level
+        if step >= _PLACED and sizes.min() <= SMALLEST:
+            break
         if step >= _PLACED and np.abs(np.log(forms / reached)).max() < _SETTLED:
             break
     return sizes, tau, reached
