@@ -33,7 +33,12 @@ def test_examples_are_taken_or_refused_in_our_words(name, tmp_path):
 def test_nothing_but_our_errors(name, tmp_path):
     parser = PARSERS[name]
 
-    @settings(max_examples=15 if name in SLOW else 60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=15 if name in SLOW else 60,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(content=st.binary(max_size=60) | st.one_of([changed(example) for example in parser.examples]))
     def whatever(content: bytes) -> None:
         read(parser, content, tmp_path / "place")

@@ -159,9 +159,12 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
         key = cells.pop("key", None)
         try:
             row = _nested({str(column): _value(cell) for column, cell in cells.items() if cell != ""})
+            own_key = content_key(row.get("measurement", {}))
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, row {number}: a cell is broken JSON: {error}") from None
-        if key != content_key(row.get("measurement", {})):
+        except (TypeError, ValueError) as error:  # a column within another; a number that is not finite
+            raise InputError(f"{path}, row {number}: columns and cells are not those of a result: {error}") from None
+        if key != own_key:
             raise InputError(f"{path}, row {number}: the key is not that of the settings: one of them was changed")
         rows.append({"key": key, **row})
     if not rows:
@@ -171,7 +174,7 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
 
 def _profile(rows: list[dict[str, Any]], path: Path) -> Profile:
     profile = rows[0].get("profile")
-    if not profile or set(profile) != {field.name for field in fields(Profile)}:
+    if not isinstance(profile, dict) or set(profile) != {field.name for field in fields(Profile)}:
         raise InputError(f"{path}: the columns 'profile' are not those of a profile")
     if any(row["profile"] != profile for row in rows):
         raise InputError(f"{path}: results of several profiles; keep each profile in a folder of its own")
