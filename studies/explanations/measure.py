@@ -135,7 +135,8 @@ def _factors(problem: gl.Problem, batches: Any) -> dict[str, tuple[Tensor, Tenso
         if isinstance(layer, nn.Linear):
             inputs, errors = seen.setdefault(name, ([], []))
             handles.append(layer.register_forward_hook(_keeper(inputs, errors)))
-    inputs, targets = problem.data
+    whole: Any = problem.data  # tensors here
+    inputs, targets = whole
     for t in range(batches.iterations):
         chosen = torch.from_numpy(batches[t])
         problem.model.zero_grad()
