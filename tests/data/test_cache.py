@@ -43,8 +43,9 @@ def test_what_is_kept_is_what_was_read(cache, pictures, normalise):
     assert len(list(cache.iterdir())) == 2  # one file a split, whatever the normalisation
 
 
-def _load_together(barrier, folder, split, results):
+def _load_together(barrier, folder, split, results, cache):
     warnings.simplefilter("error")
+    os.environ["GRADLAW_CACHE"] = str(cache)  # the fork server may be older than the test, and has its environment
     barrier.wait()
     results.put((split, hashlib.sha256(gl.load_data(folder, split).inputs.numpy().tobytes()).hexdigest()))
 
@@ -54,7 +55,7 @@ def test_processes_at_once(cache, pictures):
     context.set_forkserver_preload(["gradlaw", "gradlaw.data.images"])
     barrier, results = context.Barrier(6), context.Queue()
     processes = [
-        context.Process(target=_load_together, args=(barrier, pictures, split, results))
+        context.Process(target=_load_together, args=(barrier, pictures, split, results, cache))
         for split in ("train", "test") * 3
     ]
     for process in processes:

@@ -56,7 +56,7 @@ def _open_all(page: Any) -> None:
     """Unfold everything and come by every figure, so that all are drawn."""
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     for panel in page.query_selector_all(".panel"):
-        panel.scroll_into_view_if_needed()
+        panel.evaluate("panel => panel.scrollIntoView()")  # Playwright's own waits for frames, which may not come
     wait_until(page, "[...document.querySelectorAll('.panel')].every((p) => p.querySelector('.plot svg'))")
 
 
