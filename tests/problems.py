@@ -87,3 +87,10 @@ def make(name: str, dtype: torch.dtype = torch.float32) -> gl.Problem:
     if inputs.is_floating_point():
         inputs = inputs.to(dtype)
     return gl.Problem(model.to(dtype), next_token_loss if by_token else cross_entropy, (inputs, targets))
+
+
+def two_layers() -> gl.Problem:
+    """Of 2,165 parameters and 400 samples, wide enough for a sketch."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 60), nn.Tanh(), nn.Linear(60, 5))
+    return gl.Problem(model, nn.CrossEntropyLoss(), (torch.randn(400, 30), torch.randint(5, (400,))))

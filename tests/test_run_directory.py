@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from gradlaw.cli.main import main
 from gradlaw.manifest import MANIFEST, write_manifest
 from gradlaw.report import write
 from gradlaw.sealed_json import SEAL
+from killed_at_call import killed_at_call
 
 QUICK = ["analyze", "--iterations", "40", "--k", "20", "--gaussian-k", "20", "--quiet", "--width", "4"]
 CALLS = ("rename", "replace", "unlink", "mkdir")
@@ -38,26 +38,6 @@ def saved(analysis, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("saved") / "run"
     analysis.save(directory)
     return directory
-
-
-def _forked(work: Callable[[], object], kill_at: int) -> int:
-    """The exit status of the work in a process that is killed at a call that changes names; 0 if there are fewer."""
-    child = os.fork()
-    if child == 0:
-        left = [kill_at]
-        for name in CALLS:
-            original = getattr(Path, name)
-
-            def counted(self, *arguments, original=original, **options):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(self, *arguments, **options)
-
-            setattr(Path, name, counted)
-        work()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _put(directory: Path, generation: str, names: tuple[str, ...]) -> None:
@@ -80,13 +60,13 @@ def _content(directory: Path) -> dict[str, str]:
 def test_killed_at_any_moment_the_old_run_or_the_new_one_is_there(tmp_path):
     old, new = ("analysis.json", "a.parquet", "figures/a.svg"), ("analysis.json", "b.parquet", "figures/b.svg")
     before, after = ({name: f"{when} {name}" for name in names} for when, names in (("old", old), ("new", new)))
-    seen, kills, status = [], 0, -1
-    while status != 0:
+    seen, kills, killed = [], 0, True
+    while killed:
         kills += 1
         directory = tmp_path / str(kills)
         _put(directory, "old", old)
         (directory / "mine.txt").write_text("kept")
-        status = _forked(lambda directory=directory: _put(directory, "new", new), kills)
+        killed = killed_at_call(lambda directory=directory: _put(directory, "new", new), kills, CALLS)
         found = _content(directory)
         assert found in (before, after), kills
         seen.append(found == after)

@@ -1,10 +1,9 @@
 """A run directory through whatever may happen to it: runs that are written or killed on the way, damage, repair."""
 
-import os
 import random
 import shutil
-import signal
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 import gradlaw as gl
 from gradlaw.analysis.run_directory import claimed, manifest_of_run
 from gradlaw.manifest import write_manifest
+from killed_at_call import killed_at_call
 from tools.one_damage import damage_file
 
+CALLS = ("rename", "replace", "unlink", "mkdir", "write_text")
 NAMES = (("analysis.json", "a.parquet", "figures/a.svg"), ("analysis.json", "b.parquet", "figures/b.svg"))
 
 
@@ -29,28 +30,6 @@ def _write(directory: Path, number: int) -> None:
             (folder / name).write_text(f"{number} {name}")
         write_manifest(folder, NAMES[number % 2])
         place.publish(())
-
-
-def _killed(directory: Path, number: int, call: int) -> bool:
-    """Write in a process that is killed at a call that changes names; whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = [call]
-        for name in ("rename", "replace", "unlink", "mkdir", "write_text"):
-            original = getattr(Path, name)
-
-            def counted(self, *arguments, original=original, **options):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(self, *arguments, **options)
-
-            setattr(Path, name, counted)
-        try:
-            _write(directory, number)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 class RunMachine(RuleBasedStateMachine):
@@ -80,7 +59,8 @@ class RunMachine(RuleBasedStateMachine):
     @rule(call=st.integers(1, 20))
     def killed(self, call: int) -> None:
         self.begun += 1
-        if not self.damaged and not _killed(self.directory, self.begun, call):
+        begin = partial(_write, self.directory, self.begun)
+        if not self.damaged and not killed_at_call(begin, call, CALLS):
             self.number = self.begun
 
     @rule(seed=st.integers(0, 2**32))

@@ -4,21 +4,18 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 import gradlaw as gl
 from gradlaw.cli.main import main
 from gradlaw.same_run import differences
+from problems import two_layers
 
 SETTINGS = {"iterations": 80, "batch_size": 4, "seed": 1}
 
 
 @pytest.fixture(scope="module")
 def problem():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(30, 60), nn.Tanh(), nn.Linear(60, 5))
-    return gl.Problem(model, nn.CrossEntropyLoss(), (torch.randn(400, 30), torch.randint(5, (400,))))
+    return two_layers()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import gradlaw as gl
 from gradlaw.history.collection import Collection
@@ -12,15 +11,14 @@ from gradlaw.spectra import gradient_spectrum
 from gradlaw.spectra.collect_sketched import collect_sketched, spectrum_of_sketched
 from gradlaw.spectra.sketch import GradientSketch
 from gradlaw.stats import gradient_tests
+from problems import two_layers
 
 SETTINGS = {"iterations": 60, "batch_size": 4, "seed": 3}
 
 
 @pytest.fixture(scope="module")
 def problem():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(30, 60), nn.Tanh(), nn.Linear(60, 5))
-    return gl.Problem(model, nn.CrossEntropyLoss(), (torch.randn(400, 30), torch.randint(5, (400,))))
+    return two_layers()
 
 
 @pytest.fixture(scope="module")

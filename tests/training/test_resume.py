@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,9 @@ from dies_after import DiesAfter, Killed
 from gradlaw.cli.main import main
 from gradlaw.training import OPTIMISERS, Recipe, load_checkpoint, train
 from gradlaw.training.checkpoint import latest
+from killed_at_call import killed_at_call
+
+CALLS = ("rename", "replace", "unlink")  # that change names
 
 EPOCHS = 12
 
@@ -164,26 +166,6 @@ def test_a_training_that_is_replaced_stays_until_the_new_one_is_whole(tmp_path):
     assert _names(tmp_path / "a") == _names(tmp_path / "whole")
 
 
-def _killed_at(work: Callable[[], object], call: int) -> int:
-    """The exit status of the work in a process that is killed at a call that changes names; 0 if there are fewer."""
-    child = os.fork()
-    if child == 0:
-        left = [call]
-        for name in ("rename", "replace", "unlink"):
-            original = getattr(Path, name)
-
-            def counted(self, *arguments, original=original, **options):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(self, *arguments, **options)
-
-            setattr(Path, name, counted)
-        work()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_killed_while_it_replaces_the_old_training_or_the_new_one_is_there(tmp_path):
     _train(tmp_path / "old", "sgd", 2, points=(0.5, 1))
     _train(tmp_path / "old", "sgd", 2, points=(0.5, 1), overwrite=True)
@@ -192,12 +174,13 @@ def test_killed_while_it_replaces_the_old_training_or_the_new_one_is_there(tmp_p
     with pytest.raises(Killed):
         _train(tmp_path / "begun", recipe=new, points=(0.5,), overwrite=True, progress=DiesAfter(2))
     _train(tmp_path / "new", recipe=new, points=(0.5,))
-    both, seen, status, kills = [_weights(tmp_path / name) for name in ("old", "new")], [], -1, 0
-    while status != 0:
+    both, seen, killed, kills = [_weights(tmp_path / name) for name in ("old", "new")], [], True, 0
+    while killed:
         kills += 1
         folder = tmp_path / str(kills)
         shutil.copytree(tmp_path / "begun", folder)
-        status = _killed_at(lambda folder=folder: _train(folder, recipe=new, points=(0.5,), overwrite=True), kills)
+        replacing = partial(_train, folder, recipe=new, points=(0.5,), overwrite=True)
+        killed = killed_at_call(replacing, kills, CALLS)
         found = _weights(folder)
         seen.append([_equal(found, weights) for weights in both])
         assert sum(seen[-1]) == 1, kills
@@ -212,12 +195,12 @@ def test_killed_while_it_replaces_the_old_training_or_the_new_one_is_there(tmp_p
 def test_killed_while_it_removes_the_checkpoint_before_it_ends_with_the_same_files(tmp_path):
     for keep_all in (False, True):
         _train(tmp_path / f"whole {keep_all}", "adam", 2, keep_all=keep_all)
-        status, kills = -1, 0
-        while status != 0:
+        killed, kills = True, 0
+        while killed:
             kills += 1
             folder = tmp_path / f"{kills} {keep_all}"
             again = partial(_train, folder, "adam", 2, keep_all=keep_all)
-            status = _killed_at(again, kills)
+            killed = killed_at_call(again, kills, CALLS)
             again()
             assert _names(folder) == _names(tmp_path / f"whole {keep_all}"), kills
         assert kills > 6

@@ -1,7 +1,7 @@
 """The gradient history: T gradients of n dimensions."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -15,8 +15,8 @@ from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
 from gradlaw.errors import InputError
 from gradlaw.history.index import checked_index
+from gradlaw.history.record import fields_of, record_of
 from gradlaw.history.settings import HistorySettings
-from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.stores.precision import dtype_name
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.html_repr import html_table
@@ -104,12 +104,10 @@ class GradientHistory(ByValue):
                 damaged; gradients that are damaged or missing raise it when they are read.
         """
         gradients, losses, record = open_store(Path(folder))
-        layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
-        problem, settings = record.pop("problem"), record.pop("settings")
-        if settings.get("sketch"):
+        found = GradientHistory(gradients, losses, **fields_of(record))
+        if found.settings.sketch is not None:
             raise InputError(f"{folder} holds sketches of gradients, not gradients; open it with SketchedHistory.open")
-        settings.setdefault("samples", problem["data"]["samples"])  # where early versions had it alone
-        return GradientHistory(gradients, losses, layout, settings=HistorySettings.from_dict(settings), **record)
+        return found
 
     def record(self) -> dict[str, Any]:
         """All but gradients and losses, as plain data."""
@@ -127,14 +125,3 @@ class GradientHistory(ByValue):
         ``axis="dimension"`` streams iterations, blocks of shape (m, n); ``axis="iteration"`` dimensions, (m, T).
         """
         return series_blocks(self.gradients, axis)
-
-
-def record_of(history: GradientHistory | ShardedHistory) -> dict[str, Any]:
-    """All but gradients and losses, as plain data."""
-    return {
-        "layout": [asdict(part) for part in history.layout],
-        "unused": history.unused,
-        "rounding": history.rounding,
-        "settings": history.settings.as_dict(),
-        "notices": history.notices,
-    }

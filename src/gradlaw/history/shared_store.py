@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from gradlaw.atomic import full_disk_explained
-from gradlaw.history.gradient_history import GradientHistory, record_of
+from gradlaw.history.gradient_history import GradientHistory
+from gradlaw.history.record import record_of
 from gradlaw.history.resume import clear, identity_of, read_unfinished, reopen_finished
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.sharded_history import ShardedHistory

@@ -1,7 +1,7 @@
 """The sketches of a gradient history, and the tests of each whole gradient that was sketched."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
+from gradlaw.history.record import fields_of, record_of
 from gradlaw.history.settings import HistorySettings, SketchSettings
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.problem import ParameterSlice
@@ -128,22 +129,14 @@ class SketchedHistory(ByValue):
             InputError: no such history there, one whose collection did not finish, or a damaged one.
         """
         kept, losses, record = open_store(Path(folder))
-        layout = [ParameterSlice(**{**part, "shape": tuple(part["shape"])}) for part in record.pop("layout")]
-        record.pop("problem")
-        settings = HistorySettings.from_dict(record.pop("settings"))
-        if settings.sketch is None:
+        found = SketchedHistory(kept, losses, **fields_of(record))
+        if found.settings.sketch is None:
             raise InputError(f"{folder} holds whole gradients, not sketches of them; open it with GradientHistory.open")
-        return SketchedHistory(kept, losses, layout, settings=settings, **record)
+        return found
 
     def record(self) -> dict[str, Any]:
         """All but sketches, tests and losses, as plain data."""
-        return {
-            "layout": [asdict(part) for part in self.layout],
-            "unused": self.unused,
-            "rounding": self.rounding,
-            "settings": self.settings.as_dict(),
-            "notices": self.notices,
-        }
+        return record_of(self)
 
 
 def _columns(settings: SketchSettings) -> tuple[str, ...]:

@@ -114,9 +114,8 @@ def _of_reference(gram: np.ndarray, rounding: float) -> tuple[np.ndarray, float,
         sizes = sizes * forms / reached
         level = float(np.exp(np.log(sizes).mean()))
         sizes, tau = np.maximum(sizes / level, SMALLEST), tau * level
-        if step >= _PLACED and sizes.min() <= SMALLEST:
-            break
-        if step >= _PLACED and np.abs(np.log(forms / reached)).max() < _SETTLED:
+        settled = np.abs(np.log(forms / reached)).max() < _SETTLED
+        if step >= _PLACED and (settled or sizes.min() <= SMALLEST):
             break
     return sizes, tau, reached
 
