@@ -243,3 +243,62 @@ def test_real_images_are_learnt(mnist_folder):
     model = gl.build_model("lenet", data.sample_shape, data.classes)
     run = train(model, cross_entropy, data.tensors, test.tensors, Recipe("adam", 0.001, epochs=4, batch_size=32))
     assert run.test.accuracy > 0.9
+
+
+def _convolutional() -> nn.Module:
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 2), nn.Flatten(), nn.Linear(20, 2)
+    )
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_channels_last_is_the_same_training_but_for_rounding_and_leaves_the_model_as_it_was(augment, tmp_path):
+    images = torch.randn(SAMPLES, 3, 8, 8).double(), torch.arange(SAMPLES) % 2
+    recipe = Recipe(epochs=3, batch_size=16, augment=augment, optimiser="momentum")
+    seen, models = [], [_convolutional().double() for _ in range(2)]
+    for model, channels_last in zip(models, (False, True), strict=True):
+        hook = model[3].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].stride()))
+        train(
+            model,
+            cross_entropy,
+            images,
+            None,
+            recipe,
+            channels_last=channels_last,
+            checkpoint_dir=tmp_path / str(channels_last),
+        )
+        hook.remove()
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    assert all(p.is_contiguous() for p in models[1].parameters())
+    assert {strides[1] for strides in seen[: len(seen) // 3]} == {9}  # one channel after the other
+    assert {strides[1] for strides in seen[len(seen) // 2 + 2 : -1]} == {1}
+    assert load_checkpoint(tmp_path / "True").settings["channels_last"] is True
+    with pytest.raises(gl.InputError, match="channels_last was False and is True"):
+        train(
+            _convolutional().double(),
+            cross_entropy,
+            images,
+            None,
+            recipe,
+            checkpoint_dir=tmp_path / "False",
+            channels_last=True,
+            resume=True,
+        )
+
+
+def test_channels_last_of_what_are_no_images_is_refused(data):
+    with pytest.raises(gl.InputError, match=r"channels_last is for images \(C, H, W\), got samples \(6,\)"):
+        train(_model(), cross_entropy, data, channels_last=True)
+
+
+def test_a_training_channels_last_resumes_to_the_same_bits(tmp_path):
+    images = torch.randn(SAMPLES, 3, 8, 8), torch.arange(SAMPLES) % 2
+    recipe = Recipe(epochs=3, batch_size=16, augment=True, optimiser="momentum")
+    whole, parts = _convolutional(), _convolutional()
+    train(whole, cross_entropy, images, None, recipe, channels_last=True)
+    train(parts, cross_entropy, images, None, recipe, channels_last=True, checkpoint_dir=tmp_path, until=1)
+    parts = _convolutional()
+    train(parts, cross_entropy, images, None, recipe, channels_last=True, checkpoint_dir=tmp_path, resume=True)
+    assert _same(whole, parts)

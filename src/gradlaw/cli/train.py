@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
             overwrite=options.force,
             keep_all=options.keep_all,
             points=options.points,
+            channels_last=options.channels_last,
             device=options.device,
             progress=progress,
         )

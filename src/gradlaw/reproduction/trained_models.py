@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from gradlaw.data import LabelledTensors, parse_label_noise
 from gradlaw.progress import Progress
 from gradlaw.reproduction.experiment import NetworkSpec, normalised_recipe
@@ -50,9 +52,11 @@ class TrainedModels:
         progress: Progress, points: tuple[float, ...] = (), until: int | None = None,
     ) -> Checkpoint:  # fmt: skip
         """Train, or go on with a training that was interrupted, keeping points on the way until an epoch."""
+        model = settings.build()
+        convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
         run = train(
-            settings.build(), MODELS[settings.name].loss, data, None, recipe, seed, self.store / key,
-            settings=settings, resume=True, points=points, until=until, device=device, progress=progress,
+            model, MODELS[settings.name].loss, data, None, recipe, seed, self.store / key,
+            settings=settings, resume=True, points=points, until=until, channels_last=convolutional, device=device, progress=progress,
         )  # fmt: skip
         assert run.checkpoint is not None
         return load_checkpoint(run.checkpoint)

@@ -200,7 +200,8 @@ def _epoch(file: Path) -> int:
 
 def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{i}.{key}": t for i, of_one in state.items() for key, t in of_one.items() if isinstance(t, Tensor)}
+    tensors = {f"{i}.{key}": t for i, of_one in state.items() for key, t in of_one.items() if isinstance(t, Tensor)}
+    return {name: t.contiguous() for name, t in tensors.items()}  # those of a model that is channels last are not
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -33,7 +33,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays the same from epoch to epoch; ``least`` is the smallest minibatch that the model takes."""
+    """What stays the same from epoch to epoch.
+
+    ``least`` is the smallest minibatch that the model takes; ``channels_last`` lays minibatches of images out so.
+    """
 
     model: nn.Module
     loss: Loss
@@ -43,6 +46,7 @@ class Setup:
     recipe: Recipe
     seed: int
     least: int
+    channels_last: bool = False
 
 
 def steps_of_epoch(setup: Setup) -> int:
@@ -117,7 +121,11 @@ def _step(setup: Setup, indices: np.ndarray, rng: np.random.Generator) -> tuple[
     """Make one step; returns the loss and the number of correct targets before it."""
     chosen = torch.from_numpy(indices).to(setup.inputs.device)
     batch, wanted = setup.inputs[chosen], setup.targets[chosen]
-    outputs = setup.model(flip_and_crop(batch, rng) if setup.recipe.augment else batch)
+    if setup.recipe.augment:
+        batch = flip_and_crop(batch, rng)
+    if setup.channels_last:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    outputs = setup.model(batch)
     loss = setup.loss(outputs, wanted)
     setup.optimizer.zero_grad()
     loss.backward()

@@ -26,7 +26,7 @@ from gradlaw.training.checkpoint import (
 from gradlaw.training.points import point_files
 from gradlaw.training.replace import complete, staging_of
 
-_AGREED = ("model", "start_sha256", "loss", "data", "test_data", "recipe", "seed")
+_AGREED = ("model", "start_sha256", "loss", "data", "test_data", "recipe", "seed", "channels_last")
 _LOCK = ".lock"
 
 
@@ -81,10 +81,11 @@ def open_folder(folder: Path, record: Mapping[str, Any], resume: bool) -> Checkp
             f"{folder} already holds a training, {done} of {epochs} epochs done; "
             "resume it (--resume), overwrite it (--force) or choose another folder"
         )
-    before = last.settings | {"recipe": _extended(last.settings["recipe"], record["recipe"], last.settings["epoch"])}
+    former = {"channels_last": False} | last.settings  # checkpoints of before there was the choice do not say
+    before = former | {"recipe": _extended(former["recipe"], record["recipe"], former["epoch"])}
     different = [key for key in _AGREED if before[key] != record[key]]
     if different:
-        what = "; ".join(_difference(key, last.settings[key], record[key]) for key in different)
+        what = "; ".join(_difference(key, former[key], record[key]) for key in different)
         raise InputError(f"{last.path} is of another training, which cannot be resumed with these settings: {what}")
     return last
 

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -84,6 +84,7 @@ def train(
     keep_all: bool = False,
     points: Sequence[float] = (),
     until: int | None = None,
+    channels_last: bool = False,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> TrainingRun:
@@ -109,13 +110,16 @@ def train(
         points: also keep the weights after so many epochs, whole or not (0.1: a tenth of the first one, 0: the start),
             with the score there, as ``point-0.1.safetensors``; see :mod:`gradlaw.training.points`. They need a folder.
         until: stop after this epoch of the recipe; ``resume`` goes on from it. None: after the last.
+        channels_last: train on images whose channels lie next to each other in memory, as PyTorch's memory format of
+            that name has them. Convolutions are faster so, and sums round differently; a model that calls ``view``
+            behind a convolution cannot be trained like this. The model is left as it was.
         device: where to train; default: where the model is. Model and data are moved there.
         progress: where to show it.
 
     Raises:
         InputError: data that are no two tensors of one length or that BatchNorm cannot take, a folder that holds
-            another training or one that went on without a point that is wanted, points that are none of the training, a
-            full disk, or a loss that stopped being finite: the message says where and names the last good checkpoint.
+            another training or one that went on without a point that is wanted, points that are none of the training,
+            ``channels_last`` of samples that are no images (C, H, W), a full disk, or a loss that stopped being finite: the message says where and names the last good checkpoint.
     """
     progress, recipe, seed = progress or SILENT, recipe or Recipe(), checked_seed(seed)
     problem = Problem(model, loss, training_data, device=device)
@@ -124,13 +128,15 @@ def train(
     inputs, targets = _tensors(problem)
     least = _smallest_minibatch(model, len(inputs), recipe.batch_size)
     optimizer = recipe.optimizer(p for p in model.parameters() if p.requires_grad)
-    setup = Setup(model, loss, optimizer, inputs, targets, recipe, seed, least)
-    record = _record(problem, test, recipe, seed, settings)
+    if channels_last and inputs.ndim != 4:
+        raise InputError(f"channels_last is for images (C, H, W), got samples {tuple(inputs.shape[1:])}: leave it out")
+    setup = Setup(model, loss, optimizer, inputs, targets, recipe, seed, least, channels_last)
+    record = _record(problem, test, recipe, seed, settings, channels_last)
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     end = recipe.epochs if until is None else min(recipe.epochs, count(until, "until"))
     keeper = _keeper(folder, points, setup, record)
     measure = None if test is None else partial(evaluate, model, loss, *_tensors(test))
-    with claimed(folder), _own_randomness(problem.device):
+    with claimed(folder), _own_randomness(problem.device), _laid_out(model, channels_last):
         place, last = folder, None
         if folder is not None and overwrite:
             place, last = open_replacement(folder, record)
@@ -219,7 +225,12 @@ def _check_reached(last: Checkpoint, end: int, points: Sequence[float]) -> None:
 
 
 def _record(
-    problem: Problem, test: Problem | None, recipe: Recipe, seed: int, settings: ModelSettings | None
+    problem: Problem,
+    test: Problem | None,
+    recipe: Recipe,
+    seed: int,
+    settings: ModelSettings | None,
+    channels_last: bool,
 ) -> dict[str, Any]:
     """What checkpoints say, at the start."""
     described = problem.describe()
@@ -231,6 +242,7 @@ def _record(
         "test_data": test and test.describe()["data"],
         "recipe": asdict(recipe),
         "seed": seed,
+        "channels_last": channels_last,
         "epoch": 0,
         "history": [],
         "training": None,
@@ -266,6 +278,19 @@ def _smallest_minibatch(model: nn.Module, samples: int, batch_size: int) -> int:
     if min(batch_size, samples) == 1:
         raise InputError("batch norm cannot normalise a minibatch of a single sample: use a batch_size of at least 2")
     return 2
+
+
+@contextmanager
+def _laid_out(model: nn.Module, channels_last: bool) -> Iterator[None]:
+    """Have the model's parameters in the memory format of the images, and put them back."""
+    if not channels_last:
+        yield
+        return
+    model.to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)
 
 
 def _own_randomness(device: torch.device) -> AbstractContextManager[None]:

@@ -56,6 +56,8 @@ def _add_recipe(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--weight-decay", type=float, metavar="W", help="default: 0.0005")
     how.add_argument("--momentum", type=float, metavar="BETA", help="of --optimiser momentum (default: 0.9)")
     how.add_argument("--clip-norm", type=positive, metavar="NORM", help="longest gradient (default: no limit)")
+    how.add_argument("--channels-last", action="store_true", help="lay images out channels last in memory, which "
+                     "makes convolutions faster")  # fmt: skip
     how.add_argument("--augment", action=argparse.BooleanOptionalAction,
                      help="flip and crop images at random (default: on CIFAR)")  # fmt: skip
     how.add_argument("--seed", type=seed, metavar="SEED", default=0, help="seed of everything (default: 0)")
