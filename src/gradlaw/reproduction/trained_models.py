@@ -56,7 +56,8 @@ class TrainedModels:
         convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
         run = train(
             model, MODELS[settings.name].loss, data, None, recipe, seed, self.store / key,
-            settings=settings, resume=True, points=points, until=until, channels_last=convolutional, device=device, progress=progress,
+            settings=settings, resume=True, points=points, until=until, channels_last=convolutional, device=device,
+            progress=progress,
         )  # fmt: skip
         assert run.checkpoint is not None
         return load_checkpoint(run.checkpoint)

@@ -119,7 +119,8 @@ def train(
     Raises:
         InputError: data that are no two tensors of one length or that BatchNorm cannot take, a folder that holds
             another training or one that went on without a point that is wanted, points that are none of the training,
-            ``channels_last`` of samples that are no images (C, H, W), a full disk, or a loss that stopped being finite: the message says where and names the last good checkpoint.
+            ``channels_last`` of samples that are no images (C, H, W), a full disk, or a loss that stopped being finite:
+            the message says where and names the last good checkpoint.
     """
     progress, recipe, seed = progress or SILENT, recipe or Recipe(), checked_seed(seed)
     problem = Problem(model, loss, training_data, device=device)
