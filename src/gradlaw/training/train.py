@@ -287,11 +287,11 @@ def _laid_out(model: nn.Module, channels_last: bool) -> Iterator[None]:
     if not channels_last:
         yield
         return
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors alone
     try:
         yield
     finally:
-        model.to(memory_format=torch.contiguous_format)
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _own_randomness(device: torch.device) -> AbstractContextManager[None]:
