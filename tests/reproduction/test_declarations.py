@@ -68,6 +68,7 @@ def test_both_readings_are_rows_where_the_paper_is_ambiguous() -> None:
 def test_all_figures_and_the_theorem_are_declared() -> None:
     assert set(FIGURES) == {f"fig{i}" for i in range(1, 17)} | {"theorem1"}
     assert all(panel.series for figure in FIGURES.values() for panel in figure.panels)
+    assert all(figure.described for figure in FIGURES.values())
 
 
 def test_what_claims_need_is_measured_for_tables_and_figures() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,22 @@ def test_claims_are_decided_by_what_was_measured(store: Path) -> None:
     assert claims["Theorem 1 bounds the angles"]["outcome"] == "holds"  # it is a theorem
     assert claims["eigengaps decay faster"]["measured"] == 6
     assert "not only images" not in claims
+
+
+def test_the_page_has_every_figure_beside_what_the_paper_says_of_it(store: Path) -> None:
+    page = (store.parent / "page.md").read_text()
+    part = page[page.index("### Figure 16") : page.index("### Theorem 1.")]
+    assert "- the paper: eigengaps are approximately a power law too" in part
+    assert '- measured: "The eigengaps of the covariance are a power law as well"' in part
+    assert "- not measured" not in part
+    picture = re.search(r"!\[.*]\((.*)\)", part)
+    assert picture is not None
+    assert picture[1] == "page/figures/fig16.png"
+    assert (store.parent / picture[1]).read_bytes() == (store.parent / "out/fig16.png").read_bytes()
+    with (store.parent / "out/table03.csv").open(newline="") as file:
+        fcn = next(row for row in csv.DictReader(file) if row["row"] == "4")
+    assert f"| by their own rank | random | 1 | {fcn['s']} | {fcn['d_KS']} | " in part
+    assert re.search(r"\| LeNet, random \| LeNet, random \| 1 \| (\d+) of \1 \|", page)  # Theorem 1 is a theorem
 
 
 def test_the_page_has_every_row_and_the_reasons(store: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from gradlaw.atomic import write_whole
 from gradlaw.cli.options.values import seeds, whole
 from gradlaw.cli.say import say
 from gradlaw.errors import InputError
@@ -26,7 +25,7 @@ from gradlaw.reproduction.inputs import DataSets
 from gradlaw.reproduction.measure import Context
 from gradlaw.reproduction.measurement import Resolver
 from gradlaw.reproduction.output import CLAIMS_HEADER, LEGEND, Report, claims_rows, report, write
-from gradlaw.reproduction.page import page
+from gradlaw.reproduction.page import write_page
 from gradlaw.reproduction.paper import Paper
 from gradlaw.reproduction.plan import Planner
 from gradlaw.reproduction.profiles import Profile
@@ -71,7 +70,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for tables and figures (default: "
                         "runs/reproduce/PROFILE)")  # fmt: skip
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page of the whole reproduction")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="also write the page of the whole "
+                        "reproduction, and its pictures beside it")  # fmt: skip
     parser.add_argument("--forensics", metavar="FILE", type=Path, help="also write the page on where every published "
                         "row stands among the seeds")  # fmt: skip
     parser.add_argument("--save-results", metavar="DIR", type=Path, help="also write all results as one table and one "
@@ -227,9 +227,8 @@ def _show(options: argparse.Namespace, evidence: Evidence, selection: Selection,
     files = write(found, out)
     say(f"\n{len(files)} files in {out}")
     if options.markdown:
-        options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(options.markdown, page(found))
-        say(f"page: {options.markdown}")
+        pages = write_page(found, options.markdown, out)
+        say(f"page: {options.markdown}, {len(pages) - 1} pictures in {options.markdown.with_suffix('')}")
     if options.forensics:
         say(f"forensics: {', '.join(map(str, write_forensics(found, FORENSICS, options.forensics)))}")
 

@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from gradlaw.report.formatting import number, percent, yes
+from gradlaw.atomic import write_whole
+from gradlaw.report.formatting import number, percent
 from gradlaw.reproduction.central import central_table
 from gradlaw.reproduction.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Decision
 from gradlaw.reproduction.compared import ComparedTable
+from gradlaw.reproduction.figures_page import figures_in_words
 from gradlaw.reproduction.formats import markdown
 from gradlaw.reproduction.formatting import duration
 from gradlaw.reproduction.output import LEGEND, Report, describe_checks
 from gradlaw.reproduction.store import Result
-from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
 
+FIGURES = "figures"  # the folder of the pictures, in that beside the page
 _INTRODUCTION = (
     'Tables and figures of "{title}" ({authors}), measured anew, with the published number beside. '
     "Written by `gradlaw reproduce ... --markdown`; the numbers come from "
@@ -33,8 +36,34 @@ _MEANING = (
 )
 
 
-def page(found: Report) -> str:
-    """The page: what was run, the claims, what calibration changes, every row, and what was not run."""
+def write_page(found: Report, path: Path, drawn: Path) -> list[Path]:
+    """Write the page, and its pictures into a folder beside it that has its name; returns all.
+
+    Args:
+        found: what was measured.
+        path: of the page.
+        drawn: the folder with the pictures, which :func:`gradlaw.reproduction.output.write` wrote.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    folder = Path(path.stem) / FIGURES
+    files: dict[Path, str | bytes] = {path: page(found, folder.as_posix())}
+    for spec in found.selection.figures:
+        picture = drawn / f"{spec.name}.png"
+        if picture.is_file():
+            files[path.parent / folder / picture.name] = picture.read_bytes()
+    for file, content in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, content)
+    return list(files)
+
+
+def page(found: Report, folder: str = f"reproduction/{FIGURES}") -> str:
+    """The page: what was run, the claims, what calibration changes, every row, the figures, and what was not run.
+
+    ``folder`` is that of the figures, as seen from the page.
+    """
     results = _results(found)
     paper = found.selection.paper
     introduction = _INTRODUCTION.format(title=paper.title, authors=paper.authors)
@@ -46,7 +75,7 @@ def page(found: Report) -> str:
         f"## The claims\n\n{_MEANING.format(name=paper.name)}\n\n{_claims(found.decisions)}",
         f"## What calibration changes\n\n{_calibration(found)}",
         f"## Every row\n\n{LEGEND}\n\n{''.join(map(_table, found.tables))}",
-        f"## Figures\n\n{_figures(found)}",
+        f"## Figures\n\n{figures_in_words(found, folder)}",
         f"## Not run\n\n{_not_run(found)}",
     ]
     return "\n".join(parts)
@@ -167,36 +196,6 @@ def _table(table: ComparedTable) -> str:
     title = f"### Table {table.table.number}. {table.table.title}"
     rows = markdown(table.header, table.rows)
     return f"{title}\n\n{table.measured} of {len(table.rows)} rows measured\n\n{rows}\n{notes}\n"
-
-
-def _figures(found: Report) -> str:
-    """Which series were measured; spectra with their verdicts."""
-    rows = []
-    for spec in found.selection.figures:
-        for panel in spec.panels:
-            for series in panel.series:
-                results = found.evidence.results(series.experiment)
-                known = results[0].record if results else None
-                fit = known and _fit(known, series.quantity)
-                cells = (number(fit["d_ks"]), yes(fit["is_power_law"]), yes(fit["is_power_law_calibrated"]),
-                         number(fit["s"])) if fit else ("-",) * 4  # fmt: skip
-                outliers = _outliers(known, series.quantity) if known else "-"
-                rows.append((spec.name, panel.title, series.label, series.quantity, "yes" if known else "no", *cells,
-                             outliers))  # fmt: skip
-    header = ("figure", "panel", "series", "what", "measured", "d_KS", "verdict", "verdict cal.", "s", "outliers")
-    notes = "".join(f"- {spec.name}: {spec.note}\n" for spec in found.selection.figures if spec.note)
-    return f"{markdown(header, rows)}\n{notes}"
-
-
-def _fit(record: dict[str, Any], quantity: str) -> dict[str, Any] | None:
-    if quantity in (SECOND_MOMENT, COVARIANCE):
-        return record["spectra"][quantity]["fit"]
-    return record["spectra"]["eigengaps"]["fit"] if quantity.startswith("eigengaps") else record.get("fit")
-
-
-def _outliers(record: dict[str, Any], quantity: str) -> str:
-    count = record["spectra"][quantity]["outliers"] if quantity in (SECOND_MOMENT, COVARIANCE) else None
-    return "-" if count is None else str(count)
 
 
 def _not_run(found: Report) -> str:

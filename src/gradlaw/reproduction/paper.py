@@ -83,7 +83,8 @@ class Panel:
 class FigureSpec:
     """One figure. ``kind`` is ``"ranked"`` (values by rank), ``"rates"`` (by batch size) or ``"bound"``.
 
-    ``published`` is the number of the table whose rates are drawn beside.
+    ``described`` says in our words what the paper says that it shows; ``published`` is the number of the table whose
+    rates are drawn beside.
     """
 
     name: str
@@ -92,6 +93,7 @@ class FigureSpec:
     panels: tuple[Panel, ...]
     note: str = ""
     published: int | None = None
+    described: str = ""
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,36 @@ BOTH_ORDERS = "both orders of BatchNorm and ReLU are drawn, for the paper does n
 ANGLED = {"LeNet, random": (LENET, 1), "LeNet, trained": (LENET_TRAINED, 1), "FCN, random": (FCN, FCN_BATCH),
           "FCN, trained": (FCN_TRAINED, FCN_BATCH)}  # fmt: skip
 
+# What the paper says that its figures show, from captions and text, in our words.
+_DESCRIBED = {
+    "fig1": "straight lines fit gradients across parameters (one iteration), and not those across iterations (one "
+            "parameter).",
+    "fig2": "the Gaussian rate across iterations grows with B; from B = 30 on most parameters look Gaussian.",
+    "fig3": "as in Figure 1: power-law tails across parameters, none across iterations.",
+    "fig4": "power laws at random and pretrained, highly similar, but for a few leading eigenvalues that deviate "
+            "slightly.",
+    "fig5": "leading eigenvalues of the covariance deviate from those of the Hessian, by more than an order of "
+            "magnitude in places, near minima or far from them.",
+    "fig6": "a power law at every B; leading eigenvalues go approximately as 1/B, and are hardly in proportion to "
+            "those of the Hessian.",
+    "fig7": "labels that are noisy or random, learnt by heart, matter little to the power law.",
+    "fig8": "a width of about 70 or more matters to how good the power law is, depth does not; a single layer may "
+            "have it.",
+    "fig9": "power laws with BatchNorm or with ReLU, none in linear networks. The text beside it says that the "
+            "simplest linear network of two layers still has one, and marked outliers.",
+    "fig10": "BatchNorm can make the outliers less marked.",
+    "fig11": "usually c - 1 outliers, much less marked for FCN than for LeNet.",
+    "fig12": "outliers depend on the number of classes: a hundred logits leave as many.",
+    "fig13": "momentum and weight decay do not change the power law much, Adam does.",
+    "fig14": "the power law holds with gradient clipping.",
+    "fig15": "the power law is there on natural data that are no images.",
+    "fig16": "eigengaps are approximately a power law too, in the order of the eigenvalues (left) and in their own "
+             "(right).",
+    "theorem1": "states the bound, and shows no figure of it.",
+}  # fmt: skip
+
 FIGURES: dict[str, FigureSpec] = {
-    figure.name: figure
+    figure.name: replace(figure, described=_DESCRIBED[figure.name])
     for figure in (
         FigureSpec("fig1", "Magnitude of gradients by rank, LeNet at random", RANKED, _panels((
             ("MNIST", _directions(LENET, 100)), ("CIFAR-10", _directions(LENET_CIFAR, 100)),
