@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -51,15 +51,28 @@ class Progress:
     def stage(self, label: str, total: int | None = None) -> Iterator[Advance]:
         """A stage of ``total`` steps; yields a function to call with the number of steps just done."""
         label = printable(label)
-        if not self._bars.disable and not self._bars.console.is_terminal:
+        if self._bars.disable:
+            yield lambda steps: None
+        elif not self._bars.console.is_terminal:
             with self._lines(label, total) as advance:
                 yield advance
-            return
-        with nullcontext() if self._bars.live.is_started else self:
-            task = self._bars.add_task(label, total=total)
-            yield lambda steps: self._bars.advance(task, steps)
-            done = self._bars.tasks[task].total or 1
-            self._bars.update(task, total=done, completed=done)
+        elif self._bars.live.is_started:
+            with self._bar(label, total) as advance:
+                yield advance
+        else:
+            try:
+                with self, self._bar(label, total) as advance:
+                    yield advance
+            finally:
+                for task in self._bars.task_ids:  # on the terminal by now; the next stage would draw them again
+                    self._bars.remove_task(task)
+
+    @contextmanager
+    def _bar(self, label: str, total: int | None) -> Iterator[Advance]:
+        task = self._bars.add_task(label, total=total)
+        yield lambda steps: self._bars.advance(task, steps)
+        done = self._bars.tasks[self._bars.task_ids.index(task)].total or 1
+        self._bars.update(task, total=done, completed=done)
 
     @contextmanager
     def _lines(self, label: str, total: int | None) -> Iterator[Advance]:
