@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from gradlaw.choices import DtypeName, EngineName
+from gradlaw.history.collection import used_notice, used_of
 from gradlaw.history.engines.choose import EngineChoice, choose_engine
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import Findings, check_unchanged, inspect_problem, unused_notices
 from gradlaw.history.engines.rounding_alone import rounding_alone
-from gradlaw.history.engines.verify import Disagreement, check_finite
+from gradlaw.history.engines.verify import Disagreement
 from gradlaw.history.notices import repeat_notices, transform_notices
 from gradlaw.history.same_problem import refuse_other_gradients, refuse_other_problems
 from gradlaw.history.settings import HistorySettings
@@ -200,8 +201,7 @@ class _ShardedCollection:
         used = set().union(*self.ranks.gather(self._used))
         unused = [name for name in self._unused if name not in used]
         if used:
-            names = ", ".join(name for name in self._unused if name in used)
-            self.notices.append(f"some minibatches depend on these parameters and others do not: {names}")
+            self.notices.append(used_notice([name for name in self._unused if name in used]))
         own = slice(self.columns.start, self.columns.stop)
         start_transforms(self._along, Rows(self.problem, unused, columns=own))(self.share)
         if self._kept != self._stored:
@@ -258,17 +258,10 @@ class _ShardedCollection:
 
     def _compute(self, band: range, rows: Tensor) -> None:
         """The gradients of a band of iterations into ``rows``, and their losses."""
-        start = 0
-        while start < len(band):
-            end = min(start + self.choice.engine.chunk(self.choice.minibatches.batch_size), len(band))
-            some, chunk = band[start:end], rows[start:end]
-            batches = [self.choice.minibatches[t] for t in some]
-            losses = self.choice.gradients(some.start, batches, chunk)
-            check_finite(losses, chunk, some.start, self.problem.layout)
-            self.losses[some.start : some.stop] = losses
-            parts = [part for part in self.problem.layout if part.name in self._unused]
-            self._used |= {part.name for part in parts if chunk[:, part.start : part.stop].any()}
-            start = end
+        for piece in self.choice.pieces(len(band)):
+            some = band[piece]
+            self.losses[some.start : some.stop] = self.choice.finite_gradients(some.start, rows[piece])
+            self._used |= set(used_of(self._unused, rows[piece], self.problem.layout))
 
     def _exchange(self, rows: Tensor, bands: Sequence[range]) -> None:
         """Send every rank its dimensions of ``rows``, and keep this one's of what all have computed."""

@@ -1,6 +1,6 @@
 """Filling a matrix with the gradients of a run, band by band, from wherever an earlier call came to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,17 +8,28 @@ from torch import Tensor
 
 from gradlaw.atomic import full_disk_explained
 from gradlaw.history.engines.choose import EngineChoice
-from gradlaw.history.engines.verify import Disagreement, check_finite
+from gradlaw.history.engines.verify import Disagreement
 from gradlaw.history.sketched_history import RowReducer
 from gradlaw.history.stores.precision import Storage
 from gradlaw.history.stores.unfinished import Unfinished
 from gradlaw.history.stores.zarr_store import GRADIENTS, DiskGradients, group_digest, metadata_digests
 from gradlaw.history.transform_order import start_transforms
 from gradlaw.history.transforms import Apply, Memory, Rows, Transform, WeightDecay
+from gradlaw.problem import ParameterSlice
 from gradlaw.progress import Advance, Progress
 
 _REDUCED_BYTES = 2**28  # of gradients that are there at once where little is kept of each
 _LOSSES, _MEMORY = "losses", "memory "
+
+
+def used_of(names: Sequence[str], rows: Tensor, layout: Sequence[ParameterSlice]) -> list[str]:
+    """Those of the named parameters that have a gradient in any of the rows (C, n)."""
+    return [part.name for part in layout if part.name in names and rows[:, part.start : part.stop].any()]
+
+
+def used_notice(names: Sequence[str]) -> str:
+    """In words: parameters that the first minibatch left out and others use."""
+    return f"some minibatches depend on these parameters and others do not: {', '.join(names)}"
 
 
 class _Again(Exception):
@@ -135,9 +146,12 @@ class Collection:
             apply: the transforms; of those that carry something from row to row all rows before have to be through.
             advance: is told how many are done.
         """
-        for start, rows in self._chunks(top, band):
-            self.losses[start : start + len(rows)] = self._collect(start, rows, apply)
-            advance(len(rows))
+        most = None
+        if self._reducer is not None:
+            most = max(1, _REDUCED_BYTES // (self.problem.dimensions * self.problem.dtype.itemsize))
+        for piece in self.choice.pieces(len(band), most):
+            self.losses[top + piece.start : top + piece.stop] = self._collect(top + piece.start, band[piece], apply)
+            advance(piece.stop - piece.start)
 
     def _keep(self, on_disk: DiskGradients, band: Tensor) -> None:
         """Write a band, and note it once it is on the disk."""
@@ -155,17 +169,6 @@ class Collection:
             "make the same call again: it goes on from there",
         )
 
-    def _chunks(self, top: int, band: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Pieces of a band, (first iteration, rows), as large as the engine of the moment wants them."""
-        start = 0
-        while start < len(band):
-            most = self.choice.engine.chunk(self.minibatches.batch_size)
-            if self._reducer is not None:
-                most = min(most, max(1, _REDUCED_BYTES // (self.problem.dimensions * self.problem.dtype.itemsize)))
-            end = min(start + most, len(band))
-            yield top + start, band[start:end]
-            start = end
-
     def _collect(self, start: int, kept: Tensor, apply: Apply) -> Tensor:
         """The gradients of iterations ``start`` onwards into rows of the stored type; returns the losses (C,)."""
         problem = self.problem
@@ -173,9 +176,7 @@ class Collection:
         apart = kept.dtype != problem.dtype or self._reducer is not None
         shape = len(kept), problem.dimensions
         rows = torch.empty(shape, dtype=problem.dtype, device=problem.device) if apart else kept
-        batches = [self.minibatches[t] for t in range(start, start + len(kept))]
-        losses = self.choice.gradients(start, batches, rows)
-        check_finite(losses, rows, start, problem.layout, batches)
+        losses = self.choice.finite_gradients(start, rows)
         self._note_used(rows)
         apply(rows)
         if self._reducer is not None:
@@ -186,11 +187,10 @@ class Collection:
 
     def _note_used(self, rows: Tensor) -> None:
         """Parameters that the first minibatch left out and others use."""
-        parts = {part.name: part for part in self.problem.layout}
-        used = [name for name in self.unused if rows[:, parts[name].start : parts[name].stop].any()]
+        used = used_of(self.unused, rows, self.problem.layout)
         if not used:
             return
         self.unused = [name for name in self.unused if name not in used]
-        self.notices.append(f"some minibatches depend on these parameters and others do not: {', '.join(used)}")
+        self.notices.append(used_notice(used))
         if any(isinstance(transform, WeightDecay) for transform in self.transforms):
             raise _Again  # which is to act on all that is used

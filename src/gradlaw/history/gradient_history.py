@@ -1,7 +1,7 @@
 """The gradient history: T gradients of n dimensions."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -11,22 +11,19 @@ import torch
 from torch import Tensor
 
 from gradlaw.argument_types import checked
-from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
 from gradlaw.errors import InputError
 from gradlaw.history.index import checked_index
-from gradlaw.history.record import fields_of, record_of
-from gradlaw.history.settings import HistorySettings
+from gradlaw.history.record import Recorded, fields_of
 from gradlaw.history.stores.precision import dtype_name
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
 from gradlaw.html_repr import html_table
-from gradlaw.problem import ParameterSlice
 from gradlaw.stats.arrays import as_float
 from gradlaw.stats.series import series_blocks
 
 
 @dataclass(frozen=True, eq=False)
-class GradientHistory(ByValue):
+class GradientHistory(Recorded):
     """The gradients of T minibatches at fixed parameters, stored as T rows of n; the paper's G is its transpose.
 
     ``history[t]`` and ``history[a:b]`` are gradients, of shape (n,) and (b - a, n); ``history.dimension(i)`` is what
@@ -36,22 +33,12 @@ class GradientHistory(ByValue):
 
     Attributes:
         gradients: (T, n), finite, as stored: a tensor, or a matrix on disk that is indexed like one.
-        losses: tensor (T,), the minibatch losses.
-        layout: where each parameter tensor sits among the n dimensions.
-        unused: parameters on which the loss does not depend; their gradients are zeros.
-        rounding: relative rounding error ||error|| / ||g|| of a gradient: as seen when the same gradient is computed
-            another way, or that of the type it is stored in, whichever is larger.
-        settings: engine, seed, batch size and whatever else the gradients depend on, by attribute or by name.
-        notices: what was decided while collecting, in words.
+
+    The others are those of :class:`~gradlaw.history.record.Recorded`: ``losses``, ``layout``, ``unused``, ``rounding``,
+    ``settings``, ``notices``.
     """
 
     gradients: Tensor | DiskGradients
-    losses: Tensor
-    layout: list[ParameterSlice]
-    unused: list[str]
-    rounding: float
-    settings: HistorySettings
-    notices: list[str] = field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -84,9 +71,6 @@ class GradientHistory(ByValue):
         }
         return html_table("Gradient history", rows | {f"note {i}": note for i, note in enumerate(self.notices, 1)})
 
-    def __len__(self) -> int:
-        return self.gradients.shape[0]
-
     def __getitem__(self, t: int | slice | tuple[Any, ...]) -> Tensor:
         return as_float(self.gradients[checked_index(t, self.shape)])
 
@@ -104,14 +88,10 @@ class GradientHistory(ByValue):
                 damaged; gradients that are damaged or missing raise it when they are read.
         """
         gradients, losses, record = open_store(Path(folder))
-        found = GradientHistory(gradients, losses, **fields_of(record))
+        found = GradientHistory(gradients, losses=losses, **fields_of(record))
         if found.settings.sketch is not None:
             raise InputError(f"{folder} holds sketches of gradients, not gradients; open it with SketchedHistory.open")
         return found
-
-    def record(self) -> dict[str, Any]:
-        """All but gradients and losses, as plain data."""
-        return record_of(self)
 
     def dimension(self, i: int) -> Tensor:
         """The T gradients of dimension i, a whole number; shape (T,)."""

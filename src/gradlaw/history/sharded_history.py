@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from gradlaw.by_value import ByValue
 from gradlaw.choices import Axis
-from gradlaw.history.settings import HistorySettings
+from gradlaw.history.record import Recorded
 from gradlaw.problem import ParameterSlice
 from gradlaw.ranks.group import RankGroup
 from gradlaw.stats.arrays import as_float
@@ -17,7 +16,7 @@ from gradlaw.stats.shared_series import SharedMatrix, shared_tests, whole_rows
 
 
 @dataclass(frozen=True, eq=False)
-class ShardedHistory(ByValue):
+class ShardedHistory(Recorded):
     """What a :class:`~gradlaw.history.GradientHistory` is, T x n, shared out among ranks by dimensions.
 
     What it gives needs all ranks, which have to ask for the same.
@@ -26,27 +25,18 @@ class ShardedHistory(ByValue):
         ranks: those that hold it.
         share: of this rank, (T, n / ranks), in the type that gradients are stored in; all else is float32 or float64.
         columns: which of the n dimensions that is.
-        losses: tensor (T,), of all iterations.
-        layout, unused, rounding, settings, notices: as of a history, the same on every rank.
+
+    The others are those of :class:`~gradlaw.history.record.Recorded`, of all iterations and the same on every rank.
     """
 
     ranks: RankGroup = field(compare=False)
     share: Tensor
     columns: range
-    losses: Tensor
-    layout: list[ParameterSlice]
-    unused: list[str]
-    rounding: float
-    settings: HistorySettings
-    notices: list[str] = field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(T, n), of all ranks together."""
         return len(self.share), self.layout[-1].stop
-
-    def __len__(self) -> int:
-        return len(self.share)
 
     def __getitem__(self, t: int) -> Tensor:
         """The gradient of iteration t, (n,), on every rank."""

@@ -8,7 +8,6 @@ import torch
 
 from gradlaw.atomic import full_disk_explained
 from gradlaw.history.gradient_history import GradientHistory
-from gradlaw.history.record import record_of
 from gradlaw.history.resume import clear, identity_of, read_unfinished, reopen_finished
 from gradlaw.history.settings import HistorySettings
 from gradlaw.history.sharded_history import ShardedHistory
@@ -77,7 +76,7 @@ class SharedStore:
             zarr_store.create(self.folder, shape, dtype, self._band_bytes, durable=True)
 
     def _finish(self, history: ShardedHistory) -> None:
-        record = record_of(history) | {"problem": self._problem.describe()}
+        record = history.record() | {"problem": self._problem.describe()}
         with full_disk_explained(self.folder, *_LOST):
             zarr_store.finish(self.folder, history.losses, record)
         self._unfinished.remove()

@@ -1,19 +1,17 @@
 """The sketches of a gradient history, and the tests of each whole gradient that was sketched."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from gradlaw.by_value import ByValue
 from gradlaw.errors import InputError
-from gradlaw.history.record import fields_of, record_of
-from gradlaw.history.settings import HistorySettings, SketchSettings
+from gradlaw.history.record import Recorded, fields_of
+from gradlaw.history.settings import SketchSettings
 from gradlaw.history.stores.zarr_store import DiskGradients, open_store
-from gradlaw.problem import ParameterSlice
 from gradlaw.stats.calibration import calibrated_critical_distance, critical_distance, gaussian_pass_rate
 from gradlaw.stats.rates import SERIES_COLUMNS, GradientTests, SeriesTester
 from gradlaw.stats.series import series_blocks
@@ -53,7 +51,7 @@ class RowReducer:
 
 
 @dataclass(frozen=True, eq=False)
-class SketchedHistory(ByValue):
+class SketchedHistory(Recorded):
     """What is left of T gradients of n dimensions that were sketched while they were collected.
 
     It is no :class:`GradientHistory`: no parameter can be asked what it saw, and what needs gradients refuses it.
@@ -61,17 +59,11 @@ class SketchedHistory(ByValue):
 
     Attributes:
         kept: (T, m and a few), float32: the sketch of each gradient, then the tests across its values.
-        losses: tensor (T,), the minibatch losses.
-        layout, unused, rounding, settings, notices: as of a :class:`GradientHistory`; ``settings.sketch`` is set.
+
+    The others are those of :class:`~gradlaw.history.record.Recorded`; ``settings.sketch`` is set.
     """
 
     kept: Tensor | DiskGradients
-    losses: Tensor
-    layout: list[ParameterSlice]
-    unused: list[str]
-    rounding: float
-    settings: HistorySettings
-    notices: list[str] = field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,9 +75,6 @@ class SketchedHistory(ByValue):
         """Size, seed and blocks, and what the tests used."""
         assert self.settings.sketch is not None
         return self.settings.sketch
-
-    def __len__(self) -> int:
-        return self.kept.shape[0]
 
     def __repr__(self) -> str:
         iterations, dimensions = self.shape
@@ -129,14 +118,10 @@ class SketchedHistory(ByValue):
             InputError: no such history there, one whose collection did not finish, or a damaged one.
         """
         kept, losses, record = open_store(Path(folder))
-        found = SketchedHistory(kept, losses, **fields_of(record))
+        found = SketchedHistory(kept, losses=losses, **fields_of(record))
         if found.settings.sketch is None:
             raise InputError(f"{folder} holds whole gradients, not sketches of them; open it with GradientHistory.open")
         return found
-
-    def record(self) -> dict[str, Any]:
-        """All but sketches, tests and losses, as plain data."""
-        return record_of(self)
 
 
 def _columns(settings: SketchSettings) -> tuple[str, ...]:

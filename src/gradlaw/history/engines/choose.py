@@ -1,6 +1,6 @@
 """Choosing an engine: the fastest one that takes the problem and whose gradients the reference confirms, all along."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from gradlaw.history.engines.layerwise import LayerwiseEngine
 from gradlaw.history.engines.loop import LoopEngine
 from gradlaw.history.engines.preflight import Findings
 from gradlaw.history.engines.samplewise import SamplewiseEngine
-from gradlaw.history.engines.verify import Disagreement, NotFinite, Verification
+from gradlaw.history.engines.verify import Disagreement, NotFinite, Verification, check_finite
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
@@ -76,6 +76,27 @@ class EngineChoice:
     def difference(self) -> float:
         """How far gradients were off the reference in the median, relative to their norm."""
         return self.verification.difference
+
+    def pieces(self, rows: int, most: int | None = None) -> Iterator[slice]:
+        """So many rows in pieces, each as large as the engine of the moment wants it, and at most ``most``."""
+        start = 0
+        while start < rows:
+            size = self.engine.chunk(self.minibatches.batch_size)
+            end = min(start + (size if most is None else min(size, most)), rows)
+            yield slice(start, end)
+            start = end
+
+    def finite_gradients(self, first: int, out: Tensor) -> Tensor:
+        """The gradients of as many of the run's iterations as ``out`` has rows, from ``first`` on; returns the losses.
+
+        Raises:
+            NotFinite: a loss or a gradient is not; the message names the iteration, its samples and the parameter.
+            Disagreement, InputError: as of :meth:`gradients`.
+        """
+        batches = [self.minibatches[t] for t in range(first, first + len(out))]
+        losses = self.gradients(first, batches, out)
+        check_finite(losses, out, first, self.problem.layout, batches)
+        return losses
 
     def gradients(self, first: int, batches: Sequence[np.ndarray], out: Tensor) -> Tensor:
         """Write the gradients of iterations ``first`` onwards to the rows of ``out``; return the losses (C,).
