@@ -87,15 +87,15 @@ def test_a_loss_that_is_not_a_mean_is_seen_in_whatever_minibatch_shows_it(data, 
     inputs, labels = data[0], data[1].remainder(2)
     labels[:3] = 2  # one sample in a hundred
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
-    history = _collected(model, loss, (inputs, labels), 200, 60)
+    history = _collected(model, loss, (inputs, labels), 200, 170)
     assert any("is not the mean over its samples" in notice for notice in history.notices)
     with pytest.raises(gl.InputError, match="is not the mean over its samples"):
-        gl.collect(gl.Problem(model, loss, (inputs, labels)), 200, 60, engine="samplewise")
+        gl.collect(gl.Problem(model, loss, (inputs, labels)), 200, 170, engine="samplewise")
 
 
 def test_the_mean_over_samples_is_proven_without_a_notice(data):
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
-    history = _collected(model, F.cross_entropy, data, 200, 60, tolerance=1e-6)
+    history = _collected(model, F.cross_entropy, data, 200, 170, tolerance=1e-6)
     assert history.settings["engine"] == "samplewise"
     assert not history.notices
 

@@ -10,23 +10,24 @@ from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.engines.layerwise import LayerwiseEngine
 from gradlaw.history.engines.mean_of_samples import MeanOfSamples, refuse_other_means
+from gradlaw.history.engines.means import add_means, cost_of_means, samples_at_once
 from gradlaw.history.engines.verify import check_sample
 from gradlaw.history.layers.normalisation import takes_batch_statistics
 from gradlaw.minibatches import Minibatches
 from gradlaw.problem import Problem
 
+_MARGIN = 3.0  # a flop of dense layers takes about a third of the time of one of LeNet's, in which means are counted
 BAND_BYTES = 4 * 2**30  # of minibatch gradients that one pass over the samples adds up
-# A flop of a matrix product takes this share of the time of a flop of a forward and backward pass, measured on LeNet.
-_PRODUCT_EFFICIENCY = 0.35
 
 
 class SamplewiseEngine:
     """At fixed parameters a sample's gradient never changes, so N passes are enough for any number of minibatches.
 
     The gradients of a band of minibatches are one matrix product: how often each minibatch holds each sample, times
-    the samples' gradients. Its cost does not depend on B, which makes minibatches of a large share of the data, up to
-    all of them, affordable. Needs samples that do not interact in the model, and a loss that is the mean over samples,
-    which is proven for every minibatch (see :class:`~gradlaw.history.engines.mean_of_samples.MeanOfSamples`).
+    the samples' gradients (see :mod:`gradlaw.history.engines.means`). Adding up a gradient that is there costs far less
+    than making it, which makes many minibatches affordable, and those of a large share of the data. Needs samples that
+    do not interact in the model, and a loss that is the mean over samples, which is proven for every minibatch (see
+    :class:`~gradlaw.history.engines.mean_of_samples.MeanOfSamples`).
 
     Args:
         problem: without randomness in its forward pass.
@@ -65,8 +66,8 @@ class SamplewiseEngine:
         if bands * samples >= iterations * batch_size or _coupling(problem) is not None:
             return False
         a_pass = cost.flops / cost.samples
-        product = 2 * iterations * samples * problem.dimensions
-        return bands * samples * a_pass + _PRODUCT_EFFICIENCY * product < iterations * batch_size * a_pass
+        means = cost_of_means(iterations, batch_size, samples, _row(problem))
+        return bands * samples * a_pass + _MARGIN * means < iterations * batch_size * a_pass
 
     def chunk(self, batch_size: int) -> int:
         """How many iterations to ask for at once."""
@@ -81,25 +82,40 @@ class SamplewiseEngine:
         """
         counts = _counts(batches, self.problem.samples)
         samples = np.flatnonzero(counts.any(axis=0))
-        step = self._single.chunk(1)
+        size, step = len(batches[0]), self._single.chunk(1)
+        height = samples_at_once(len(batches), size, len(samples), out[0], step)
+        rows = torch.empty(min(height, len(samples)), self.problem.dimensions, dtype=out.dtype, device=out.device)
         losses = torch.zeros(len(batches), dtype=out.dtype, device=out.device)
-        rows = torch.empty(min(step, len(samples)), self.problem.dimensions, dtype=out.dtype, device=out.device)
         proof = MeanOfSamples(self.problem, samples)
         out.zero_()
-        for start in range(0, len(samples), step):
-            chunk = samples[start : start + step]
-            gradients = rows[: len(chunk)]
-            sample_losses = self._single.gradients(0, list(chunk[:, None]), gradients, see=proof.keep)
-            if not torch.isfinite(gradients.sum() + sample_losses.sum()):
-                # A mean would spread it over all iterations, those without the sample too: 0 x NaN is NaN.
-                for sample, loss, gradient in zip(chunk.tolist(), sample_losses.tolist(), gradients, strict=True):
-                    check_sample(first + int(counts[:, sample].argmax()), sample, loss, gradient)
-            proof.keep_losses(sample_losses)
-            weights = torch.from_numpy(counts[:, chunk]).to(out) / len(batches[0])
-            out.addmm_(weights, gradients)
-            losses.addmv_(weights, sample_losses.to(out.dtype))
+        for start in range(0, len(samples), height):
+            ready = samples[start : start + height]
+            some = [
+                self._of_samples(first, ready[i : i + step], counts, rows[i : min(i + step, len(ready))], proof)
+                for i in range(0, len(ready), step)
+            ]
+            held = counts[:, ready]
+            add_means(out, held, rows[: len(ready)], size)
+            losses.addmv_(torch.from_numpy(held).to(losses) / size, torch.cat(some).to(losses))
         proof.check(first, batches, counts)
         return losses
+
+    def _of_samples(
+        self, first: int, samples: np.ndarray, counts: np.ndarray, gradients: Tensor, proof: MeanOfSamples
+    ) -> Tensor:
+        """The gradients of some samples, (S, n); returns their losses."""
+        losses = self._single.gradients(0, list(samples[:, None]), gradients, see=proof.keep)
+        if not torch.isfinite(gradients.sum() + losses.sum()):
+            # A mean would spread it over all iterations, those without the sample too: 0 x NaN is NaN.
+            for sample, loss, gradient in zip(samples.tolist(), losses.tolist(), gradients, strict=True):
+                check_sample(first + int(counts[:, sample].argmax()), sample, loss, gradient)
+        proof.keep_losses(losses)
+        return losses
+
+
+def _row(problem: Problem) -> Tensor:
+    """Like a gradient, without its memory."""
+    return torch.empty(1, dtype=problem.dtype, device=problem.device).expand(problem.dimensions)
 
 
 def _chunk(problem: Problem, band_bytes: int = BAND_BYTES) -> int:

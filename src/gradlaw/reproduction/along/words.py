@@ -150,15 +150,19 @@ def _noise(rows: pd.DataFrame) -> str:
 
 def _hessian(rows: pd.DataFrame) -> str:
     column = "hessian_1"
-    learnt = rows[rows["accuracy"] > _AT_CHANCE]
+    found = rows[rows[column].notna()]
+    learnt = found[(found["accuracy"] > _AT_CHANCE) | (found[EPOCH] == 0)]
+    stuck = _at(found[found["accuracy"] <= _AT_CHANCE], _CIFAR, 1)
+    unlearnt = f" (with SGD, which has not learnt by then, {_range(stuck, column)})" if len(stuck) else ""
     lines = "; ".join(
-        f"{name}: {_range(_at(rows, name, 0), column)}, {_range(_at(learnt, name, 1), column)}"
+        f"{name}: {', '.join(_range(_at(learnt, name, epoch), column) for epoch in (0, 1))}"
+        f"{unlearnt if name == _CIFAR else ''}, {_range(_at(learnt, name, end), column)} at epoch {end:g}"
         for name in (_LNN, _LENET, _CIFAR)
+        if (end := _last(found, name)) > 1
     )
-    stuck = _at(rows[rows["accuracy"] <= _AT_CHANCE], _CIFAR, 1)
     return (
-        "**The largest eigenvalue of the Hessian rises where the network learns, but for the FCN.** At random and at "
-        f"epoch 1, one seed: {lines} (with SGD, which has not learnt, {_range(stuck, column)}). That of the FCN, whose "
-        f"BatchNorm couples the samples of a minibatch, falls from {_range(_at(rows, _FCN, 0), column)} to "
-        f"{_range(_at(rows, _FCN, 1), column)}."
+        "**The largest eigenvalue of the Hessian rises as a network begins to learn, but for the FCN.** At random, at "
+        f"epoch 1 and at the last epoch with every optimiser: {lines}. That of the FCN, whose BatchNorm couples the "
+        f"samples of a minibatch, falls from {_range(_at(found, _FCN, 0), column)} to "
+        f"{_range(_at(found, _FCN, 1), column)}."
     )
