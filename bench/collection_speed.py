@@ -3,9 +3,10 @@
 Each run is a process of its own, contenders taking turns, from networks and images in memory to a (T, n) matrix of
 float32 in memory. The memory is resident memory above that before the first gradient, the matrix (T x n x 4 bytes)
 included. The floor is a batched backward pass over the same samples and writing a matrix of that size; ratios are to
-it. The last column is the relative distance of the matrix from the loop's. gradlaw's times include its checks.
-The versions of the peers are in bench/peers/requirements.txt; they take up to 128 samples at once (4 iterations at
-least), with which they were fastest.
+it. Where each sample is in many minibatches, its gradient can be made once, and less than the floor is enough. The last
+column is the relative distance of the matrix from the loop's. gradlaw's times include its checks. The versions
+of the peers are in bench/peers/requirements.txt; they take up to 128 samples at once (4 iterations at least), with which
+they were fastest.
 
 python bench/collection_speed.py [--quick] [CASE ...]     # prints tables; --quick: a tenth of the iterations, once
 """
@@ -25,6 +26,7 @@ MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 CASES = {
     "lenet-1": Case("LeNet, B = 1, T = 5000", "lenet", MNIST, 60_000, 1, 5000),
     "lenet-100": Case("LeNet, B = 100, T = 1000", "lenet", MNIST, 60_000, 100, 1000),
+    "lenet-300": Case("LeNet, B = 300, T = 1000, of 10,000 samples", "lenet", MNIST, 10_000, 300, 1000),
     "fcn-10": Case("FCN 784-70-70-10 with BatchNorm, B = 10, T = 5000", "fcn", MNIST, 60_000, 10, 5000),
     "fcn-plain-10": Case("The same without BatchNorm", "fcn without BatchNorm", MNIST, 60_000, 10, 5000),
     "resnet18-1": Case("ResNet18, running statistics, B = 1, T = 48", "resnet18", CIFAR, 1000, 1, 48),
