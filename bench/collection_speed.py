@@ -5,8 +5,8 @@ float32 in memory. The memory is resident memory above that before the first gra
 included. The floor is a batched backward pass over the same samples and writing a matrix of that size; ratios are to
 it. Where each sample is in many minibatches, its gradient can be made once, and less than the floor is enough. The last
 column is the relative distance of the matrix from the loop's. gradlaw's times include its checks. The versions
-of the peers are in bench/peers/requirements.txt; they take up to 128 samples at once (4 iterations at least), with which
-they were fastest.
+of the peers are in bench/peers/requirements.txt; they take up to 128 samples at once (4 iterations at least), with
+which they were fastest.
 
 python bench/collection_speed.py [--quick] [CASE ...]     # prints tables; --quick: a tenth of the iterations, once
 """
