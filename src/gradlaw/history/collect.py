@@ -66,7 +66,7 @@ def collect(
         engine: how gradients are computed. ``"loop"``: plain autograd, the reference. ``"vmap"``: many minibatches at
             once. ``"layerwise"``: the same from the inputs and output gradients of layers (see
             :func:`gradlaw.history.layers.register` for layers of your own). ``"samplewise"``: every sample once,
-            minibatches as means of samples, for minibatches of a large share of the data. ``"auto"``: the one that
+            minibatches as means of samples, where they hold each sample many times. ``"auto"``: the one that
             costs least and takes the model. All are compared with the loop on the first minibatches.
         transforms: what an optimiser would make of the gradients at fixed parameters, applied from left to right:
             clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
