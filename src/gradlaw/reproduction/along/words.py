@@ -53,9 +53,9 @@ def _outliers(rows: pd.DataFrame) -> str:
     left = after[after["outliers"] > 0]
     return (
         f"**The outliers are gone as soon as a network learns.** Random LeNet has {_range(start, 'outliers')} on "
-        f"either data set with either seed. Of {len(after)} trained points, from epoch 0.1 on, {len(left)} have any: those "
-        f"at which the answer is one class whatever the image (accuracy {_range(left, 'accuracy', True)}). The FCN and "
-        "the LNN never have any."
+        f"either data set with either seed. Of {len(after)} trained points, from epoch 0.1 on, {len(left)} have any: "
+        f"those at which the answer is one class whatever the image (accuracy {_range(left, 'accuracy', True)}). The "
+        "FCN and the LNN never have any."
     )
 
 
