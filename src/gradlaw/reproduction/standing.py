@@ -2,8 +2,8 @@
 
 Each printed quantity of a row has a :class:`~gradlaw.reproduction.predictive.Predictive` distribution: that of one more
 seed of the row's own experiment. With ``LEAST_SEEDS`` values or more its spread is the row's own. With one or two it is
-pooled over the experiments of the tables that have two seeds or more and belong to the same family: the same model of
-the zoo, and both at random or both trained. Such a place is marked as pooled. It is right as far as the spread, on the
+pooled over the experiments of the tables, and the same at random, that have two seeds or more and belong to the same
+family: the same model of the zoo, and both at random or both trained. Such a place is marked as pooled. It is right as far as the spread, on the
 scale of the quantity, is the same for all sizes and settings of the family. Where no experiment of the family has two
 seeds there is no place.
 
@@ -105,8 +105,9 @@ class Seeds:
 
     def __init__(self, paper: Paper, evidence: Evidence):
         self.evidence = evidence
-        rows = [row for table in paper.tables.values() for row in table.rows]
-        self.experiments = tuple(dict.fromkeys(row.experiment for row in rows if row.experiment.kind == HISTORY))
+        of_rows = [row.experiment for table in paper.tables.values() for row in table.rows]
+        declared = (e for of_row in of_rows for e in (of_row, at_random(of_row)) if e.kind == HISTORY)
+        self.experiments = tuple(dict.fromkeys(declared))
         self._spreads: dict[tuple[str, bool, str, str, str], Spread | None] = {}
 
     def values(self, experiment: Experiment, kind: str, what: str, quantity: str) -> tuple[float, ...]:
