@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from gradlaw.reproduction.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Results, Rule, outcome
+from gradlaw.reproduction.evidence import trained_apart
+from gradlaw.reproduction.experiment import history
 from gradlaw.reproduction.xie2023 import rules
+from gradlaw.reproduction.xie2023.networks import LENET, LENET_TRAINED
 from paper_results import angles, hessian, rates, spectrum
 
 COVARIANCE, EIGENGAPS = "covariance", "eigengaps"
@@ -37,6 +40,8 @@ CASES: list[tuple[Rule, Results, str]] = [
     (rules.hessian_differs({"a": 10}, 10.0), {"a": spectrum(), "a Hessian": hessian(10 * LINE)}, FAILS),
     (rules.hessian_differs({"a": 10}, 10.0), {"a": spectrum(), "a Hessian": hessian(0.9 * LINE)}, HOLDS),
     (rules.hessian_differs({"a": 10}, 10.0), {"a": spectrum()}, NOT_RUN),
+    (rules.hessian_differs({"a": 10}, 10.0), {"a": spectrum(), "a Hessian": hessian(LINE, None, "others")}, NOT_RUN),
+    (rules.inverse_batch_size({"1": 1, "2": 2}, 2.0), {"1": spectrum(), "2": spectrum(parameters="others")}, NOT_RUN),
     (rules.power_law_hessian(["random"]), {"random": hessian(LINE), "trained": hessian(LINE, YES)}, HOLDS),
     (rules.power_law_hessian(["random"]), {"random": hessian(LINE), "trained": hessian(LINE, NO)}, IN_PART),
     (rules.outlier_count(9), {"a": spectrum(), "b": spectrum(outliers=1)}, IN_PART),
@@ -66,6 +71,12 @@ def test_both_verdicts_are_decided_apart() -> None:
     assert (check.published, check.calibrated) == (True, False)
     (check,) = rules.power_law_spectrum(COVARIANCE, ["a"])({"a": spectrum(True, False)})
     assert (check.published, check.calibrated) == (False, True)
+
+
+def test_a_network_that_was_trained_on_two_machines_is_named() -> None:
+    one, two = (history(LENET_TRAINED, batch_size) for batch_size in (1, 10))
+    assert trained_apart([(one, spectrum()), (two, spectrum()), (history(LENET, 1), spectrum(parameters="b"))]) == []
+    assert trained_apart([(one, spectrum()), (two, spectrum(parameters="b"))]) == [LENET_TRAINED]
 
 
 def test_rules_join() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gradlaw.reproduction.evidence import Evidence, chance_caveat
+from gradlaw.reproduction.evidence import Evidence, chance_caveat, trained_apart
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.store import Result
 
@@ -130,6 +130,13 @@ def decide(claim: Claim, evidence: Evidence) -> Decision:
         (label, result) for label, experiment in claim.experiments.items() for result in evidence.results(experiment)
     ]
     caveats = dict.fromkeys(f"{label}: {why}" for label, result in results if (why := chance_caveat(result.record)))
+    for seed in evidence.seeds:
+        there_is = ((e, result) for e in claim.experiments.values() if (result := evidence.result(e, seed)) is not None)
+        caveats |= dict.fromkeys(
+            f"{network}, seed {seed}: measured after trainings on several machines, which are not compared with one "
+            "another"
+            for network in trained_apart(there_is)
+        )
     needed = len(claim.experiments)
     there = sum(bool(evidence.results(experiment)) for experiment in claim.experiments.values())
     return Decision(claim, tuple(checks), there, needed, len(results), tuple(caveats))

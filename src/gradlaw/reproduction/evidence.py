@@ -1,10 +1,10 @@
 """What has been measured of a selection, by experiment and seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gradlaw.reproduction.experiment import Experiment
+from gradlaw.reproduction.experiment import Experiment, NetworkSpec
 from gradlaw.reproduction.measurement import Measurement
 from gradlaw.reproduction.series import thin
 from gradlaw.reproduction.store import Result
@@ -74,6 +74,21 @@ class Evidence:
         found = (self.reasons.get(self.measurements[experiment, seed]) for seed in self.missing_seeds(experiment)
                  if (experiment, seed) in self.measurements)  # fmt: skip
         return next((reason for reason in found if reason), "not run yet")
+
+
+def same_parameters(one: Result, other: Result) -> bool:
+    """Whether two measurements are of the same network with the same parameters, to the bit."""
+    first, second = (result.record["provenance"]["problem"]["parameters_sha256"] for result in (one, other))
+    return bool(first == second)
+
+
+def trained_apart(results: Iterable[tuple[Experiment, Result]]) -> list[NetworkSpec]:
+    """The networks of one seed that were measured with several parameters: trained on several machines."""
+    digests: dict[NetworkSpec, set[str]] = {}
+    for experiment, result in results:
+        digest = result.record["provenance"]["problem"]["parameters_sha256"]
+        digests.setdefault(experiment.network, set()).add(digest)
+    return [network for network, found in digests.items() if len(found) > 1]
 
 
 def is_at_chance(record: dict[str, Any]) -> bool:

@@ -3,9 +3,9 @@
 Each printed quantity of a row has a :class:`~gradlaw.reproduction.predictive.Predictive` distribution: that of one more
 seed of the row's own experiment. With ``LEAST_SEEDS`` values or more its spread is the row's own. With one or two it is
 pooled over the experiments of the tables, and the same at random, that have two seeds or more and belong to the same
-family: the same model of the zoo, and both at random or both trained. Such a place is marked as pooled. It is right as far as the spread, on the
-scale of the quantity, is the same for all sizes and settings of the family. Where no experiment of the family has two
-seeds there is no place.
+family: the same model of the zoo, and both at random or both trained. Such a place is marked as pooled. It is right as
+far as the spread, on the scale of the quantity, is the same for all sizes and settings of the family. Where no
+experiment of the family has two seeds there is no place.
 
 A row *agrees* if every quantity that was printed lies within the central 95% of its distribution; *agrees as random*,
 if it was printed as pretrained, does not agree, and all of it lies within the central 95% of the distributions of the

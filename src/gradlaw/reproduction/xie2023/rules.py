@@ -8,6 +8,7 @@ import numpy as np
 
 from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.reproduction.claim import Check, Results, Rule
+from gradlaw.reproduction.evidence import same_parameters
 from gradlaw.reproduction.store import Result
 from gradlaw.spectra import count_outliers
 from gradlaw.spectra.matrices import COVARIANCE, SECOND_MOMENT
@@ -100,10 +101,14 @@ def similar_spectra(tolerance: float) -> Rule:
 
 
 def inverse_batch_size(batch_sizes: dict[str, int], factor: float) -> Rule:
-    """B times the leading eigenvalues is within a factor of that at the first batch size, in the median."""
+    """B times the leading eigenvalues is within a factor of that at the first batch size, in the median.
+
+    Measurements of other parameters than at the first, of a training on another machine say, are left out.
+    """
 
     def rule(results: Results) -> list[Check]:
         labels = [label for label in results if label in batch_sizes]
+        labels = [label for label in labels if same_parameters(results[labels[0]], results[label])]
         if len(labels) < 2:
             return []
         scaled = {label: batch_sizes[label] * results[label].arrays["covariance"][:TOP] for label in labels}
@@ -114,13 +119,16 @@ def inverse_batch_size(batch_sizes: dict[str, int], factor: float) -> Rule:
 
 
 def hessian_differs(batch_sizes: dict[str, int], factor: float) -> Rule:
-    """Each network (labels ``NETWORK`` and ``NETWORK Hessian``): somewhere H and B C differ by more than a factor."""
+    """Each network (labels ``NETWORK`` and ``NETWORK Hessian``): somewhere H and B C differ by more than a factor.
+
+    Where they are of different parameters they are not compared.
+    """
 
     def rule(results: Results) -> list[Check]:
         checks = []
         for network, batch_size in batch_sizes.items():
             hessian = results.get(f"{network} Hessian")
-            if network not in results or hessian is None:
+            if network not in results or hessian is None or not same_parameters(results[network], hessian):
                 continue
             count = min(hessian.record["positive"], results[network].record["spectra"][COVARIANCE]["rank"])
             ratios = hessian.arrays["hessian"][:count] / (batch_size * results[network].arrays["covariance"][:count])
