@@ -138,10 +138,27 @@ def test_a_file_keeps_what_it_holds_and_gets_what_it_lacks(rows: pd.DataFrame, t
     assert found.loc[("adam", 1), "hessian_1"] == expected.loc[("adam", 1), "hessian_1"]
     assert found.loc[("sgd", 2), "s"] == expected.loc[("sgd", 2), "s"]
     assert joined["reason"].isna().all()
+    assert joined["parameters"].notna().all()
     changed = rows.assign(key=[f"{key}x" for key in rows["key"]])
     with pytest.raises(InputError, match="holds results of other settings for"):
         with_kept(changed, file)
     assert with_kept(rows, tmp_path / "none.csv") is rows
+
+
+@pytest.mark.parametrize("known", [True, False])  # tables of before do not say at which parameters
+def test_rows_of_two_trainings_are_not_mixed(rows: pd.DataFrame, tmp_path: Path, known: bool) -> None:
+    file, hessians = tmp_path / "rows.csv", ["hessian_1", "hessian_5"]
+    kept = rows.assign(parameters="elsewhere" if known else np.nan, s=7.0)
+    kept.loc[kept["epoch"] == 1, hessians] = np.nan
+    write_rows(kept if known else kept.drop(columns="parameters"), file)
+    joined = with_kept(rows, file)
+    of = {epoch: joined[joined["epoch"] == epoch] for epoch in (1, 2)}
+    assert (of[2]["s"] == 7).all()
+    assert of[2]["parameters"].isin(["elsewhere"]).all() == known
+    here = rows[rows["epoch"] == 1]
+    assert list(of[1]["s"]) == [pytest.approx(s, rel=1e-5) for s in here.sort_values("optimiser", ascending=False)["s"]]
+    assert of[1]["parameters"].isin(here["parameters"]).all()
+    assert of[1][hessians].notna().all().all()
 
 
 def test_the_figure_has_a_line_for_every_optimiser(rows: pd.DataFrame) -> None:

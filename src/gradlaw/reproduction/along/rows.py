@@ -16,9 +16,10 @@ from gradlaw.reproduction.series import LEADING
 from gradlaw.spectra.matrices import COVARIANCE
 
 NETWORK, OPTIMISER, SEED, EPOCH = "network", "optimiser", "seed", "epoch"
-REASON = "reason"
+REASON, PARAMETERS = "reason", "parameters"
 SETTINGS = (NETWORK, OPTIMISER, SEED, EPOCH)
 _DIGITS = 6  # significant, of the numbers in the file
+_DIGEST = 12  # hexadecimal digits of that of the parameters
 _NOISE = ("noise_scale", "noise_scale_error", "sample_trace")
 # By column, with what it is; the page explains them.
 COLUMNS = (
@@ -45,9 +46,9 @@ def gather_rows(
         reasons: why gradient histories were not measured, a training that diverged for one.
 
     Returns:
-        Columns ``SETTINGS``, ``COLUMNS``, then ``T``, ``K``, ``key`` and ``commit`` of the gradient history, and
-        ``REASON``; nothing for what a row lacks: accuracy at random, a fit that was refused, a Hessian that was not
-        measured.
+        Columns ``SETTINGS``, ``COLUMNS``, then ``T``, ``K``, ``key`` and ``commit`` of the gradient history,
+        ``REASON``, and ``PARAMETERS``, a digest of those at which all of the row was measured; nothing for what a row
+        lacks: accuracy at random, a fit that was refused, a Hessian that was not measured, or at other parameters.
     """
     reasons = reasons or {}
     rows = []
@@ -58,12 +59,14 @@ def gather_rows(
             sizes = {"T": measurement.iterations, "K": measurement.k, "key": measurement.key}
             hessian = _hessian(resolver.resolve(subject.hessian, seed), results)
             if measurement in results:
-                rows.append(where | _statistics(results.load(measurement).record) | hessian | sizes)
+                history = _statistics(results.load(measurement).record)
+                same = hessian if hessian.get(PARAMETERS) == history[PARAMETERS] else {}
+                rows.append(where | history | same | sizes)
             elif hessian:
                 rows.append(where | hessian | sizes)
             elif measurement in reasons:
                 rows.append(where | sizes | {REASON: reasons[measurement]})
-    return pd.DataFrame(rows, columns=[*SETTINGS, *COLUMNS, "T", "K", "key", "commit", REASON])
+    return pd.DataFrame(rows, columns=[*SETTINGS, *COLUMNS, "T", "K", "key", "commit", REASON, PARAMETERS])
 
 
 def _statistics(record: dict[str, Any]) -> dict[str, Any]:
@@ -85,35 +88,49 @@ def _statistics(record: dict[str, Any]) -> dict[str, Any]:
         "rank": covariance["rank"],
         **{name: (record["noise"] or {}).get(name) for name in _NOISE},
         "commit": record["provenance"]["commit"],
+        PARAMETERS: _digest(record),
     }
 
 
-def _hessian(measurement: Measurement, results: Results) -> dict[str, float]:
+def _hessian(measurement: Measurement, results: Results) -> dict[str, Any]:
     if measurement not in results:
         return {}
-    leading = results.load(measurement).record["leading"][:LEADING]
-    return {"hessian_1": leading[0], "hessian_5": leading[4]}
+    record = results.load(measurement).record
+    leading = record["leading"][:LEADING]
+    return {"hessian_1": leading[0], "hessian_5": leading[4], PARAMETERS: _digest(record)}
+
+
+def _digest(record: dict[str, Any]) -> str:
+    digest: str = record["provenance"]["problem"]["parameters_sha256"]
+    return digest[:_DIGEST]
 
 
 def with_kept(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The rows together with those that a file holds, if it is there.
 
-    Of a point that both have, the file's values stay and what it lacks, a Hessian, is filled in; of one that the file
-    has a reason for, a measurement takes the place.
+    Of a point that both have, the file's values stay, and what it lacks, a Hessian, is filled in if it was measured at
+    the same parameters. At others, of a training on another machine, nothing is mixed: the row that has more stands,
+    the file's if both have as much. Of a point that the file has a reason for, a measurement takes the place.
 
     Raises:
         InputError: another table, or one that was measured with other settings.
     """
     if not path.is_file():
         return rows
-    kept = read_rows(path)
+    kept = read_rows(path).reindex(columns=rows.columns)
     rows = rows.assign(**{EPOCH: [float(f"{epoch:.{_DIGITS}g}") for epoch in rows[EPOCH]]})  # as the file has them
     wanted, there = rows.set_index(list(SETTINGS)), kept.set_index(list(SETTINGS))
     keys = wanted["key"].to_frame("new").join(there["key"].to_frame("kept"), how="inner")
     if (keys["new"] != keys["kept"]).any():
         raise InputError(f"{path} holds results of other settings for {keys.index[keys['new'] != keys['kept']][0]}")
     measured_since = there[REASON].notna() & there.index.isin(wanted.index[wanted[REASON].isna()])
-    joined = there[~measured_since].combine_first(wanted).reset_index()
+    there = there[~measured_since]
+    both = there.index.intersection(wanted.index)
+    apart = both[(there.loc[both, PARAMETERS] != wanted.loc[both, PARAMETERS]).to_numpy()]
+    here, before = (table.loc[apart, list(COLUMNS)].notna().sum(axis=1) for table in (wanted, there))
+    more = apart[(here > before).to_numpy()]
+    there, wanted = there.drop(more), wanted.drop(apart.difference(more))
+    joined = there.combine_first(wanted).reset_index()
     order = {name: i for i, name in enumerate(dict.fromkeys([*kept[NETWORK], *rows[NETWORK]]))}
     by = {name: i for i, name in enumerate(dict.fromkeys([*kept[OPTIMISER], *rows[OPTIMISER]]))}
     place = joined[NETWORK].map(order) * len(by) + joined[OPTIMISER].map(by)
