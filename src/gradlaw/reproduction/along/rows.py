@@ -117,7 +117,7 @@ def with_kept(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         return rows
-    kept = read_rows(path).reindex(columns=rows.columns)
+    kept = read_rows(path)
     rows = rows.assign(**{EPOCH: [float(f"{epoch:.{_DIGITS}g}") for epoch in rows[EPOCH]]})  # as the file has them
     wanted, there = rows.set_index(list(SETTINGS)), kept.set_index(list(SETTINGS))
     keys = wanted["key"].to_frame("new").join(there["key"].to_frame("kept"), how="inner")
@@ -159,6 +159,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"no results at {path}")
     rows = read_table(path, path.stem)
+    rows = rows if PARAMETERS in rows else rows.assign(**{PARAMETERS: None})  # tables of before do not say
     missing = [name for name in (*SETTINGS, *COLUMNS, REASON) if name not in rows]
     if missing:
         raise InputError(f"{path} is no table along training: it lacks the columns {', '.join(missing)}")
