@@ -122,8 +122,8 @@ def test_the_findings_say_the_number_of_seeds(found: Report) -> None:
     measured = seeds.total() - seeds[0]
     assert set(seeds) == {0, 1, 2, 3, 10}
     assert (
-        f"One seed of most rows ({seeds[1]} of {measured} studies), two of some ({seeds[2]}), three of the central "
-        f"ones ({seeds[3]}), ten of random LeNet at B = 1 and 10 and of the random FCN ({seeds[10]})"
+        f"Three seeds of most rows ({seeds[3]} of {measured} studies), ten of random LeNet at B = 1 and 10 and of the "
+        f"random FCN ({seeds[10]}), two of some ({seeds[2]}), one of the rest ({seeds[1]})"
     ) in _findings()
     assert not re.search(r"\bone seed,", _findings())
 
@@ -150,11 +150,18 @@ def test_the_findings_count_as_the_page_of_places_does(found: Report) -> None:
     placed = [s for s in rows if s.outcome not in (NOT_RUN, TOO_FEW)]
     outcomes = Counter(s.outcome for s in placed)
     ratio, counted = total(inquiry.likelihoods)
+    ratios = [line.ratio for line in inquiry.likelihoods if line.ratio is not None and line.copy_of is None]
+    nearer = sum(each > 0 for each in ratios)
+    assert len(ratios) == counted
     assert (
         f"of {len(placed)} pretrained rows that were measured, {outcomes[AGREES]} agrees with the trained network and "
-        f"{outcomes[AS_RANDOM]} agree with the same network at random; in sum over {counted} different rows the "
-        f"published numbers are {ratio:.0f} nats likelier as random than as trained"
+        f"{outcomes[AS_RANDOM]} agree with the same network at random. Of {counted} different rows {nearer} are "
+        "nearer to random by likelihood, those of the three linear networks among them, and "
+        f"{counted - nearer} to trained; the sum, {ratio:.0f} nats,"
     ) in _findings()
+    linear = [line for line in inquiry.likelihoods if line.row.table == 9]
+    assert len(linear) == 3
+    assert all(line.ratio is not None and line.ratio > 0 for line in linear)
 
 
 def test_the_findings_say_what_ten_seeds_say(found: Report) -> None:
