@@ -1,5 +1,6 @@
 """What engines rely on is shown on the minibatches that they are used on; what cannot be relied on is refused."""
 
+import copy
 import random
 import threading
 
@@ -535,3 +536,24 @@ def test_a_loss_that_is_a_sum_is_told_from_a_mean(reduction: str, said: bool) ->
     assert not any("is a sum" in notice for notice in alone)
     mean = gl.Problem(model, lambda out, y: F.cross_entropy(out, y, reduction="sum") / len(y), (inputs, labels))
     assert not gl.collect(mean, iterations=3, batch_size=8).notices
+
+
+def test_samples_that_are_fitted_to_the_last_digit_do_not_hide_the_others():
+    """Most gradients of a trained network at B = 1 are rounding of themselves, and nothing beside the few others."""
+    torch.manual_seed(0)
+    model, inputs = nn.Linear(6, 2), torch.randn(400, 6)
+    with torch.no_grad():
+        model.weight.copy_(torch.stack([torch.ones(6), -torch.ones(6)]))
+        model.bias.zero_()
+    margins = torch.where(torch.arange(400) % 20 == 0, 0.5, 9.0)  # one in twenty is not fitted
+    inputs += ((margins - inputs.sum(dim=1)) / 6)[:, None]
+    problem = gl.Problem(model, F.cross_entropy, (inputs, torch.zeros(400, dtype=torch.long)))
+    seed = next(s for s in range(99) if all(Minibatches(400, 1, 200, s)[t][0] % 20 for t in range(4)))
+    history = gl.collect(problem, 200, 1, seed=seed)
+    exact = _plain(copy.deepcopy(model).double(), F.cross_entropy, (inputs.double(), problem.data[1]), 200, 1, seed)
+    errors, norms = (history.gradients.double() - exact).norm(dim=1), exact.norm(dim=1)
+    assert float((errors / norms).median()) > 1e-3  # of a gradient by itself
+    assert float(errors.norm() / norms.norm()) < 1e-6  # of what the spectrum is made of
+    assert history.rounding < 1e-5
+    assert not history.settings["rounding_alone"]
+    assert gl.gradient_spectrum(history).rank >= 6

@@ -17,6 +17,7 @@ from gradlaw.minibatches import Minibatches
 from gradlaw.problem import ParameterSlice, Problem
 
 _MEASURED = 4  # iterations; their median, since a unit at its kink can flip between two precisions
+_LOOKED_THROUGH = 32  # iterations for those of largest loss, where the first ones are fitted to the last digits
 _LARGE_PASS = 64e6  # bytes of results, from which on half of the samples do, so that float64 takes no more memory
 _WITHOUT_FLIPS = 100.0  # in eps: an error that no flipped unit has raised
 _SAME_TENSOR = 0.1  # of a tensor's norm: how far float64 may be from it, unless it is rounding and nothing else
@@ -85,6 +86,7 @@ def measure_rounding(
     if not is_random and len(minibatches[0]) > 1 and bool(gradient.any()):
         ordered = (few, first) if large else (minibatches[0], gradient)
         by_order = _distance(_gradient(problem, reference, 0, ordered[0][::-1]), ordered[1])
+        by_order *= 1.0 if double is None else double.share_of_first
         within = large and double is not None and by_order <= 3 * error  # as two gradients with that error may be
         if double is not None and not within and _order_matters(problem, few, double):
             notices.append(
@@ -108,6 +110,7 @@ class _AgainstDouble:
     inexact: float  # of the float64 gradients, by the types they went through
     exact: Tensor  # float64 gradient of the samples
     suspects: frozenset[str]
+    share_of_first: float  # length of the first gradient to that of those which were measured, at most 1
 
 
 def _against_double(
@@ -115,16 +118,21 @@ def _against_double(
 ) -> _AgainstDouble | None:
     """The median relative distance to float64 gradients of so many samples; None where there is no float64.
 
-    ``first`` is the gradient of the first of them in the model's own types.
+    A gradient that the model has fitted away is rounding and little else, and hardly counts among others: where the
+    first ones are that imprecise, those of the largest losses nearby are measured too, and the error is that of all
+    together relative to all together, if it is smaller. ``first`` is the first gradient in the model's own types.
     """
     if sum(p.numel() for p in problem.model.parameters()) > _LARGEST_DOUBLED:
         return None
-    batches = [minibatches[t][:samples] for t in range(min(_MEASURED, len(minibatches)))]
-    enough = _WITHOUT_FLIPS * torch.finfo(problem.dtype).eps if large else 0.0
+    precise = _WITHOUT_FLIPS * torch.finfo(problem.dtype).eps
+    enough = precise if large else 0.0
     errors: list[float] = []
+    norms: list[float] = []
     suspects = frozenset(part.name for part in problem.layout)
     types = ResultTypes()
-    for t, batch in enumerate(batches):
+    chosen = list(range(min(_MEASURED, len(minibatches))))
+    for place, t in enumerate(chosen):  # which may grow
+        batch = minibatches[t][:samples]
         single = first if t == 0 else _gradient(problem, reference, t, batch)
         try:
             with _in_double(problem), types:
@@ -134,12 +142,32 @@ def _against_double(
         if t == 0:
             exact_first = exact
         errors.append(_distance(single, exact))
+        norms.append(float(exact.norm()))
         suspects &= _far_apart(single, exact, problem.layout)
         if errors[0] <= enough:
             break
+        if place + 1 == _MEASURED and float(np.median(errors)) > precise:
+            chosen += _largest_losses(problem, minibatches, samples)
     lowest = types.lowest_eps(problem.dtype)
     inexact = 0.0 if lowest <= torch.finfo(torch.float64).eps else _TYPE_FACTOR * lowest
-    return _AgainstDouble(max(float(np.median(errors)), inexact), inexact, exact_first, suspects)
+    error, share = float(np.median(errors[:_MEASURED])), 1.0
+    if len(errors) > _MEASURED:
+        length = float(np.linalg.norm(norms))
+        error = min(error, float(np.linalg.norm(np.multiply(errors, norms))) / length) if length else error
+        share = min(1.0, norms[0] * len(norms) ** 0.5 / length) if length else 1.0
+    return _AgainstDouble(max(error, inexact), inexact, exact_first, suspects, share)
+
+
+def _largest_losses(problem: Problem, minibatches: Minibatches, samples: int) -> list[int]:
+    """Of the iterations behind the first few, those of the largest losses, by forward passes alone."""
+    later = range(_MEASURED, min(_LOOKED_THROUGH, len(minibatches)))
+    losses, state = [], problem.state()
+    with problem.undisturbed(state), torch.enable_grad():  # some differentiate in their forward pass
+        for t in later:
+            inputs, targets = problem.fetch(minibatches[t][:samples])
+            losses.append(float(scalar_loss(problem.plain_loss(inputs, targets)).detach()))
+    order = np.argsort(losses)[::-1][:_MEASURED]
+    return [later[int(i)] for i in order]
 
 
 def _order_matters(problem: Problem, samples: np.ndarray, double: _AgainstDouble) -> bool:
