@@ -157,7 +157,8 @@ class _Drawn:
         spectra = {matrix: {"fit": fit} for matrix in ("second moment", "covariance")}
         spectra["eigengaps"] = {"fit": fit | {"s": s * 2.232 / 1.428}}  # both as published
         record = {"spectra": spectra, "tests": tests}
-        return Result(record | {"provenance": {"trained": None, "problem": {"data": {"classes": range(10)}}}}, {})
+        problem = {"data": {"classes": range(10)}, "parameters_sha256": ""}
+        return Result(record | {"provenance": {"trained": None, "problem": problem}}, {})
 
 
 def _evidence(truth: Reading, seeds: tuple[int, ...]) -> Evidence:

@@ -161,9 +161,9 @@ def test_kept_results_give_the_same_files_without_data(
     options = ["--from-results", str(kept), "--out", str(second), "--markdown", str(second / "page.md")]
     assert main(["reproduce", *names, *options]) == 0
     assert "of nothing in the paper" not in capsys.readouterr().out
-    files = sorted(path.name for path in first.iterdir())
-    assert files == sorted(path.name for path in second.iterdir())
-    assert len(files) == 1 + 3 + 2 * 3 + 2 + 1  # its manifest
+    files = sorted(str(path.relative_to(first)) for path in first.rglob("*") if path.is_file())
+    assert files == sorted(str(path.relative_to(second)) for path in second.rglob("*") if path.is_file())
+    assert len(files) == 1 + 3 + 2 * 3 + 2 + 1 + 2  # its manifest, and the pictures of the page
     differing = [name for name in files if (first / name).read_bytes() != (second / name).read_bytes()]
     assert differing == ["page.md"]
     lines = zip((first / "page.md").read_text().split("\n"), (second / "page.md").read_text().split("\n"), strict=True)
