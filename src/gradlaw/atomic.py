@@ -7,7 +7,7 @@ which holds the new name. Whenever the process, the machine or its power goes, t
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,14 @@ def write_whole(
             content(temporary)
         else:
             temporary.write_bytes(_bytes(content))
+
+
+def write_files(files: Mapping[Path, str | bytes]) -> list[Path]:
+    """:func:`write_whole` for each, in folders that are made; returns the paths."""
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    return list(files)
 
 
 def make_writable(folder: Path, what: str) -> None:

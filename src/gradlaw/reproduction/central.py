@@ -6,7 +6,7 @@ from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.reproduction.evidence import Evidence
 from gradlaw.reproduction.experiment import Experiment
 from gradlaw.reproduction.formats import markdown
-from gradlaw.reproduction.formatting import spread, verdict
+from gradlaw.reproduction.formatting import counts, spread, verdict
 from gradlaw.reproduction.store import Result
 from gradlaw.spectra.matrices import COVARIANCE
 
@@ -35,7 +35,7 @@ def _cells(results: list[Result]) -> tuple[str, ...]:
         spread([fit and fit["s"] for fit in fits]),
         spread([fit and fit["d_ks"] for fit in fits]),
         verdict([fit and fit["is_power_law_calibrated"] for fit in fits]),
-        " / ".join(dict.fromkeys(str(covariance["outliers"]) for covariance in covariances)),
+        counts([covariance["outliers"] for covariance in covariances]),
         spread([fit and fit["s"] for fit in gaps]),
         spread([test["dimension"]["power_law_rate"] for test in tests], percentage=True),
         spread([test["iteration"]["gaussian_rate"] for test in tests], percentage=True),

@@ -76,18 +76,22 @@ class Evidence:
         return next((reason for reason in found if reason), "not run yet")
 
 
+def parameters_of(record: dict[str, Any]) -> str:
+    """The digest of the parameters that a measurement was made at."""
+    digest: str = record["provenance"]["problem"]["parameters_sha256"]
+    return digest
+
+
 def same_parameters(one: Result, other: Result) -> bool:
     """Whether two measurements are of the same network with the same parameters, to the bit."""
-    first, second = (result.record["provenance"]["problem"]["parameters_sha256"] for result in (one, other))
-    return bool(first == second)
+    return parameters_of(one.record) == parameters_of(other.record)
 
 
 def trained_apart(results: Iterable[tuple[Experiment, Result]]) -> list[NetworkSpec]:
     """The networks of one seed that were measured with several parameters: trained on several machines."""
     digests: dict[NetworkSpec, set[str]] = {}
     for experiment, result in results:
-        digest = result.record["provenance"]["problem"]["parameters_sha256"]
-        digests.setdefault(experiment.network, set()).add(digest)
+        digests.setdefault(experiment.network, set()).add(parameters_of(result.record))
     return [network for network, found in digests.items() if len(found) > 1]
 
 

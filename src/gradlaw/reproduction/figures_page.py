@@ -5,7 +5,7 @@ from typing import Any
 
 from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.reproduction.formats import markdown
-from gradlaw.reproduction.formatting import DASH, spread, verdict
+from gradlaw.reproduction.formatting import DASH, counts, spread, verdict
 from gradlaw.reproduction.output import Report
 from gradlaw.reproduction.paper import BOUND, FigureSpec, Series
 from gradlaw.reproduction.series import AXES, GAPS_BY_EIGENVALUE, GAPS_SORTED
@@ -92,5 +92,4 @@ def _fit(record: dict[str, Any], quantity: str) -> dict[str, Any] | None:
 def _outliers(results: Sequence[Result], quantity: str) -> str:
     if quantity not in (SECOND_MOMENT, COVARIANCE):
         return DASH
-    counts = [result.record["spectra"][quantity]["outliers"] for result in results]
-    return " / ".join(dict.fromkeys(DASH if count is None else str(count) for count in counts))
+    return counts([result.record["spectra"][quantity]["outliers"] for result in results])

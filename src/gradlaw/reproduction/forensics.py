@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gradlaw.atomic import write_whole
+from gradlaw.atomic import write_files
 from gradlaw.report.formatting import percent
 from gradlaw.reproduction import eigengap_pairs, printed_counts
 from gradlaw.reproduction.formats import markdown
@@ -112,10 +112,7 @@ def write_forensics(found: Report, own: Forensics, path: Path) -> list[Path]:
     files: dict[Path, str | bytes] = {path: forensics_page(inquiry, own)}
     if figure is not None:
         files[path.parent / FIGURE] = encode_figure(figure, "png", found.label)
-    for file, content in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, content)
-    return list(files)
+    return write_files(files)
 
 
 def forensics_page(inquiry: Inquiry, own: Forensics) -> str:

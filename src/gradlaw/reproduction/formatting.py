@@ -21,6 +21,11 @@ def spread(values: Sequence[float | None], percentage: bool = False) -> str:
     return f"{write(mean)} ± {write(deviation)}"
 
 
+def counts(values: Sequence[int | None]) -> str:
+    """Those that differ between seeds, in their order; a dash for one that there is not."""
+    return " / ".join(dict.fromkeys(DASH if value is None else str(value) for value in values))
+
+
 def verdict(passed: Sequence[bool | None]) -> str:
     """Yes or no; over seeds the count of yes where they differ."""
     known = [p for p in passed if p is not None]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gradlaw.atomic import write_whole
+from gradlaw.atomic import write_files
 from gradlaw.report.formatting import number, percent
 from gradlaw.reproduction.central import central_table
 from gradlaw.reproduction.claim import FAILS, HOLDS, IN_PART, NOT_RUN, Decision
@@ -53,10 +53,7 @@ def write_page(found: Report, path: Path, drawn: Path) -> list[Path]:
         picture = drawn / f"{spec.name}.png"
         if picture.is_file():
             files[path.parent / folder / picture.name] = picture.read_bytes()
-    for file, content in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, content)
-    return list(files)
+    return write_files(files)
 
 
 def page(found: Report, folder: str = f"reproduction/{FIGURES}") -> str:

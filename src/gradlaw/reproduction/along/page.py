@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gradlaw.atomic import write_whole
+from gradlaw.atomic import write_files
 from gradlaw.report.formatting import percent
 from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, PARAMETERS, REASON, SEED
 from gradlaw.reproduction.along.study import Study
@@ -40,10 +40,7 @@ def write_page(rows: pd.DataFrame, study: Study, path: Path) -> list[Path]:
 
     figure = encode_figure(draw_along(rows, list(study.networks)), "png", study.profile.meaning)
     files: dict[Path, str | bytes] = {path: page(rows, study), path.parent / FIGURE: figure}
-    for file, content in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, content)
-    return list(files)
+    return write_files(files)
 
 
 def page(rows: pd.DataFrame, study: Study) -> str:

@@ -10,7 +10,7 @@ from gradlaw.analysis.verdicts import EIGENGAPS
 from gradlaw.errors import InputError
 from gradlaw.output_files import read_table, write_output
 from gradlaw.reproduction.along.study import Study
-from gradlaw.reproduction.evidence import Results
+from gradlaw.reproduction.evidence import Results, parameters_of
 from gradlaw.reproduction.measurement import Measurement, Resolver
 from gradlaw.reproduction.series import LEADING
 from gradlaw.spectra.matrices import COVARIANCE
@@ -101,8 +101,7 @@ def _hessian(measurement: Measurement, results: Results) -> dict[str, Any]:
 
 
 def _digest(record: dict[str, Any]) -> str:
-    digest: str = record["provenance"]["problem"]["parameters_sha256"]
-    return digest[:_DIGEST]
+    return parameters_of(record)[:_DIGEST]
 
 
 def with_kept(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
