@@ -10,6 +10,9 @@ from sklearn.datasets import load_digits
 import gradlaw as gl
 from data_files import DIGIT, IMAGE, encoded, enlarged, write_parquet
 
+# Tests fork processes, which a pool of threads does not survive; small models gain nothing by more.
+torch.set_num_threads(1)
+
 # Why a test may be left out. Any other skip fails, so that no test stops running without anybody noticing.
 EXPECTED_SKIPS = (
     "needs a CUDA device",

@@ -5,12 +5,14 @@ import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tools.forked import exit_status, forked
+
 
 def killed_at_call(work: Callable[[], object], call: int, names: Iterable[str]) -> bool:
     """Whether the work was killed: at the ``call``-th call of one of these methods of paths, if there are as many."""
-    child = os.fork()
-    if child == 0:
-        left, status = [call], 1
+
+    def counting() -> None:
+        left = [call]
         for name in names:
             original = getattr(Path, name)
 
@@ -21,11 +23,8 @@ def killed_at_call(work: Callable[[], object], call: int, names: Iterable[str]) 
                 return original(self, *arguments, **options)
 
             setattr(Path, name, counted)
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        work()
+
+    status = exit_status(forked(counting))
     assert status in (0, -signal.SIGKILL), f"the work ended with status {status}"
     return status != 0

@@ -15,6 +15,7 @@ import pytest
 from gradlaw import lock
 from gradlaw.errors import InputError
 from gradlaw.lock import locked
+from tools.forked import exit_status, forked
 
 HOLD = (
     "import sys; from pathlib import Path; from gradlaw.lock import locked\n"
@@ -68,16 +69,12 @@ def test_an_exception_lets_go(tmp_path):
 def test_a_forked_child_does_not_keep_what_its_parent_let_go(tmp_path):
     reader, writer = os.pipe()
     with locked(tmp_path / "lock", "it"):
-        child = os.fork()
-        if child == 0:
-            os.close(writer)
-            os.read(reader, 1)  # until the parent is done
-            os._exit(0)
+        child = forked(lambda: (os.close(writer), os.read(reader, 1)))  # until the parent is done
     os.close(reader)
     with locked(tmp_path / "lock", "it"):
         pass
     os.close(writer)
-    os.waitpid(child, 0)
+    assert exit_status(child) == 0
 
 
 def test_of_many_one_holds_it_at_a_time(tmp_path):

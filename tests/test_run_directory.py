@@ -19,6 +19,7 @@ from gradlaw.manifest import MANIFEST, write_manifest
 from gradlaw.report import write
 from gradlaw.sealed_json import SEAL
 from killed_at_call import killed_at_call
+from tools.forked import exit_status, forked
 
 QUICK = ["analyze", "--iterations", "40", "--k", "20", "--gaussian-k", "20", "--quiet", "--width", "4"]
 CALLS = ("rename", "replace", "unlink", "mkdir")
@@ -86,12 +87,10 @@ def test_a_run_that_was_killed_while_figures_were_drawn_is_finished_without_meas
     def dies(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    child = os.fork()
-    if child == 0:
-        write._write_image = dies
-        main([*QUICK, "--out", "killed"])
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with monkeypatch.context() as deadly:
+        deadly.setattr(write, "_write_image", dies)
+        child = forked(lambda: main([*QUICK, "--out", "killed"]))
+    assert exit_status(child) == -signal.SIGKILL
     assert main(["report", "killed"]) == 2
     assert "one was begun and not finished: repeat the command" in capsys.readouterr().err
     assert main([*QUICK, "--out", "killed", "--seed", "1"]) == 2

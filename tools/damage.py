@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from forked import exit_status, forked
 from one_damage import damage_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -193,16 +194,11 @@ def kill_collections(place: Path, tries: int, rng: random.Random) -> None:
 
 def in_a_child(store: Path, case: str, killed_after: float | None) -> bool:
     """Collect in a process of its own; whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            collect(store, case)
-        finally:
-            os._exit(0)
+    child = forked(partial(collect, store, case))
     if killed_after is not None:
         time.sleep(killed_after)
         os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    return exit_status(child) == -signal.SIGKILL
 
 
 COMMANDS = {

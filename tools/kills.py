@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from forked import exit_status, forked
 from one_damage import damage_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -86,18 +87,19 @@ def reproduce(mnist: Path) -> Command:
     return Command(lambda: gradlaw(arguments))
 
 
-def forked(work: Callable[[], object], folder: Path, kill_after: float | None = None) -> int:
+def run_in(folder: Path, work: Callable[[], object], kill_after: float | None = None) -> int:
     """Run in a process of its own; returns its exit status, minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
+
+    def quietly() -> object:
         os.chdir(folder)
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os._exit(int(bool(work())))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return work()
+
+    child = forked(quietly)
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return exit_status(child)
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -129,14 +131,14 @@ def kill(command: Command, tries: int, seed: int) -> Counter[str]:
         folder = Path(place)
         (folder / "whole").mkdir()
         start = time.monotonic()
-        assert forked(command.run, folder / "whole") == 0, "the undisturbed run failed"
+        assert run_in(folder / "whole", command.run) == 0, "the undisturbed run failed"
         lasted, expected = time.monotonic() - start, contents(folder / "whole/out")
         while outcomes["killed"] < tries:
             here = folder / "killed"
             here.mkdir()
-            if forked(command.run, here, rng.uniform(0, lasted)) == -signal.SIGKILL:  # or it was faster
+            if run_in(here, command.run, rng.uniform(0, lasted)) == -signal.SIGKILL:  # or it was faster
                 outcomes["killed"] += 1
-                status = forked(command.run, here)
+                status = run_in(here, command.run)
                 same = contents(here / "out") == expected
                 outcomes["then the same files" if same and status == 0 else f"OTHER: status {status}, same {same}"] += 1
                 print(dict(outcomes), file=sys.stderr, flush=True)

@@ -36,6 +36,7 @@ from gradlaw.report.state import state_of
 from gradlaw.report.summary import plain_summary
 from gradlaw.report.title import title
 from gradlaw.spectra.collect_sketched import collect_sketched
+from gradlaw.spectra.gram.memory import refuse_large_gram
 from gradlaw.stats.gaussian import SHORTEST
 from gradlaw.stats.power import K
 
@@ -228,7 +229,8 @@ def analyze(
     Raises:
         RankLost: another rank has died.
         InputError: see :func:`gradlaw.collect`; also k < 2, gaussian_k < 8, alpha outside (0, 1), ``extended``
-            with fewer than 8 iterations, or a store that holds another history; with ``sketch`` fewer than 6
+            with fewer than 8 iterations, so many that the T x T matrices of the spectra do not fit into memory, or a
+            store that holds another history; with ``sketch`` fewer than 6
             iterations, ``extended``, ``controls``, ``dtype``, or several ranks.
     """
     started = _now()
@@ -255,6 +257,7 @@ def analyze(
             of_tests: dict[str, Any] = {"k": sizes.k["dimension"], "gaussian_k": sizes.gaussian_k["dimension"]}
             history = collect_sketched(problem, size=sketch, alpha=alpha, **of_tests, **settings)
         elif group.size == 1:
+            refuse_large_gram(iterations, problem.device)
             history = collect(problem, dtype=dtype, **settings)
         else:
             history = collect_sharded(group, problem, dtype=dtype, **settings)

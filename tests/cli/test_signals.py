@@ -12,7 +12,8 @@ import pytest
 
 import gradlaw as gl
 from gradlaw.cli.main import main
-from gradlaw.cli.signals import end_at_once
+from gradlaw.cli.signals import Ended, end_at_once, raise_from_now
+from tools.forked import exit_status, forked
 
 NAMES = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
 WAIT = 60.0
@@ -45,24 +46,47 @@ def test_while_modules_are_imported(number):
     assert error == f"gradlaw: ended by {NAMES[number]}\n"
 
 
+def test_where_python_drops_exceptions(capfd):
+    """In a finaliser, and in what the garbage collector calls: the signal comes again where it can pass."""
+
+    class Finalised:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            [None for _ in range(1000)]  # the signal is noticed between two steps of the interpreter
+
+    def work() -> int:
+        end_at_once()
+        raise_from_now()
+        try:
+            Finalised()
+            time.sleep(WAIT)
+        except Ended as ended:
+            return ended.status
+        return 0
+
+    assert exit_status(forked(work)) == 128 + signal.SIGTERM
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("number", NAMES)
 def test_while_gradients_are_collected(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["analyze", "--iterations", "200000", "--k", "20", "--quiet", "--width", "2", "--out", "run dir"]
-    child = os.fork()
-    if child == 0:
+    arguments = ["analyze", "--iterations", "10000", "--engine", "loop", "--k", "20", "--quiet", "--width", "2",
+                 "--out", "run dir"]  # fmt: skip
+
+    def analyse() -> int:
         for stream, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), stream)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115 not pytest's
         end_at_once()
-        status = main(arguments)
-        sys.stderr.flush()
-        os._exit(status)
+        return main(arguments)
+
+    child = forked(analyse)
     _until(Path("run dir/.lock").exists, "it has not begun")
     time.sleep(0.3)
     os.kill(child, number)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + number
-    error = Path("err").read_text()
+    status, error = exit_status(child), Path("err").read_text()
+    assert status == 128 + number, error
     assert error.startswith(f"gradlaw: interrupted by {NAMES[number]}; what was finished is whole. To go on: gradlaw")
     assert error.endswith(" --out 'run dir'\n")
     assert list(Path("run dir").iterdir()) == []
@@ -88,14 +112,16 @@ def test_a_worker_that_dies_is_told_and_the_rest_goes_on(mnist_folder, tmp_path,
     store = tmp_path / "store"
     arguments = ["reproduce", "table3 row 4", "--profile", "tiny", "--mnist", str(mnist_folder), "--offline",
                  "--store", str(store), "--out", str(tmp_path / "out"), "--quiet", "--jobs", "2"]  # fmt: skip
-    killer = os.fork()
-    if killer == 0:  # kills one of the workers as soon as there are two
+
+    def kill_one() -> None:
+        """As soon as there are two."""
         parent = psutil.Process(os.getppid())
         while len(found := [p for p in parent.children() if "spawn_main" in " ".join(p.cmdline())]) < 2:
             time.sleep(0.01)
         found[0].kill()
-        os._exit(0)
+
+    killer = forked(kill_one)
     assert main(arguments) == 1
-    os.waitpid(killer, 0)
+    assert exit_status(killer) == 0
     assert "died" in capsys.readouterr().out
     assert main([*arguments[:-1], "1"]) == 0, "the same command does the rest"

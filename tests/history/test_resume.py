@@ -17,6 +17,7 @@ from gradlaw.history.stores.integrity import check
 from gradlaw.history.stores.unfinished import UNFINISHED
 from gradlaw.lock import locked
 from gradlaw.minibatches import Minibatches
+from tools.forked import exit_status, forked
 
 T, B, SEED = 24, 4, 3
 BANDS = 4 * 99 * 5  # bytes of 5 rows of 99 float32 values: bands of 5 rows, the last of 4
@@ -136,12 +137,12 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_from(tmp_path
     problem = _problem(_plain())
     _collect(problem, tmp_path / "whole", engine="loop")
     store, calls = tmp_path / "store", Clock.calls
-    child = os.fork()
-    if child == 0:
+
+    def dies() -> None:
         Clock.end = lambda: os.kill(os.getpid(), signal.SIGKILL)
         _collect(problem, store, calls - 3, engine="loop")
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    assert exit_status(forked(dies)) == -signal.SIGKILL
     with pytest.raises(gl.InputError, match="did not finish; make the same call again: it goes on from there"):
         gl.GradientHistory.open(store)
     _collect(problem, store, engine="loop", progress=gl.Progress())

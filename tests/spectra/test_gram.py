@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gradlaw as gl
 from gradlaw.history.stores import zarr_store
 from gradlaw.spectra.gram.dense import column_blocks, cross_gram, even_edges, gram_matrix
 
@@ -54,3 +55,15 @@ def test_products_of_matrices_in_memory_and_on_disk(tmp_path, dtype):
 def test_edges_bound_the_blocks():
     assert even_edges(10, 3, 12, 8 * 10 * 4) == [3, 7, 11, 12]
     assert even_edges(1000, 0, 2, 8 * 10 * 4) == [0, 1, 2]
+
+
+def test_more_iterations_than_memory_has_room_for_are_refused_before_any_gradient(small_problem, monkeypatch):
+    with pytest.raises(gl.InputError, match=r"T=10,000,000 iterations take .* GB .* which fits T=[\d,]+"):
+        gl.analyze(small_problem, 10_000_000, 1)
+    monkeypatch.setattr("gradlaw.spectra.gram.memory.free_memory", lambda device: 16 * 30**2)
+    assert gl.gradient_spectrum(small_problem, iterations=30).rank == 29
+    for source in (small_problem, gl.collect(small_problem, 31, 10)):
+        given = {"iterations": 31} if source is small_problem else {}
+        with pytest.raises(gl.InputError, match=r"T=31 .* which fits T=30; lower T, or keep sketches"):
+            gl.gradient_spectrum(source, **given)
+    assert gl.analyze(small_problem, 600, 10, sketch=256, k=20).sketch_size == 256

@@ -1,15 +1,25 @@
 """SIGINT and SIGTERM end a command in order: one message, an exit status that says which, nothing left behind.
 
 While modules are imported nothing is written yet, and an exception in the midst of an import may be taken for a fault
-of the module: the process ends at once. From then on a signal is an exception, which passes whatever cleans up.
+of the module: the process ends at once. From then on a signal is an exception, which passes whatever cleans up. In a
+finaliser or a callback of the garbage collector Python drops exceptions: there the signal is sent again, until it
+arrives where it can pass.
 """
 
 import os
 import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from threading import Timer
 from types import FrameType
+from typing import Any
 
+_AGAIN = 0.05  # seconds until a signal is sent again
 _NAMES = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
 _installed = False
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Ended(KeyboardInterrupt):
@@ -18,10 +28,12 @@ class Ended(KeyboardInterrupt):
     Attributes:
         status: of the process, 128 and the number of the signal.
         name: of the signal.
+        number: of the signal.
     """
 
     def __init__(self, number: int = signal.SIGINT):
         super().__init__(number)
+        self.number = number
         self.status = 128 + number
         self.name = _NAMES[signal.Signals(number)]
 
@@ -39,9 +51,8 @@ def raise_from_now() -> None:
     """From now on a signal raises :class:`Ended`, if :func:`end_at_once` was called; a second one ends at once."""
     if not _installed:
         return
-    for number in _NAMES:
-        if signal.getsignal(number) is _exit:
-            signal.signal(number, _raise)
+    _exchange(_exit, _raise)
+    sys.unraisablehook = partial(_send_again_if_dropped, sys.unraisablehook)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
@@ -50,7 +61,22 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    for other in _NAMES:
-        if signal.getsignal(other) is _raise:
-            signal.signal(other, _exit)
+    _exchange(_raise, _exit)
     raise Ended(number)
+
+
+def _exchange(handler: Handler, other: Handler) -> None:
+    for number in _NAMES:
+        if signal.getsignal(number) is handler:
+            signal.signal(number, other)
+
+
+def _send_again_if_dropped(before: Callable[[Any], object], dropped: Any) -> None:
+    """What is told of an exception that Python drops: the signal comes again, anything else is told as before."""
+    if not isinstance(dropped.exc_value, Ended):
+        before(dropped)
+        return
+    _exchange(_exit, _raise)
+    timer = Timer(_AGAIN, os.kill, (os.getpid(), dropped.exc_value.number))
+    timer.daemon = True
+    timer.start()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradlaw.spectra.gram.memory import zero_gram
+
 # Memory knobs of the functions below; what is summed in another order changes by rounding in float64 alone.
 BLOCK_BYTES = 128 * 2**20  # of float64 gradients at once
 # Rows of one square of the symmetric product. What a square on the diagonal has above it is work for nothing; a GPU
@@ -66,7 +68,7 @@ def gram_of_blocks(
 
     Only the squares on and below the diagonal, of ``square`` rows, are multiplied.
     """
-    gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
+    gram = zero_gram(iterations, device)
     for _, block in blocks:
         add_block(gram, block, square)
         if advance:

@@ -17,6 +17,7 @@ from gradlaw.problem import Problem
 from gradlaw.progress import Advance, Progress
 from gradlaw.spectra.gram.blocks import BlockSizes
 from gradlaw.spectra.gram.dense import add_block, column_blocks, even_edges, mirrored
+from gradlaw.spectra.gram.memory import zero_gram
 from gradlaw.spectra.gram.plan import OUTER, GramPass, GramTerm
 from gradlaw.spectra.gram.products import add_outer, dense_blocks
 
@@ -41,7 +42,7 @@ class FactorPasses:
     def run(self, iterations: int, progress: Progress) -> tuple[Tensor, Tensor]:
         """Gram matrix and losses of the first ``iterations`` minibatches."""
         device, dtype = self.problem.device, self.problem.dtype
-        gram = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
+        gram = zero_gram(iterations, device)
         losses = torch.empty(iterations, dtype=dtype, device=device)
         for number, gram_pass in enumerate(self.passes, start=1):
             which = f" {number}/{len(self.passes)}" if len(self.passes) > 1 else ""
