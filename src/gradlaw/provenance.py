@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,6 +21,7 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: found for name in packages if (found := _version(name))}}
 
 
+@cache  # the metadata of a package is a text that would be parsed at each call
 def _version(name: str) -> str | None:
     try:
         return version(name)

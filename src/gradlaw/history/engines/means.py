@@ -5,6 +5,8 @@ samples are gathered and added up, a strip of dimensions at a time, so that the 
 else all pairs are multiplied.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,22 +21,21 @@ _STRIP_BYTES = 2**20  # of the same, that fit the cache
 _LEAST_STRIP = 64  # dimensions
 
 
+class _Way(NamedTuple):
+    """The cheaper way, and the time that it takes, in flops of a pass."""
+
+    gathers: bool
+    cost: float
+
+
 def cost_of_means(iterations: int, batch_size: int, samples: int, row: Tensor) -> float:
     """The time that the cheaper way takes, in flops of a pass; ``row`` is like the gradient of a sample, (n,)."""
-    n = len(row)
-    multiplied = _MULTIPLIED * iterations * samples * n
-    if not _can_gather(row):
-        return multiplied
-    return min(multiplied, _gathering(iterations, batch_size, samples, n, row.element_size()))
+    return _way_of_all(iterations, batch_size, samples, row).cost
 
 
 def samples_at_once(iterations: int, batch_size: int, samples: int, row: Tensor, least: int) -> int:
     """How many samples' gradients to have ready before they are added, at least ``least``."""
-    n, size = len(row), row.element_size()
-    if not _can_gather(row):
-        return least
-    gathered = _gathering(iterations, batch_size, samples, n, size)
-    return max(least, _chunk(n, size)) if gathered < _MULTIPLIED * iterations * samples * n else least
+    return max(least, _chunk(row)) if _way_of_all(iterations, batch_size, samples, row).gathers else least
 
 
 def add_means(out: Tensor, counts: np.ndarray, gradients: Tensor, batch_size: int) -> None:
@@ -46,8 +47,7 @@ def add_means(out: Tensor, counts: np.ndarray, gradients: Tensor, batch_size: in
         gradients: (S, n), of the samples.
         batch_size: B.
     """
-    held = np.count_nonzero(counts)
-    if _can_gather(gradients[0]) and _GATHERED * held + _STREAMED * len(counts) < _MULTIPLIED * counts.size:
+    if _cheaper(gradients[0], counts.size, int(np.count_nonzero(counts)), len(counts)).gathers:
         _gather(out, counts, gradients, batch_size)
     else:
         out.addmm_(torch.from_numpy(counts).to(out) / batch_size, gradients)
@@ -65,15 +65,20 @@ def _gather(out: Tensor, counts: np.ndarray, gradients: Tensor, batch_size: int)
         out[:, first : first + width].add_(sums, alpha=1 / batch_size)
 
 
-def _can_gather(row: Tensor) -> bool:
-    """On a CPU, in types whose sums it takes in that type."""
-    return row.device.type == "cpu" and row.dtype in (torch.float32, torch.float64)
+def _way_of_all(iterations: int, batch_size: int, samples: int, row: Tensor) -> _Way:
+    chunks = -(-samples // _chunk(row))
+    return _cheaper(row, iterations * samples, iterations * batch_size, iterations * chunks)
 
 
-def _gathering(iterations: int, batch_size: int, samples: int, dimensions: int, size: int) -> float:
-    chunks = -(-samples // _chunk(dimensions, size))
-    return iterations * dimensions * (_GATHERED * batch_size + _STREAMED * chunks)
+def _cheaper(row: Tensor, pairs: float, held: float, streamed: float) -> _Way:
+    """To multiply all pairs of a minibatch and a sample, or to gather those in which the minibatch holds the sample and
+    add them to so many rows in passing. Gathered is on a CPU, in types whose sums it takes in that type.
+    """
+    multiplied, gathered = _MULTIPLIED * pairs, _GATHERED * held + _STREAMED * streamed
+    possible = row.device.type == "cpu" and row.dtype in (torch.float32, torch.float64)
+    gathers = possible and gathered < multiplied
+    return _Way(gathers, len(row) * (gathered if gathers else multiplied))
 
 
-def _chunk(dimensions: int, size: int) -> int:
-    return max(1, _CHUNK_BYTES // (dimensions * size))
+def _chunk(row: Tensor) -> int:
+    return max(1, _CHUNK_BYTES // row.nbytes)
