@@ -138,6 +138,20 @@ def test_seeds_give_a_mean_and_a_spread(store: Path, mnist_folder: Path, capsys:
     assert " ± " in row["s"]
 
 
+def test_a_picture_of_an_earlier_run_in_the_folder_is_not_put_beside_a_page_without_it(
+    store: Path, mnist_folder: Path, tmp_path: Path
+) -> None:
+    page, picture = tmp_path / "page.md", store.parent / "out/fig16.png"
+    before = picture.read_bytes()
+    main(
+        [*_arguments(mnist_folder, store, "fig16"), "--quiet", "--seeds", "9", "--from-store", "--markdown", str(page)]
+    )
+    assert picture.read_bytes() == before
+    assert "### Figure 16" in page.read_text()
+    assert "](page/" not in page.read_text()
+    assert not (tmp_path / "page").exists()
+
+
 def test_missing_seeds_are_counted(store: Path, mnist_folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     seeds = ["--quiet", "--seeds", "0,7", "--from-store", "--markdown", str(page)]

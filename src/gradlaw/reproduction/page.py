@@ -48,11 +48,11 @@ def write_page(found: Report, path: Path, drawn: Path) -> list[Path]:
         InputError: the disk is full.
     """
     folder = Path(path.stem) / FIGURES
-    files: dict[Path, str | bytes] = {path: page(found, folder.as_posix())}
-    for spec in found.selection.figures:
-        picture = drawn / f"{spec.name}.png"
-        if picture.is_file():
-            files[path.parent / folder / picture.name] = picture.read_bytes()
+    text = page(found, folder.as_posix())
+    files: dict[Path, str | bytes] = {path: text}
+    for picture in (f"{spec.name}.png" for spec in found.selection.figures):
+        if f"({folder.as_posix()}/{picture})" in text:  # not those of an earlier run in the same folder
+            files[path.parent / folder / picture] = (drawn / picture).read_bytes()
     return write_files(files)
 
 
