@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,13 @@ class Disagreement(InputError):
     """A fast engine's gradients are not those of plain autograd."""
 
 
+class Compared(NamedTuple):
+    """A gradient beside the reference's: relative difference of the whole, and the length of the reference's."""
+
+    difference: float
+    length: float
+
+
 class Verification:
     """Proof of a fast engine by seeded comparisons with plain autograd along a run.
 
@@ -44,8 +51,7 @@ class Verification:
     def __init__(self, problem: Problem, reference: LoopEngine, minibatches: Minibatches):
         self.problem, self.reference, self.minibatches = problem, reference, minibatches
         self._rng = np.random.default_rng([random_streams.VERIFICATION, minibatches.seed])
-        self.compared: dict[int, float] = {}  # iteration -> relative difference of the whole gradient
-        self._lengths: dict[int, float] = {}  # iteration -> length of the gradient
+        self.compared: dict[int, Compared] = {}  # by iteration
 
     @property
     def difference(self) -> float:
@@ -55,24 +61,19 @@ class Verification:
         """
         if not self.compared:
             return 0.0
-        typical = float(np.median(list(self.compared.values())))
-        lengths = [self._lengths.get(t, 0.0) for t in self.compared]
+        differences, lengths = np.array(list(self.compared.values())).T
+        typical = float(np.median(differences))
         whole = float(np.linalg.norm(lengths))
-        if not whole or len(self._lengths) < len(self.compared):
-            return typical
-        return min(typical, float(np.linalg.norm(np.multiply(list(self.compared.values()), lengths))) / whole)
+        return min(typical, float(np.linalg.norm(differences * lengths)) / whole) if whole else typical
 
     def state(self) -> dict[str, Any]:
         """What has been compared and what will be, as plain data for :meth:`restore`."""
-        return {
-            "compared": list(self.compared.items()),
-            "lengths": list(self._lengths.items()),
-            "random": self._rng.bit_generator.state,
-        }
+        compared = [(t, *values) for t, values in self.compared.items()]
+        return {"compared": compared, "random": self._rng.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self.compared, self._lengths = dict(state["compared"]), dict(state.get("lengths", ()))
+        self.compared = {t: Compared(*values) for t, *values in state["compared"]}
         self._rng.bit_generator.state = state["random"]
 
     def choose(self, start: int, losses: Tensor) -> list[int]:
@@ -111,7 +112,7 @@ class Verification:
         if wrong and float(difference.norm()) > 2 * self.sensitivity(t):
             raise Disagreement(f"engine {name!r} disagrees with plain autograd on iteration {t} in {'; '.join(wrong)}")
         off = float(difference.norm())
-        self.compared[t], self._lengths[t] = (off / whole if whole else off), whole
+        self.compared[t] = Compared(off / whole if whole else off, whole)
 
     def sensitivity(self, t: int) -> float:
         """How far the gradient of iteration t goes when theta moves by some eps: at a kink, or a tie of maxima, as far
