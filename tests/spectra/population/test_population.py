@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 import gradlaw as gl
 from gradlaw.spectra.population.draws import drawn_gram
+from gradlaw.spectra.population.fit import PopulationLaw
 from gradlaw.spectra.population.laws import Shape
 from gradlaw.spectra.population.population import independent_iterations, population_of_gram
 
@@ -132,6 +133,12 @@ def test_minibatches_that_are_drawn_again_count_once():
     some, once = (population_of_gram(g, DIMENSIONS, broken=False) for g in (gram[order][:, order], gram))
     assert some.iterations == once.iterations == 100
     assert some.power_law.s == pytest.approx(once.power_law.s, rel=1e-9)
+
+
+def test_a_break_of_which_nothing_is_known_lies_anywhere_among_the_ranks():
+    law = PopulationLaw(np.array([0.0, 1.0, 2.0, 3.0]), np.diag([1.0, 1.0, 1.0, 1e6]), 1.0, 5, Shape(2, 1200, 10.0))
+    assert law.interval("break_rank") == pytest.approx((2.0, 1200.0))
+    assert law.interval("s") == pytest.approx((1 - 1.96, 1 + 1.96), rel=1e-3)
 
 
 def test_refusals(problem):

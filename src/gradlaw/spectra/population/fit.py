@@ -109,15 +109,18 @@ class PopulationLaw(ByValue):
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """Of ``"s"``, ``"s_below"`` or ``"break_rank"``, for a population that is of the family: see :attr:`p_value`.
 
+        That of the break ends at the first and the last rank of the law: from one to the other, nothing is known of it.
+
         Raises:
             InputError: another name, one that the law does not have, or a level outside (0, 1).
         """
         places = {"s": 1, "s_below": 2, "break_rank": 3} if self.broken else {"s": 1}
         place = places[choice(name, "name", places)]
         half = special.ndtri((1 + significance(level, "level")) / 2) * np.sqrt(self.covariance[place, place])
-        ends = self.parameters[place] - half, self.parameters[place] + half
-        low, high = (float(np.exp(end)) if name == "break_rank" else float(end) for end in ends)
-        return low, high
+        ends = self.parameters[place] + np.array([-half, half])
+        if name == "break_rank":
+            ends = np.exp(np.clip(ends, np.log(self.shape.first), np.log(self.shape.dimensions)))
+        return float(ends[0]), float(ends[1])
 
     def scaled(self, factor: float) -> "PopulationLaw":
         """The same law of gradients whose covariance is so many times as large."""
