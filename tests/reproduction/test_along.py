@@ -252,11 +252,11 @@ def test_the_words_about_the_committed_results_are_true() -> None:
     assert left["accuracy"].between(0.0975, 0.1).all()  # the shares of single classes: 9.75% of MNIST are eights
     assert not left.empty
     assert set(found.loc[~found["network"].str.startswith("LeNet"), "outliers"]) == {0}
-    assert (found["gap_s"] > found["s"]).all()
+    assert (found["gap_s"] > found["s"])[found["s"].notna()].all()
     cifar = found[(found["network"] == "LeNet, CIFAR-10") & (found["epoch"] == 10)]
     assert (
         cifar.loc[cifar["d_ks"].idxmax(), "optimiser"] == cifar.loc[cifar["accuracy"].idxmax(), "optimiser"] == "adam"
     )
     for _, run in found[found["network"] != "LNN, MNIST"].groupby(["network", "optimiser", "seed"]):
         rates = run.set_index("epoch")["iteration_gaussian_rate"]
-        assert rates[1] < rates[0]
+        assert rates.get(1, 0) < rates[0]  # but for those that diverged before

@@ -14,14 +14,49 @@ _LARGE = 1000  # from here on numbers are written in full
 def findings(rows: pd.DataFrame) -> str:
     """In Markdown, a paragraph for each statistic; ``rows`` are those of the declared study.
 
-    Trainings that diverged count at the start alone.
+    Trainings that diverged or learnt nothing count at the start alone.
     """
-    of_run = [NETWORK, OPTIMISER, SEED]
-    refused = set(rows.loc[rows[REASON].notna(), of_run].itertuples(index=False, name=None))
-    diverged = [run in refused for run in rows[of_run].itertuples(index=False, name=None)]
-    found = rows[rows[REASON].isna() & (~pd.Series(diverged, index=rows.index) | (rows[EPOCH] == 0))]
+    runs = rows.groupby([NETWORK, OPTIMISER, SEED], sort=False)
+    left_out = {run: of_run for run, of_run in runs if _diverged(of_run) or _learnt_nothing(of_run)}
+    of_rows = rows[[NETWORK, OPTIMISER, SEED]].itertuples(index=False, name=None)
+    learnt = pd.Series([run not in left_out for run in of_rows], index=rows.index)
+    found = rows[rows[REASON].isna() & (learnt | (rows[EPOCH] == 0))]
     parts = (_outliers, _gaussian, _exponent, _straightness, _gaps, _dimension, _noise, _hessian)
-    return "\n\n".join(part(found) for part in parts)
+    return "\n\n".join([*(part(found) for part in parts), *_not_learnt(list(left_out.values()))])
+
+
+def _diverged(run: pd.DataFrame) -> bool:
+    return bool(run[REASON].notna().any())
+
+
+def _learnt_nothing(run: pd.DataFrame) -> bool:
+    """Whether a training is at chance where it was followed to."""
+    last = run.loc[run[EPOCH].idxmax()]
+    return bool(last[EPOCH] >= 1 and last["accuracy"] <= _AT_CHANCE)
+
+
+def _not_learnt(runs: list[pd.DataFrame]) -> list[str]:
+    """A paragraph about trainings that are left out of those before, if there are any."""
+    if not runs:
+        return []
+    diverged = [_named(run) for run in runs if _diverged(run)]
+    stuck = [
+        f"{_named(run)}, to epoch {run[EPOCH].max():g}, accuracy {percent(run.loc[run[EPOCH].idxmax(), 'accuracy'])}"
+        for run in runs
+        if not _diverged(run)
+    ]
+    parts = [
+        f"{how}: {'; '.join(names)}" for how, names in (("Diverged", diverged), ("At chance", stuck)) if names
+    ]
+    return [
+        "**Not every training learns** at the recipe's learning rate, and which ones do may hang on rounding: another "
+        f"machine may have others. What is said above is of the rest, and of these at the start. {'. '.join(parts)}."
+    ]
+
+
+def _named(run: pd.DataFrame) -> str:
+    first = run.iloc[0]
+    return f"{first[NETWORK]}, {first[OPTIMISER]}, seed {first[SEED]}"
 
 
 def plain_number(value: float) -> str:
@@ -53,9 +88,9 @@ def _outliers(rows: pd.DataFrame) -> str:
     left = after[after["outliers"] > 0]
     return (
         f"**The outliers are gone as soon as a network learns.** Random LeNet has {_range(start, 'outliers')} on "
-        f"either data set with either seed. Of {len(after)} trained points, from epoch 0.1 on, {len(left)} have any: "
-        f"those at which the answer is one class whatever the image (accuracy {_range(left, 'accuracy', True)}). The "
-        "FCN and the LNN never have any."
+        f"either data set with either seed. Of {len(after)} trained points, from epoch 0.1 on, there are any at "
+        f"{len(left)}, where the answer is one class whatever the image (accuracy {_range(left, 'accuracy', True)}). "
+        "The FCN and the LNN never have any."
     )
 
 
