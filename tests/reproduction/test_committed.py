@@ -134,8 +134,11 @@ def test_the_findings_have_the_table_of_central_studies(found: Report) -> None:
         name: [result.record["spectra"]["covariance"] for result in found.evidence.results(experiment)]
         for name, experiment in PAPER.central.items()
     }
-    assert {s["outliers"] for name, some in spectra.items() if "trained" in name for s in some} == {0}
-    passing = {name: {s["fit"]["is_power_law_calibrated"] for s in some} for name, some in spectra.items()}
+    refused = [s for some in spectra.values() for s in some if s["fit"] is None]
+    assert [s["rank"] < 1000 and s["outliers"] is None for s in refused] == [True]  # LeNet at B = 1 with one seed
+    fitted = {name: [s for s in some if s["fit"]] for name, some in spectra.items()}
+    assert {s["outliers"] for name, some in fitted.items() if "trained" in name for s in some} == {0}
+    passing = {name: {s["fit"]["is_power_law_calibrated"] for s in some} for name, some in fitted.items()}
     assert passing["FCN, BatchNorm, ReLU, MNIST, B = 10, random"] == {False}
     assert passing["FCN, BatchNorm, ReLU, MNIST, B = 10, trained"] == {False}
     assert passing["FCN, ReLU, BatchNorm, MNIST, B = 10, trained"] == {True}
