@@ -45,9 +45,7 @@ def _not_learnt(runs: list[pd.DataFrame]) -> list[str]:
         for run in runs
         if not _diverged(run)
     ]
-    parts = [
-        f"{how}: {'; '.join(names)}" for how, names in (("Diverged", diverged), ("At chance", stuck)) if names
-    ]
+    parts = [f"{how}: {'; '.join(names)}" for how, names in (("Diverged", diverged), ("At chance", stuck)) if names]
     return [
         "**Not every training learns** at the recipe's learning rate, and which ones do may hang on rounding: another "
         f"machine may have others. What is said above is of the rest, and of these at the start. {'. '.join(parts)}."
