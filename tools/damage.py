@@ -13,7 +13,6 @@ docs/reliability.md.
 """
 
 import argparse
-import os
 import random
 import shutil
 import signal
@@ -194,11 +193,7 @@ def kill_collections(place: Path, tries: int, rng: random.Random) -> None:
 
 def in_a_child(store: Path, case: str, killed_after: float | None) -> bool:
     """Collect in a process of its own; whether it was killed."""
-    child = forked(partial(collect, store, case))
-    if killed_after is not None:
-        time.sleep(killed_after)
-        os.kill(child, signal.SIGKILL)
-    return exit_status(child) == -signal.SIGKILL
+    return exit_status(forked(partial(collect, store, case)), killed_after) == -signal.SIGKILL
 
 
 COMMANDS = {

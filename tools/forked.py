@@ -1,7 +1,9 @@
 """Work in a forked process, which never goes on with what its parent was doing."""
 
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 
@@ -27,6 +29,9 @@ def forked(work: Callable[[], object]) -> int:
     return child
 
 
-def exit_status(child: int) -> int:
-    """Of a forked process, when it has ended; minus the signal that ended it."""
+def exit_status(child: int, kill_after: float | None = None) -> int:
+    """Of a forked process, when it has ended; minus the signal that ended it. It is killed after so many seconds."""
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -95,11 +95,7 @@ def run_in(folder: Path, work: Callable[[], object], kill_after: float | None = 
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return work()
 
-    child = forked(quietly)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    return exit_status(child)
+    return exit_status(forked(quietly), kill_after)
 
 
 def contents(folder: Path) -> dict[str, Any]:

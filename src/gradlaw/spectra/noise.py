@@ -36,6 +36,7 @@ from gradlaw.errors import InputError
 from gradlaw.spectra.access import gradients_of, layout_of, own_columns, own_layout, rounding_of
 from gradlaw.spectra.eigenvectors import check_gram
 from gradlaw.spectra.gram.dense import centre, gram_matrix, gram_of_blocks
+from gradlaw.spectra.gram.memory import zero_gram
 from gradlaw.spectra.layers import layer_blocks
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def gradient_noise_by_layer(history: Any, batch_size: int | None = None, samples
     own, layout, rounding = own_columns(history), layout_of(history), rounding_of(history)
     batch_size, samples = sizes_of(history, batch_size, samples)
     alone, iterations, device = tensors_of_rounding_alone(history), len(own.gradients), own.gradients.device
-    total = torch.zeros(iterations, iterations, dtype=torch.float64, device=device)
+    total = zero_gram(iterations, device)
     rows: dict[tuple[str, str], dict[str, Any]] = {("model", "all"): {}}
     here = {part.name for part in own_layout(history)}
     parts = layer_blocks(own.gradients, own_layout(history))

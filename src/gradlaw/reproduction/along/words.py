@@ -16,13 +16,12 @@ def findings(rows: pd.DataFrame) -> str:
 
     Trainings that diverged or learnt nothing count at the start alone.
     """
-    runs = rows.groupby([NETWORK, OPTIMISER, SEED], sort=False)
-    left_out = {run: of_run for run, of_run in runs if _diverged(of_run) or _learnt_nothing(of_run)}
-    of_rows = rows[[NETWORK, OPTIMISER, SEED]].itertuples(index=False, name=None)
-    learnt = pd.Series([run not in left_out for run in of_rows], index=rows.index)
-    found = rows[rows[REASON].isna() & (learnt | (rows[EPOCH] == 0))]
+    runs = [run for _, run in rows.groupby([NETWORK, OPTIMISER, SEED], sort=False)]
+    left_out = [run for run in runs if _diverged(run) or _learnt_nothing(run)]
+    apart = rows.index.isin([place for run in left_out for place in run.index])
+    found = rows[rows[REASON].isna() & (~apart | (rows[EPOCH] == 0))]
     parts = (_outliers, _gaussian, _exponent, _straightness, _gaps, _dimension, _noise, _hessian)
-    return "\n\n".join([*(part(found) for part in parts), *_not_learnt(list(left_out.values()))])
+    return "\n\n".join([*(part(found) for part in parts), *_not_learnt(left_out)])
 
 
 def _diverged(run: pd.DataFrame) -> bool:
@@ -31,8 +30,13 @@ def _diverged(run: pd.DataFrame) -> bool:
 
 def _learnt_nothing(run: pd.DataFrame) -> bool:
     """Whether a training is at chance where it was followed to."""
-    last = run.loc[run[EPOCH].idxmax()]
+    last = _end(run)
     return bool(last[EPOCH] >= 1 and last["accuracy"] <= _AT_CHANCE)
+
+
+def _end(run: pd.DataFrame) -> pd.Series:
+    """The row of the last epoch."""
+    return run.loc[run[EPOCH].idxmax()]
 
 
 def _not_learnt(runs: list[pd.DataFrame]) -> list[str]:
@@ -41,7 +45,7 @@ def _not_learnt(runs: list[pd.DataFrame]) -> list[str]:
         return []
     diverged = [_named(run) for run in runs if _diverged(run)]
     stuck = [
-        f"{_named(run)}, to epoch {run[EPOCH].max():g}, accuracy {percent(run.loc[run[EPOCH].idxmax(), 'accuracy'])}"
+        f"{_named(run)}, to epoch {_end(run)[EPOCH]:g}, accuracy {percent(_end(run)['accuracy'])}"
         for run in runs
         if not _diverged(run)
     ]
