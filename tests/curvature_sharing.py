@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,18 @@ def search(folder: Path | None = None, on_disk: bool = False) -> Eigenpairs:
     return gl.eigenpairs(matrix, 6, tol=1e-10, memory=memory, checkpoint=folder, save_seconds=0)
 
 
-def all_cases(rank: int, folder: Path) -> dict[str, Any]:
-    searches = {"in memory": search(), "on disk": search(on_disk=True)}
-    return searches | {name: _found(name) for name in CASES}
+SEARCHES = {"in memory": search, "on disk": partial(search, on_disk=True)}
+EVERY = (*SEARCHES, *CASES)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Some cases by name, one after the other, as a function of the rank."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, rank: int) -> dict[str, Any]:
+        return {name: _found(name) if name in CASES else SEARCHES[name]() for name in self.names}
 
 
 def _found(name: str) -> Found:

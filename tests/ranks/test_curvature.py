@@ -1,5 +1,8 @@
 """Curvature that ranks share is that of one process and of a dense matrix, and is resumed by any number of them."""
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,15 @@ import torch
 import curvature_sharing as cases
 import sharing
 
-SIZES = (2, 4)
+# More processes than processors wait for one another most of the time: four have what differs for four.
+NAMES = {2: cases.EVERY, 4: ("in memory", "an MLP", "fewer samples than ranks")}
+SHARED = [(size, name) for size, names in NAMES.items() for name in names]
+of_networks = pytest.mark.parametrize(
+    ("shared", "name"), [s for s in SHARED if s[1] in cases.CASES], indirect=["shared"]
+)
+of_searches = pytest.mark.parametrize(
+    ("shared", "name"), [s for s in SHARED if s[1] in cases.SEARCHES], indirect=["shared"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -17,17 +28,22 @@ def exact() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> dict[str, cases.Found]:
-    return cases.all_cases(0, tmp_path_factory.mktemp("alone"))
+def alone() -> dict[str, cases.Found]:
+    return cases.Run(cases.EVERY)(0)
 
 
-@pytest.fixture(scope="module", params=SIZES)
-def shared(request, tmp_path_factory) -> list[dict[str, cases.Found]]:
-    folder = tmp_path_factory.mktemp("shared")
-    return sharing.run(sharing.InFolder(cases.all_cases, folder), request.param, folder)
+@pytest.fixture(scope="module")
+def of_ranks(tmp_path_factory) -> Callable[[int], list[dict[str, cases.Found]]]:
+    """What each of so many ranks found."""
+    return cache(lambda size: sharing.run(cases.Run(NAMES[size]), size, tmp_path_factory.mktemp("shared")))
 
 
-@pytest.mark.parametrize("name", cases.CASES)
+@pytest.fixture
+def shared(request, of_ranks) -> list[dict[str, cases.Found]]:
+    return of_ranks(request.param)
+
+
+@of_networks
 def test_eigenvalues_are_those_of_the_dense_matrix(exact, alone, shared, name):
     largest = np.abs(exact[name]).max()
     for found in (alone, *shared):
@@ -36,7 +52,7 @@ def test_eigenvalues_are_those_of_the_dense_matrix(exact, alone, shared, name):
         assert found[name].pairs.converged.all()
 
 
-@pytest.mark.parametrize("name", cases.CASES)
+@of_networks
 def test_every_rank_has_the_same_bits(shared, name):
     for other in shared[1:]:
         for field in ("eigenvalues", "residuals", "products", "restarts", "norm"):
@@ -46,7 +62,7 @@ def test_every_rank_has_the_same_bits(shared, name):
         assert other[name].notices == shared[0][name].notices
 
 
-@pytest.mark.parametrize("name", cases.CASES)
+@of_networks
 def test_products_and_random_vectors_do_not_depend_on_the_number_of_ranks(alone, shared, name):
     one, several = alone[name], shared[0][name]
     torch.testing.assert_close(several.product, one.product, rtol=0, atol=1e-13 * float(one.product.norm()))
@@ -57,21 +73,22 @@ def test_products_and_random_vectors_do_not_depend_on_the_number_of_ranks(alone,
     np.testing.assert_allclose(alignment, 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("shared", [2], indirect=True)
 def test_what_is_no_mean_over_samples_is_taken_at_once_by_the_first(alone, shared):
     assert any("taken at once, by the first rank alone" in notice for notice in shared[0]["ignored labels"].notices)
     assert alone["ignored labels"].notices == ()  # one chunk holds them all
 
 
-@pytest.mark.parametrize("place", ["in memory", "on disk"])
-def test_a_basis_is_shared_with_its_restarts_and_multiple_eigenvalues(alone, shared, place):
-    expected, found = alone[place], shared[-1][place]
+@of_searches
+def test_a_basis_is_shared_with_its_restarts_and_multiple_eigenvalues(alone, shared, name):
+    expected, found = alone[name], shared[-1][name]
     exact = np.sort(cases.Dense().eigenvalues)[::-1][:6]
     np.testing.assert_allclose(found.eigenvalues, exact, rtol=0, atol=1e-12)
     assert (found.products, found.restarts) == (expected.products, expected.restarts)
     assert found.restarts > 0
     assert found.converged.all()
     for other in shared:
-        assert torch.equal(other[place].vectors, found.vectors)
+        assert torch.equal(other[name].vectors, found.vectors)
     torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(6, dtype=torch.float64), rtol=0, atol=1e-12)
 
 

@@ -44,29 +44,29 @@ def logarithms(parameters: np.ndarray, ranks: np.ndarray, pivot: float) -> np.nd
 
     Args:
         parameters: ln lambda at the pivot (of the first part, drawn on) and s; with a break also the exponent below it
-            and ln of its rank.
-        ranks: from 1.
+            and ln of its rank; shape (..., 2 or 4), of as many laws.
+        ranks: from 1, shape (m,).
         pivot: see :class:`Shape`.
     """
-    height, s = parameters[:2]
+    height, s, *bend = np.moveaxis(parameters, -1, 0)[..., None]
     log = np.log(ranks)
     line = height - s * (log - np.log(pivot))
-    if len(parameters) == 2:
+    if not bend:
         return np.asarray(line)
-    below, at = parameters[2:]
+    below, at = bend
     return np.asarray(line - (below - s) * np.maximum(0, log - at))
 
 
 def population(parameters: np.ndarray, shape: Shape, outliers: np.ndarray, draws: int) -> Weighted:
-    """All eigenvalues of a law and of the outliers above it.
+    """All eigenvalues of a law and of the outliers above it, or of several laws.
 
     Args:
-        parameters: of the law.
+        parameters: of the law, see :func:`logarithms`.
         shape: of the law.
         outliers: as a sample shows them: too large, to first order by the trace of everything below over the draws.
         draws: how many the sample has.
     """
     ranks, counts = shape.groups()
     values = np.exp(logarithms(parameters, ranks, shape.pivot))
-    above = np.maximum(outliers - values @ counts / draws, values[0])
-    return Weighted(np.concatenate([above, values]), np.concatenate([np.ones(len(outliers)), counts]))
+    above = np.maximum(outliers - (values @ counts)[..., None] / draws, values[..., :1])
+    return Weighted(np.concatenate([above, values], axis=-1), np.concatenate([np.ones(len(outliers)), counts]))

@@ -32,10 +32,10 @@ _STEPS, _PRECISION = 100, 1e-10
 
 @dataclass(frozen=True, eq=False)
 class Weighted(ByValue):
-    """Positive values, each so many times.
+    """Positive values, each so many times; or several populations at once, with the same counts.
 
     Attributes:
-        values: shape (m,).
+        values: shape (..., m).
         counts: of each, shape (m,).
     """
 
@@ -89,7 +89,7 @@ def expected_log_determinants(population: Weighted, draws: Draws, taus: np.ndarr
 
 
 def expected_means(population: Weighted, draws: Draws, taus: np.ndarray) -> np.ndarray:
-    """Those of :func:`expected_log_determinants` alone."""
+    """Those of :func:`expected_log_determinants` alone, of all populations: shape (..., m)."""
     at, sizing = _sides(population, draws, taus)
     ratios = population.sum(at.shares**2) / draws.count / (at.taus * (1 + at.e)) ** 2
     return _means(population, draws, at, sizing, -2 * np.log1p(-ratios))
@@ -119,7 +119,7 @@ def sizing_variance(population: Weighted, draws: Draws) -> float:
 
 
 class _Side(NamedTuple):
-    """The solution at some tau, each (m,), and s_j, (m, number of values)."""
+    """The solution at some tau: e and a (..., m), and s_j, (..., m, number of values)."""
 
     taus: np.ndarray
     e: np.ndarray
@@ -127,7 +127,7 @@ class _Side(NamedTuple):
     shares: np.ndarray
 
     def part(self, which: slice) -> "_Side":
-        return _Side(*(values[which] for values in self))
+        return _Side(self.taus[which], self.e[..., which], self.a[..., which], self.shares[..., which, :])
 
 
 def _sides(population: Weighted, draws: Draws, taus: np.ndarray) -> tuple[_Side, _Side]:
@@ -143,7 +143,7 @@ def _sides(population: Weighted, draws: Draws, taus: np.ndarray) -> tuple[_Side,
 
 def _means(population: Weighted, draws: Draws, at: _Side, sizing: _Side, variances: np.ndarray) -> np.ndarray:
     means = draws.count * (np.log1p(at.e) - at.taus * at.e * at.a)
-    means += population.sum(np.log1p(population.values * at.a[:, None]))
+    means += population.sum(np.log1p(population.values[..., None, :] * at.a[..., None]))
     return np.asarray(means - variances / 4 + _shift(population, draws, at, sizing))
 
 
@@ -154,34 +154,40 @@ def _covariance(population: Weighted, draws: Draws, at: _Side) -> np.ndarray:
 def _shift(population: Weighted, draws: Draws, at: _Side, sizing: _Side) -> np.ndarray:
     if draws.tau is None:
         return np.zeros(len(at.taus))
-    variance = _common(population, min(draws.reference, draws.count), sizing, sizing)[0, 0]
-    common = _common(population, draws.count, at, sizing)[:, 0]
+    variance = _common(population, min(draws.reference, draws.count), sizing, sizing)[..., 0]
+    common = _common(population, draws.count, at, sizing)[..., 0]
     return np.asarray(draws.count * at.e / (1 + at.e) ** 2 * (variance / 2 - common))
 
 
 def _common(population: Weighted, draws: int, first: _Side, second: _Side) -> np.ndarray:
     """Covariance of ln(x^T R x) for a new draw x and two resolvents R, the second of all or some draws of the first."""
-    sums = np.outer(population.sum(first.shares), population.sum(second.shares))
-    products = (first.shares * population.counts) @ second.shares.T
+    sums = _pairs(population.sum(first.shares), population.sum(second.shares))
+    products = (first.shares * population.counts) @ second.shares.swapaxes(-1, -2)
     return np.asarray(2 * products / sums / (1 - _overlap(population, draws, first, second)))
 
 
 def _overlap(population: Weighted, draws: int, first: _Side, second: _Side) -> np.ndarray:
     """G h / (tau tau') for all pairs."""
-    products = (first.shares * population.counts) @ second.shares.T
-    return np.asarray(products / draws / np.outer(first.taus * (1 + first.e), second.taus * (1 + second.e)))
+    products = (first.shares * population.counts) @ second.shares.swapaxes(-1, -2)
+    return np.asarray(products / draws / _pairs(first.taus * (1 + first.e), second.taus * (1 + second.e)))
+
+
+def _pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Products of all pairs: (..., m) and (..., k) give (..., m, k)."""
+    return first[..., :, None] * second[..., None, :]
 
 
 def _solved(population: Weighted, draws: int, taus: np.ndarray) -> _Side:
     """E and a by Newton's method from above: what e is compared with is concave in e, so that each step stays above."""
     unit = draws * taus
-    e = population.sum(population.values) / unit
+    values = population.values[..., None, :]
+    e = population.sum(values) / unit
     for _ in range(_STEPS):
-        shares = population.values / (1 + population.values * (1 / (taus * (1 + e)))[:, None])
+        shares = values / (1 + values * (1 / (taus * (1 + e)))[..., None])
         slope = population.sum(shares**2) / unit / (taus * (1 + e) ** 2)
         step = (e - population.sum(shares) / unit) / (1 - slope)
         e = e - step
         if np.all(np.abs(step) <= _PRECISION * e):
             break
     a = 1 / (taus * (1 + e))
-    return _Side(taus, e, a, population.values / (1 + population.values * a[:, None]))
+    return _Side(taus, e, a, values / (1 + values * a[..., None]))
