@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradlaw.report.chart import Band, Bars, Chart, Layer, Line, Panel, Points, Stack
 from gradlaw.report.palette import LIGHT, SYMBOLS
 
@@ -89,8 +91,23 @@ def fix_layout(figure: Figure) -> None:
         engine = figure.get_layout_engine()
         assert engine is not None
         figure.set_dpi(_PNG_DPI)  # at which letters have the widths that the files show
-        engine.execute(figure)
+        with _without_bare_ticks(figure):
+            engine.execute(figure)
         figure.set_layout_engine("none")
+
+
+@contextmanager
+def _without_bare_ticks(figure: Figure) -> Iterator[None]:
+    """Minor ticks without labels move nothing, and take half of the time of a layout."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    every = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    bare = {a: a.get_minor_locator() for a in every if isinstance(a.get_minor_formatter(), NullFormatter)}
+    for axis in bare:
+        axis.set_minor_locator(NullLocator())
+    yield
+    for axis, locator in bare.items():
+        axis.set_minor_locator(locator)
 
 
 @contextmanager
@@ -188,7 +205,8 @@ def _add(axes: Axes, layer: Layer) -> None:
     elif isinstance(layer, Band):
         axes.fill_between(layer.x, layer.low, layer.high, color=colour, alpha=0.2, lw=0)
     elif isinstance(layer, Bars):
-        axes.bar(layer.left, layer.y, layer.right - layer.left, align="edge", color=colour, alpha=0.55, label=label)
+        edges = np.append(layer.left, layer.right[-1])
+        axes.stairs(layer.y, edges, baseline=0, fill=True, color=colour, alpha=0.55, label=label)
     else:
         _add_stack(axes, layer, colour, label)
 
