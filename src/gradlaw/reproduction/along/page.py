@@ -7,7 +7,7 @@ import pandas as pd
 
 from gradlaw.atomic import write_files
 from gradlaw.report.formatting import percent
-from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, PARAMETERS, REASON, SEED
+from gradlaw.reproduction.along.rows import EPOCH, NETWORK, OPTIMISER, REASON, SEED
 from gradlaw.reproduction.along.study import Study
 from gradlaw.reproduction.along.words import findings, plain_number
 from gradlaw.reproduction.formats import markdown
@@ -119,13 +119,6 @@ def _extent(rows: pd.DataFrame, study: Study) -> str:
     notes = "".join(
         f"- {row[NETWORK]}, {row[OPTIMISER]}, seed {row[SEED]}: {row[REASON]}\n" for _, row in refused.iterrows()
     )
-    trained = rows[(rows[EPOCH] > 0) & rows["hessian_1"].notna()]
-    apart = list(dict.fromkeys(trained.loc[trained[PARAMETERS].isna(), NETWORK]))
-    if apart:
-        notes += (
-            f"- {'; '.join(apart)}: Hessians and the rest were measured on different days, and may be of two trainings "
-            "with the same seed, on machines that round differently\n"
-        )
     header = ("network", "optimiser", *(f"last epoch, seed {seed}" for seed in study.seeds), "Hessian at epochs")
     return (
         f"{markdown(header, lines)}\n{notes}\nThe design has the epochs {_list(pd.Series(study.epochs))} for all of "

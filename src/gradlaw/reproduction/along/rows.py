@@ -158,8 +158,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"no results at {path}")
     rows = read_table(path, path.stem)
-    rows = rows if PARAMETERS in rows else rows.assign(**{PARAMETERS: None})  # tables of before do not say
-    missing = [name for name in (*SETTINGS, *COLUMNS, REASON) if name not in rows]
+    missing = [name for name in (*SETTINGS, *COLUMNS, REASON, PARAMETERS) if name not in rows]
     if missing:
         raise InputError(f"{path} is no table along training: it lacks the columns {', '.join(missing)}")
     return rows

@@ -189,6 +189,7 @@ def _noise(rows: pd.DataFrame) -> str:
 def _hessian(rows: pd.DataFrame) -> str:
     column = "hessian_1"
     found = rows[rows[column].notna()]
+    last = _last(found, _FCN)
     learnt = found[(found["accuracy"] > _AT_CHANCE) | (found[EPOCH] == 0)]
     stuck = _at(found[found["accuracy"] <= _AT_CHANCE], _CIFAR, 1)
     unlearnt = f" (with SGD, which has not learnt by then, {_range(stuck, column)})" if len(stuck) else ""
@@ -202,5 +203,6 @@ def _hessian(rows: pd.DataFrame) -> str:
         "**The largest eigenvalue of the Hessian rises as a network begins to learn, but for the FCN.** At random, at "
         f"epoch 1 and at the last epoch with every optimiser: {lines}. That of the FCN, whose BatchNorm couples the "
         f"samples of a minibatch, falls from {_range(_at(found, _FCN, 0), column)} to "
-        f"{_range(_at(found, _FCN, 1), column)}."
+        f"{_range(_at(found, _FCN, 1), column)} at epoch 1, and is {_range(_at(found, _FCN, last), column)} at epoch "
+        f"{last:g}."
     )
