@@ -11,7 +11,8 @@ from gradlaw.curvature.comparison import (
 from gradlaw.curvature.eigensolver.density import SpectralDensity, spectral_density
 from gradlaw.curvature.eigensolver.eigenpairs import Eigenpairs, eigenpairs
 from gradlaw.curvature.operators.base import CurvatureOperator, as_operator, dense
-from gradlaw.curvature.operators.hessian import LossCurvature, gauss_newton, hessian
+from gradlaw.curvature.operators.hessian import gauss_newton, hessian
+from gradlaw.curvature.operators.loss_curvature import LossCurvature
 from gradlaw.curvature.operators.outer_products import (
     OuterProducts,
     empirical_fisher,
