@@ -28,7 +28,8 @@ BREAK_TAUS = 6  # that a law of four parameters takes, closer together where the
 CLOSER = (SPACING, 2.0, 1.5)
 STEEPEST, LEAST = 8.0, -0.5  # exponents that are looked for
 _HEIGHT, _ROUNDS, _SETTLED, _STEP = 12.0, 4, 1e-3, 1e-4
-_ENOUGH = {"ftol": 1e-5, "xtol": 1e-5, "gtol": 1e-5}
+# Rounds that take more steps creep along a valley of chi^2, by less than 1e-5 of it.
+_ENOUGH = {"ftol": 1e-5, "xtol": 1e-5, "gtol": 1e-5, "max_nfev": 40}
 _FLOOR = 1e-6  # variance of a difference below which the closed forms are not trusted
 Residuals = Callable[[np.ndarray], np.ndarray]
 _STARTS = (0.35, 0.7)  # of the break, between the first rank and the last, by logarithm
