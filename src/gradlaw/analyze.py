@@ -23,6 +23,8 @@ from gradlaw.history import GradientHistory, collect
 from gradlaw.history.collect_sharded import collect_sharded
 from gradlaw.history.sharded_history import ShardedHistory
 from gradlaw.history.sketched_history import SketchedHistory
+from gradlaw.history.stores.placement import MEMORY
+from gradlaw.history.stores.precision import storage_dtype
 from gradlaw.history.transforms import Transform
 from gradlaw.html_repr import html_table, rank_picture
 from gradlaw.plain import plain
@@ -257,7 +259,8 @@ def analyze(
             of_tests: dict[str, Any] = {"k": sizes.k["dimension"], "gaussian_k": sizes.gaussian_k["dimension"]}
             history = collect_sketched(problem, size=sketch, alpha=alpha, **of_tests, **settings)
         elif group.size == 1:
-            refuse_large_gram(iterations, problem.device)
+            in_memory = storage_dtype(dtype, problem.dtype).itemsize * problem.dimensions if store == MEMORY else 0
+            refuse_large_gram(iterations, problem.device, in_memory)
             history = collect(problem, dtype=dtype, **settings)
         else:
             history = collect_sharded(group, problem, dtype=dtype, **settings)

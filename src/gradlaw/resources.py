@@ -23,6 +23,13 @@ def memory_budget(device: torch.device, memory: float | None, share: float = MEM
     return int(share * free_memory(device) if memory is None else memory)
 
 
+def gram_bytes(iterations: int) -> int:
+    """Of the two T x T matrices in float64 that spectra of T gradients take at once: the Gram matrix, and the centred
+    one or the work space of its eigenvalues.
+    """
+    return 2 * 8 * iterations**2
+
+
 def control_group_memory(groups: Path = _OF_THIS_PROCESS, mount: Path = _CONTROL_GROUPS) -> list[int]:
     """Bytes that the control groups of this process, those around them included, leave to it; Linux alone has them.
 

@@ -105,6 +105,15 @@ def test_large_histories_go_to_disk_by_themselves_and_are_announced(small_proble
     assert not folder.exists()
 
 
+def test_a_history_leaves_room_for_its_spectra(small_problem, monkeypatch, capsys):
+    needed, spectra = 40 * 99 * 4, 2 * 8 * 40**2
+    for free, in_memory in ((needed + spectra, True), (needed + spectra - 1, False)):
+        monkeypatch.setattr(placement, "free_memory", lambda device, free=free: free)
+        history = gl.collect(small_problem, 40, 4, progress=gl.Progress())
+        assert isinstance(history.gradients, torch.Tensor) == in_memory
+    assert "GB of its spectra more than all of the 0.00 GB of memory" in " ".join(capsys.readouterr().err.split())
+
+
 def test_half_precision_needs_half_the_memory(small_problem, monkeypatch):
     monkeypatch.setattr(placement, "free_memory", lambda device: 20_000)
     assert isinstance(gl.collect(small_problem, 40, 4, dtype="bfloat16").gradients, torch.Tensor)

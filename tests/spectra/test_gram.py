@@ -66,4 +66,9 @@ def test_more_iterations_than_memory_has_room_for_are_refused_before_any_gradien
         given = {"iterations": 31} if source is small_problem else {}
         with pytest.raises(gl.InputError, match=r"T=31 .* which fits T=30; lower T, or keep sketches"):
             gl.gradient_spectrum(source, **given)
+    each = 16 * 30**2 + 30 * 4 * 99  # of T = 30 with its gradients
+    monkeypatch.setattr("gradlaw.spectra.gram.memory.free_memory", lambda device: each)
+    assert len(gl.analyze(small_problem, 30, 10, k=9).losses) == 30
+    with pytest.raises(gl.InputError, match=r"T=31 .* beside 0.00 GB of gradients .* which fits T=30; lower T"):
+        gl.analyze(small_problem, 31, 10, store="memory")
     assert gl.analyze(small_problem, 600, 10, sketch=256, k=20).sketch_size == 256

@@ -28,7 +28,7 @@ from gradlaw.history.transforms import Clipping, Rows, Transform
 from gradlaw.problem import Problem
 from gradlaw.progress import SILENT, Advance, Progress
 from gradlaw.ranks.group import RankGroup
-from gradlaw.resources import free_memory
+from gradlaw.resources import free_memory, gram_bytes
 
 _BAND_BYTES = 32 * 2**20  # of gradients that are computed, or sent, at once, if the engine does not want more
 
@@ -171,7 +171,7 @@ class _ShardedCollection:
         iterations, dimensions = len(self.choice.minibatches), self.problem.dimensions
         size = self.problem.dtype.itemsize
         share = self._kept.itemsize + (self._stored.itemsize if self._kept != self._stored else 0)
-        needed = iterations * (len(self._columns[-1]) * share + 2 * 8 * iterations)
+        needed = iterations * len(self._columns[-1]) * share + gram_bytes(iterations)
         needed += dimensions * size * (self._height() + 2 * self._step())
         place = f"{socket.gethostname()} ({self.problem.device})"
         places = self.ranks.gather((place, free_memory(self.problem.device)))

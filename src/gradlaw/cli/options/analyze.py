@@ -53,7 +53,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                      "momentum=0.9, adam (repeatable)")  # fmt: skip
     how.add_argument("--store", metavar="FOLDER", help="where to keep the gradients: memory, or a folder, which a "
                      "later run of the same problem and settings reads instead of collecting again (default: memory if "
-                     "they take up to half of what is free, else a temporary folder)")  # fmt: skip
+                     "they take up to half of what is free and leave room for their spectra, else a temporary "
+                     "folder)")  # fmt: skip
     how.add_argument("--sketch", type=whole(256), metavar="M", help="keep a sketch of M numbers of each gradient, a "
                      "power of two, where whole gradients do not fit: spectra are approximate, with their error, and "
                      "tests across iterations are left out")  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from gradlaw.errors import InputError
 from gradlaw.history.stores.zarr_store import BAND_BYTES, stored_bytes
 from gradlaw.problem import Problem
-from gradlaw.resources import MEMORY_SHARE, free_memory
+from gradlaw.resources import MEMORY_SHARE, free_memory, gram_bytes
 
 MEMORY = "memory"
 
@@ -34,6 +34,8 @@ def place(
 ) -> Placement:
     """Decide where T gradients stored as ``dtype`` go, from their size and what is free; ``columns`` if not n.
 
+    Unless told, a history stays in memory if that takes half of it or less and leaves room for its spectra.
+
     Raises:
         InputError: they do not fit where they are asked to go; the message says how many would.
     """
@@ -44,12 +46,14 @@ def place(
     if columns not in (None, problem.dimensions):
         what = f"T={iterations:,} sketches of {width:,} numbers (with the tests)"
     size = f"{what} takes {needed / 1e9:.2f} GB"
+    spectra = gram_bytes(iterations) if width == problem.dimensions else 0
     if store is not None and store != MEMORY:
         folder = Path(store)
         _check_disk(folder, on_disk - _bytes_in(folder), row, size)
         return Placement(folder, problem.device, f"{size}: stored in {folder}")
     free = free_memory(problem.device)
-    fits = needed <= MEMORY_SHARE * free
+    leaves_room = needed + spectra <= free or spectra > free  # for which there is none anyway
+    fits = needed <= MEMORY_SHARE * free and leaves_room
     if store == MEMORY and needed > free:
         raise InputError(
             f"{size} and {free / 1e9:.2f} GB of memory are free, which fits T={free // row:,}; give a folder as store"
@@ -58,7 +62,9 @@ def place(
         return Placement(None, problem.device, None)
     parent = Path(tempfile.gettempdir())
     _check_disk(parent, on_disk, row, size)
-    where = f"more than {MEMORY_SHARE:.0%} of the {free / 1e9:.2f} GB of memory that are free: stored below {parent}"
+    beside = f"with {spectra / 1e9:.2f} GB of its spectra more than all"
+    too_much = f"more than {MEMORY_SHARE:.0%}" if leaves_room else beside
+    where = f"{too_much} of the {free / 1e9:.2f} GB of memory that are free: stored below {parent}"
     return Placement(parent, problem.device, f"{size}, {where} while it is used")
 
 

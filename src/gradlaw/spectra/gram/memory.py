@@ -4,23 +4,29 @@ import torch
 from torch import Tensor
 
 from gradlaw.errors import InputError
-from gradlaw.resources import free_memory
-
-_MATRICES = 2  # at once, in float64: the Gram matrix, and the centred one or the work space of its eigenvalues
+from gradlaw.resources import free_memory, gram_bytes
 
 
-def refuse_large_gram(iterations: int, device: torch.device) -> None:
+def refuse_large_gram(iterations: int, device: torch.device, row: int = 0) -> None:
     """Refuse so many iterations that the matrices of their spectra do not fit into memory.
+
+    Args:
+        iterations: T.
+        device: of the matrices.
+        row: bytes of each gradient that will be in the same memory.
 
     Raises:
         InputError: they do not; the message says how many iterations would.
     """
-    needed, free = _MATRICES * 8 * iterations**2, free_memory(device)
-    if needed > free:
+    needed, beside, free = gram_bytes(iterations), row * iterations, free_memory(device)
+    if needed + beside > free:
+        each = gram_bytes(1)
+        fits = int((((row / each) ** 2 + 4 * free / each) ** 0.5 - row / each) / 2)  # each T^2 + row T = free
+        gradients = f" beside {beside / 1e9:.2f} GB of gradients" if beside else ""
         raise InputError(
-            f"spectra of T={iterations:,} iterations take {needed / 1e9:.2f} GB (two T x T matrices in float64) and "
-            f"{free / 1e9:.2f} GB of memory are free, which fits T={int((free / _MATRICES / 8) ** 0.5):,}; lower T, "
-            "or keep sketches of the gradients (gradlaw.analyze(sketch=...), --sketch)"
+            f"spectra of T={iterations:,} iterations take {needed / 1e9:.2f} GB (two T x T matrices in float64)"
+            f"{gradients} and {free / 1e9:.2f} GB of memory are free, which fits T={fits:,}; lower T, or keep sketches "
+            "of the gradients (gradlaw.analyze(sketch=...), --sketch)"
         )
 
 
