@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gradlaw.cli.checkpoint_files import matching
 from gradlaw.cli.main import main
 from gradlaw.zoo import build_model
 
@@ -64,3 +65,10 @@ def test_what_cannot_be_analysed_is_refused_before_any_work(capsys, arguments, m
     assert main(["analyze", "--model", "fcn", *QUICK, "--checkpoints", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_fractions_in_names_are_taken_by_their_values():
+    names = ["epoch-9", "epoch-10", "point-0", "point-0.1", "point-0.25", "point-0.5", "point-2", "point-10.5"]
+    for name in reversed(names):
+        save_file({"weight": torch.zeros(1)}, f"run/{name}.safetensors")
+    assert [path.stem for path in matching(["run/*.safetensors"])] == names

@@ -53,7 +53,9 @@ def test_the_terminal_names_settings_once() -> None:
 def test_one_value_is_shown_alone_and_several_with_their_spread() -> None:
     assert spread([0.5]) == "0.5"
     assert spread([0.4, 0.6]) == "0.5 ± 0.141"
-    assert spread([0.4, None]) == spread([0.4, 0.4]) == "0.4"
+    assert spread([0.4, 0.4]) == "0.4"
+    assert spread([0.4, None]) == "0.4 (1 of 2)"
+    assert spread([0.4, None, 0.6]) == "0.5 ± 0.141 (2 of 3)"
     assert spread([None]) == spread([]) == "-"
     assert spread([0.25, 0.75], percentage=True) == "50.0% ± 35.4%"
 
@@ -63,6 +65,8 @@ def test_verdicts_over_seeds() -> None:
     assert verdict([False]) == "no"
     assert verdict([True, False, True]) == "yes 2/3"
     assert verdict([None]) == "refused"
+    assert verdict([None, False]) == "no (1 of 2)"
+    assert verdict([None, False, True]) == "yes 1/2"
     assert verdict([]) == "-"
 
 

@@ -26,10 +26,11 @@ def matching(patterns: Sequence[str]) -> list[Path]:
     return sorted(files, key=natural)
 
 
-def natural(path: Path) -> list[tuple[int, int | str]]:
-    """A key that sorts the numbers in a path by their values."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
+def natural(path: Path) -> list[tuple[int, float | str]]:
+    """A key that sorts the numbers in a path by their values: 9 before 10, 0 before 0.25 before 0.5."""
+    name = str(path.with_suffix("") if path.suffix in _WEIGHTS else path)
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [(0, float(part)) if number % 2 else (1, part) for number, part in enumerate(parts) if part]
 
 
 def _of_one(pattern: str) -> list[Path]:

@@ -84,10 +84,13 @@ def _spectrum_cells(line: Mapping[str, Any], row: Row, records: Sequence[dict[st
     def of(name: str) -> str:
         return spread([fit and fit[name] for fit in fits])
 
+    def critical(name: str) -> str:
+        return spread([fit[name] for fit in fits if fit])
+
     verdicts = [fit and fit["is_power_law"] for fit in fits]
     return [
-        number(line["d_ks"]), of("d_ks"), of("d_critical"),
-        yes(line["is_power_law"]), verdict(verdicts), of("d_critical_calibrated"),
+        number(line["d_ks"]), of("d_ks"), critical("d_critical"),
+        yes(line["is_power_law"]), verdict(verdicts), critical("d_critical_calibrated"),
         verdict([fit and fit["is_power_law_calibrated"] for fit in fits]),
         number(line["s"]), of("s"),
         f"{spectra[0]['k']:,}" if spectra else DASH, agreement(line["is_power_law"], verdicts),

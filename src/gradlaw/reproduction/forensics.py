@@ -206,7 +206,9 @@ def place_cells(places: Sequence[Place], quantity: str) -> tuple[str, str, str]:
         return DASH, DASH, DASH
     unit = 100 if quantity in _SHARES else 1
     printed = f"{unit * found.published:.4g}"
-    ours = spread([unit * value for value in found.values]) if found.values else "refused" if found.run else DASH
+    refused = [None] * (found.run - len(found.values))
+    ours = spread([*(unit * value for value in found.values), *refused])
+    ours = "refused" if ours == DASH and found.run else ours
     if found.predictive is None:
         return printed, ours, DASH
     z, below = found.predictive.z(found.published), found.predictive.percentile(found.published)

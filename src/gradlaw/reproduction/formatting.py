@@ -9,16 +9,17 @@ DASH = "-"
 
 
 def spread(values: Sequence[float | None], percentage: bool = False) -> str:
-    """One value, if all are the same, or the mean and standard deviation over seeds."""
+    """One value, if all are the same, or the mean and standard deviation over seeds, and how many of them have any."""
     known = [v for v in values if v is not None and not math.isnan(v)]
     write = percent if percentage else number
     if not known:
         return DASH
+    of = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
     if len(set(known)) == 1:
-        return write(known[0])
+        return f"{write(known[0])}{of}"
     mean = sum(known) / len(known)
     deviation = math.sqrt(sum((v - mean) ** 2 for v in known) / (len(known) - 1))
-    return f"{write(mean)} ± {write(deviation)}"
+    return f"{write(mean)} ± {write(deviation)}{of}"
 
 
 def counts(values: Sequence[int | None]) -> str:
@@ -27,12 +28,12 @@ def counts(values: Sequence[int | None]) -> str:
 
 
 def verdict(passed: Sequence[bool | None]) -> str:
-    """Yes or no; over seeds the count of yes where they differ."""
+    """Yes or no; over seeds the count of yes where they differ, and how many there are where some were refused."""
     known = [p for p in passed if p is not None]
     if not known:
         return "refused" if passed else DASH
     if all(known) or not any(known):
-        return yes(known[0])
+        return yes(known[0]) + (f" ({len(known)} of {len(passed)})" if len(known) < len(passed) else "")
     return f"yes {sum(known)}/{len(known)}"
 
 

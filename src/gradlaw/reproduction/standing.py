@@ -41,7 +41,7 @@ class Place:
         quantity: as it was printed, one of ``QUANTITIES``.
         published: the value.
         values: of the seeds; fewer than were run where fits were refused.
-        run: whether any seed was.
+        run: how many seeds were.
         predictive: of one more seed; None if there is no spread or no value.
         pooled: whether its spread comes from other experiments too.
     """
@@ -49,7 +49,7 @@ class Place:
     quantity: str
     published: float
     values: tuple[float, ...]
-    run: bool
+    run: int
     predictive: Predictive | None
     pooled: bool
 
@@ -133,7 +133,7 @@ class Seeds:
 
     def places(self, experiment: Experiment, kind: str, what: str, line: Mapping[str, Any]) -> tuple[Place, ...]:
         """The printed quantities of a published row among the seeds of an experiment."""
-        run, found = bool(self.evidence.results(experiment)), []
+        run, found = len(self.evidence.results(experiment)), []
         for quantity, number in printed(kind, line).items():
             values = self.values(experiment, kind, what, quantity)
             own = len(values) >= LEAST_SEEDS
