@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
+from torch.utils.data import Dataset
 
 from gradlaw._torch import pytree, uncompiled
 from gradlaw.choices import RANDOMNESS as RANDOMNESS
@@ -22,6 +22,7 @@ from gradlaw.model_state import ModelState
 from gradlaw.patterns import chosen
 from gradlaw.plain import description_of
 from gradlaw.provenance import sha256
+from gradlaw.samples import Data, as_samples, collated, count_samples, digest, leaf_of, pair
 from gradlaw.training_step import Batches, Step, StepCaller, mean_of_steps
 from gradlaw.user_code import noting
 from gradlaw.whole_model import whole_model
@@ -77,7 +78,8 @@ class Problem:
 
     Raises:
         InputError: no trainable parameter, a complex one, one without a shape yet (lazy modules) or without numbers
-            (the meta device), a pattern that matches none, data that are empty or of unequal lengths.
+            (the meta device), a module of TorchScript, a pattern that matches none, data that are empty or of unequal
+            lengths, sparse tensors, or arrays of objects.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Problem:
             raise InputError(f"loss must be callable as loss(output, targets), got {type(loss).__name__}")
         if randomness not in RANDOMNESS:
             raise InputError(f"randomness must be one of {', '.join(RANDOMNESS)}, got {randomness!r}")
+        _refuse_scripts(model)
         model = uncompiled(model)
         if isinstance(model, nn.DataParallel) and not isinstance(data, Batches):  # a step may name what is inside
             model = model.module
@@ -104,10 +107,10 @@ class Problem:
         self.loss, self.randomness = loss, randomness
         self.device = _device_of(model, device)
         self.model, self.name = _on_device(model, self.device), name or type(model).__name__
-        self.layout = _layout(self.model, parameters)
-        self.data: Dataset[Any] | Batches | tuple[Any, Any] = _normalise_data(data)
+        self.layout, self.takes_all = _layout(self.model, parameters), parameters is None
+        self.data: Data = as_samples(data)
         self.data_description = description_of(data)
-        self.samples = _count_samples(self.data)
+        self.samples = count_samples(self.data)
         self._caller: StepCaller | None = None
 
     @classmethod
@@ -229,9 +232,35 @@ class Problem:
         return torch.float64 if any(p.dtype == torch.float64 for p in self.parameters()) else torch.float32
 
     def parameters(self) -> list[nn.Parameter]:
-        """The analysed parameters, in the order of ``layout``."""
+        """The analysed parameters, in the order of ``layout``.
+
+        Raises:
+            InputError: the model has some of them no more.
+        """
         named = dict(self.model.named_parameters())
+        if any(part.name not in named for part in self.layout):
+            self.refuse_other_parameters()
         return [named[part.name] for part in self.layout]
+
+    def refuse_other_parameters(self) -> None:
+        """See that the model still has the parameters that the problem was made of; their values may have changed.
+
+        Raises:
+            InputError: it has not; the message names them.
+        """
+        now = dict(self.model.named_parameters())
+        names = [part.name for part in self.layout]
+        gone = [name for name in names if name not in now]
+        reshaped = [part.name for part in self.layout if part.name in now and now[part.name].shape != part.shape]
+        frozen = [name for name in names if name in now and not now[name].requires_grad]
+        added = [name for name, p in now.items() if self.takes_all and p.requires_grad and name not in {*names}]
+        found = {"has no more": gone, "has in other shapes": reshaped, "has frozen": frozen, "has added": added}
+        changes = "; ".join(f"{how} {listed(which)}" for how, which in found.items() if which)
+        if changes:
+            raise InputError(
+                f"the model {self.name} has other parameters than when its Problem was made: it {changes}. Make the "
+                "Problem anew"
+            )
 
     def buffers(self) -> dict[str, Tensor]:
         """Fresh copies of the model's buffers, so that a forward pass may write to them without changing the model."""
@@ -247,9 +276,9 @@ class Problem:
             return self.data.fetch(indices, self.device), None
         if isinstance(self.data, tuple):
             chosen = torch.from_numpy(np.array(indices, order="C"))
-            return pytree.tree_map(lambda a: _leaf(a[chosen.to(a.device)].to(self.device)), self.data)
-        pairs = _collated([_pair(self.data[int(i)], i) for i in indices.ravel()])
-        reshape = lambda a: _leaf(a.reshape(*indices.shape, *a.shape[1:]).to(self.device))  # noqa: E731
+            return pytree.tree_map(lambda a: leaf_of(a[chosen.to(a.device)].to(self.device)), self.data)
+        pairs = collated([pair(self.data[int(i)], i) for i in indices.ravel()])
+        reshape = lambda a: leaf_of(a.reshape(*indices.shape, *a.shape[1:]).to(self.device))  # noqa: E731
         return pytree.tree_map(reshape, tuple(pairs))
 
     def minibatch_loss(self, state: Mapping[str, Tensor], inputs: Any, targets: Any) -> Tensor:
@@ -335,7 +364,7 @@ class Problem:
             "data": {
                 **self.data_description,
                 "samples": self.samples,
-                "sha256": _digest(self.data),
+                "sha256": digest(self.data),
             },
         }
 
@@ -349,13 +378,6 @@ def _kind_of(model: nn.Module, name: str, kinds: ModuleKinds) -> str | None:
             if isinstance(module, types):
                 return kind
     return None
-
-
-def _digest(data: Dataset[Any] | Batches | tuple[Any, Any]) -> str | None:
-    """Of data that are held in memory."""
-    if isinstance(data, Batches):
-        return data.digest()
-    return sha256(pytree.tree_leaves(data)) if isinstance(data, tuple) else None
 
 
 def _lock_of(model: nn.Module) -> threading.RLock:
@@ -385,6 +407,17 @@ def _checked_device(device: torch.device | str) -> torch.device:
     if found.type == "meta":
         raise InputError("device 'meta' cannot be used: its tensors have no values")
     return torch.device(device)
+
+
+def _refuse_scripts(model: nn.Module) -> None:
+    scripts = [
+        name or "the model" for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)
+    ]
+    if scripts:
+        raise InputError(
+            f"{scripts[0]} is a module of TorchScript, in which nothing can be put in place of parameters; give the "
+            "module that it was made from"
+        )
 
 
 def _on_device(model: nn.Module, device: torch.device) -> nn.Module:
@@ -429,73 +462,3 @@ def _layout(model: nn.Module, patterns: str | Sequence[str] | None) -> list[Para
         layout.append(ParameterSlice(name, tuple(p.shape), start, start + p.numel(), type(layer).__name__))
         start += p.numel()
     return layout
-
-
-def _normalise_data(data: Any) -> Dataset[Any] | Batches | tuple[Any, Any]:
-    if isinstance(data, Batches):
-        return data
-    if isinstance(data, TensorDataset):
-        data = data.tensors
-    if isinstance(data, Dataset) and hasattr(data, "__getitem__"):
-        if not hasattr(data, "__len__"):
-            raise InputError(f"the data set {type(data).__name__} has no length; a map-style Dataset is needed")
-        return data
-    if isinstance(data, DataLoader):
-        raise InputError(
-            "data must be samples, of which gradlaw makes its own minibatches, got a DataLoader: give its data set, or "
-            "take its batches as they are, with gradlaw.Problem.from_step(model, step, loader)"
-        )
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise InputError(f"data must be (inputs, targets) or a map-style Dataset of such pairs, got {_brief(data)}")
-    plain = (dict(part) if isinstance(part, Mapping) else part for part in data)
-    return pytree.tree_map(_as_tensor, tuple(plain))
-
-
-def _leaf(tensor: Tensor) -> Tensor:
-    """Samples without the history of the data that they are out of; a derivative in them is still possible."""
-    return tensor.detach().requires_grad_() if tensor.requires_grad else tensor
-
-
-def _as_tensor(leaf: Any) -> Tensor:
-    if isinstance(leaf, Tensor):
-        return leaf
-    if isinstance(leaf, np.ndarray):
-        return torch.from_numpy(leaf)
-    raise InputError(f"inputs and targets must be tensors or NumPy arrays, got {type(leaf).__name__}")
-
-
-def _count_samples(data: Dataset[Any] | Batches | tuple[Any, Any]) -> int:
-    if isinstance(data, tuple):
-        leaves = pytree.tree_leaves(data)
-        lengths = {a.shape[0] if a.ndim else None for a in leaves}
-        if None in lengths or len(lengths) != 1:
-            shapes = ", ".join(str(tuple(a.shape)) for a in leaves)
-            raise InputError(f"inputs and targets must have the same first dimension N; their shapes are {shapes}")
-        samples = lengths.pop()
-    else:
-        samples = len(data)  # type: ignore[arg-type]
-    if not samples:
-        raise InputError("the data set is empty")
-    return samples
-
-
-def _collated(pairs: list[tuple[Any, Any]]) -> Any:
-    try:
-        return default_collate(pairs)
-    except (RuntimeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"samples of the data set do not stack into a minibatch: {reason}. Pad them to one length, or use "
-            "batch_size=1"
-        ) from error
-
-
-def _pair(item: Any, index: int) -> tuple[Any, Any]:
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        raise InputError(f"sample {index} of the data set must be (input, target), got {_brief(item)}")
-    return item[0], item[1]
-
-
-def _brief(value: Any) -> str:
-    length = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-    return f"{type(value).__name__}{length}"

@@ -42,4 +42,7 @@ def _one(leaf: Any) -> str:
         return type(leaf).__name__
     text = f"{str(leaf.dtype).removeprefix('torch.')} {tuple(leaf.shape)}"
     whole = not (leaf.is_floating_point() or leaf.is_complex()) and leaf.device.type == "cpu" and leaf.numel() > 0
-    return f"{text} from {int(leaf.min())} to {int(leaf.max())}" if whole else text
+    if not whole:
+        return text
+    values = leaf.numpy()  # PyTorch has no minimum of some types
+    return f"{text} from {int(values.min())} to {int(values.max())}"

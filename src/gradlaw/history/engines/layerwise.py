@@ -13,7 +13,7 @@ from gradlaw._torch import pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import MOST_SAMPLES, PassCost
 from gradlaw.history.engines.gradient_hooks import refuse_gradient_hooks
-from gradlaw.history.engines.loop import LoopEngine, scalar_loss
+from gradlaw.history.engines.loop import NO_PARAMETER, LoopEngine, scalar_loss
 from gradlaw.history.engines.plain_cross_entropy import cross_entropies, is_plain_cross_entropy
 from gradlaw.history.engines.vmap import VmapEngine
 from gradlaw.history.layers.base import LayerRule, RowFactors
@@ -197,7 +197,7 @@ class LayerwiseEngine:
                 self._losses = self._looped_losses
                 losses = self._losses(outputs, targets)
             if not losses.requires_grad:
-                raise InputError("the loss does not depend on any of the analysed parameters")
+                raise InputError(NO_PARAMETER)
             reached = torch.autograd.grad(losses.sum(), self.problem.parameters(), allow_unused=True)
         return frozenset(p.name for p, g in zip(self.problem.layout, reached, strict=True) if g is not None)
 

@@ -14,6 +14,8 @@ from gradlaw.problem import Problem
 from gradlaw.randomness import RandomState, generators_in, seeded
 from gradlaw.training_step import not_a_loss
 
+NO_PARAMETER = "the loss does not depend on any of the analysed parameters"
+
 
 class LoopEngine:
     """Minibatch gradients by ``torch.autograd.grad``; correct for every model that PyTorch can differentiate.
@@ -93,7 +95,7 @@ class LoopEngine:
                 "backward() and the optimiser out"
             )
         if not loss.requires_grad:
-            raise InputError("the loss does not depend on any of the analysed parameters")
+            raise InputError(NO_PARAMETER)
         return loss
 
     def _differentiate(self, inputs: Any, targets: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:

@@ -13,7 +13,7 @@ from gradlaw._torch import BatchNorm, pytree
 from gradlaw.errors import InputError
 from gradlaw.history.engines.cost import PassCost
 from gradlaw.history.engines.gradient_hooks import late_hook_notices
-from gradlaw.history.engines.loop import LoopEngine, flatten
+from gradlaw.history.engines.loop import NO_PARAMETER, LoopEngine, flatten
 from gradlaw.history.engines.observed_pass import OBSERVED_SAMPLES, ObservedPass, observe_pass
 from gradlaw.history.engines.rounding import measure_rounding
 from gradlaw.history.engines.sum_loss import sum_notices
@@ -59,6 +59,7 @@ def inspect_problem(
             does not ask for that, or cannot be seeded; it is not one number, not finite, or depends on no parameter; a
             gradient is not finite.
     """
+    problem.refuse_other_parameters()
     indices = minibatches[0]
     state = problem.state(parameters=True)
     with problem.undisturbed(state):
@@ -77,6 +78,8 @@ def inspect_problem(
                 'model.eval(), set its probability to 0, or ask for randomness="seeded", which gives each iteration a '
                 "seed of its own"
             )
+        if problem.takes_all and all(g is None for g in gradients):
+            raise InputError(NO_PARAMETER)
         flat = flatten(gradients, problem)
         check_finite(loss[None], flat[None], 0, problem.layout, [indices])
         observed = observe_pass(reference, indices, counted and not is_random and not problem.by_batches)
