@@ -106,6 +106,11 @@ class LayerwiseEngine:
             raise InputError("no analysed parameter is used by a layer with a rule of its own, and by nothing else")
         self.second = self._second_engine(batches) if self.fallback else None
 
+    @property
+    def mixing(self) -> frozenset[str]:
+        """Operations through which samples may see one another, by name."""
+        return self._forward.mixing
+
     @staticmethod
     def is_worth_it(problem: Problem, minibatches: Minibatches, cost: PassCost) -> bool:
         """Whether this is faster than the loop, if every parameter has a rule."""

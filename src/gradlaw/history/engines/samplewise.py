@@ -36,7 +36,7 @@ class SamplewiseEngine:
         band_bytes: of minibatch gradients that one pass over the samples adds up; a memory knob as well.
 
     Raises:
-        InputError: batch normalisation couples the samples, or LayerwiseEngine refuses the model.
+        InputError: batch normalisation or another operation couples the samples, or LayerwiseEngine refuses the model.
     """
 
     name = "samplewise"
@@ -56,6 +56,9 @@ class SamplewiseEngine:
             )
         self.problem, self._band_bytes = problem, band_bytes
         self._single = LayerwiseEngine(problem, [batch[:1] for batch in batches], most_samples)
+        if self._single.mixing:
+            names = ", ".join(sorted(self._single.mixing))
+            raise InputError(f"samples may see one another in the model ({names}), so that none has its own gradient")
         refuse_other_means(problem, batches[0])
 
     @staticmethod

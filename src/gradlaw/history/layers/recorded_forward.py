@@ -18,7 +18,10 @@ from gradlaw.history.layers.data_reads import DataReads
 from gradlaw.history.layers.normalisation import takes_batch_statistics
 from gradlaw.history.layers.registry import rule_of
 from gradlaw.history.layers.sample_axes import sample_axes
+from gradlaw.history.layers.sample_mixing import SAMPLES, mixing_operations
 from gradlaw.problem import ParameterSlice, Problem
+
+_RELATIVE_EPS = 1e4  # of the largest output of a minibatch: 1e-3 in float32
 
 Record = Callable[[str, nn.Module, Tensor, Tensor], object]  # (module, layer, what its rule keeps of the input, output)
 
@@ -36,9 +39,12 @@ class RecordedForward:
         original: names of parameters whose layers may be left as they are; any may, until it is known which of them
             autograd reaches.
         axes: of the samples in the inputs of layers.
+        mixing: operations through which samples may see one another. If there are any, the outputs of each pass are
+            compared with those of each minibatch for itself.
 
     Raises:
-        InputError: a batch normalisation without a rule takes the statistics of the batch.
+        InputError: a batch normalisation without a rule takes the statistics of the batch, or samples of one minibatch
+            see those of another.
     """
 
     def __init__(self, problem: Problem, batches: Sequence[np.ndarray]):
@@ -49,6 +55,7 @@ class RecordedForward:
         self._layers = self._detached_layers()
         self.axes = sample_axes(self._layers, lambda times: self._plain(batches[:times]), len(batches[0]))
         self._reads_proven = False
+        self.mixing = mixing_operations([layer for _, layer, _ in self._layers], lambda: self._some(batches))
 
     def __call__(
         self,
@@ -82,7 +89,10 @@ class RecordedForward:
         self.axes.check_calls({name: forward.calls[name] for name, _, _ in self._layers})
         if reads.operations and not self._reads_proven:
             self._prove_independent(batches[:2], reads.operations)
-        return pytree.tree_map(lambda leaf: _split(leaf, iterations, samples), outputs), targets
+        outputs = pytree.tree_map(lambda leaf: _split(leaf, iterations, samples), outputs)
+        if self.mixing:
+            self._check_apart(batches, outputs)
+        return outputs, targets
 
     def _prove_independent(self, batches: Sequence[np.ndarray], operations: Collection[str]) -> None:
         """See that what a pass read of tensors does not depend on the data: vmap cannot read what does.
@@ -90,17 +100,50 @@ class RecordedForward:
         Raises:
             InputError: it does, or vmap cannot take the model.
         """
+        reads = f"reads values of tensors ({', '.join(sorted(operations))})"
+        self._each_for_itself(batches, reads)
+        self._reads_proven = True
+
+    def _check_apart(self, batches: Sequence[np.ndarray], outputs: Any) -> None:
+        """See that outputs (C, B, ...) of all minibatches together are those of each minibatch for itself.
+
+        Raises:
+            InputError: they are not, or vmap cannot take the model.
+        """
+        names = ", ".join(sorted(self.mixing))
+        with torch.no_grad():
+            apart = self._each_for_itself(
+                batches, f"has operations through which samples may see one another ({names})"
+            )
+        pairs = zip(pytree.tree_leaves(outputs), pytree.tree_leaves(apart), strict=True)
+        if not all(_equal(a.detach(), b) for a, b in pairs if isinstance(a, Tensor)):
+            raise InputError(
+                f"the samples of a minibatch see one another in the model (by {names}?): together with those of other "
+                "minibatches they have other outputs"
+            )
+
+    def _each_for_itself(self, batches: Sequence[np.ndarray], reason: str) -> Any:
+        """The outputs of each minibatch by vmap, (C, B, ...); what the reason is that they are needed.
+
+        Raises:
+            InputError: vmap cannot take the model, or cannot read what depends on the data.
+        """
         inputs, _ = self.problem.fetch(np.stack(batches))
         buffers = {name: b.expand(len(batches), *b.shape).clone() for name, b in self.problem.buffers().items()}
         try:
-            vmap(self.problem.output)(buffers, inputs)
+            return vmap(self.problem.output)(buffers, inputs)
         except (RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            why = str(error).strip().splitlines()[0]
             raise InputError(
-                f"the forward pass reads values of tensors ({', '.join(sorted(operations))}), so that what it computes "
-                f"may depend on which samples it gets together ({reason})"
+                f"the forward pass {reason}, so that what it computes may depend on which samples it gets together "
+                f"({why})"
             ) from error
-        self._reads_proven = True
+
+    def _some(self, batches: Sequence[np.ndarray]) -> None:
+        """A pass over the samples of the batches, again and again until there are as many as it takes."""
+        inputs, _ = self.problem.fetch(np.resize(np.concatenate(batches), SAMPLES))
+        with _without_fast_path():
+            self.problem.output(self.problem.buffers(), inputs)
 
     def _plain(self, batches: Sequence[np.ndarray]) -> None:
         with _without_fast_path():
@@ -258,6 +301,16 @@ def _rules_by_module(model: nn.Module) -> dict[str, LayerRule]:
                 "'layerwise' does not know; use engine='vmap' or 'loop'"
             )
     return rules
+
+
+def _equal(together: Tensor, apart: Tensor) -> bool:
+    """Whether outputs (C, ...) of all minibatches at once are those of each, but for rounding."""
+    if not together.is_floating_point():
+        return torch.equal(together, apart)
+    size = torch.maximum(together.abs(), apart.abs()).flatten(1).amax(dim=1)
+    off = (together - apart).abs().flatten(1).amax(dim=1)
+    # What is not finite is refused by name, of the loss.
+    return bool(((off <= _RELATIVE_EPS * torch.finfo(together.dtype).eps * size) | ~off.isfinite()).all())
 
 
 def _split(leaf: Any, iterations: int, samples: int) -> Any:
