@@ -128,3 +128,10 @@ def test_a_step_or_loss_of_another_model_is_refused():
     for problem in (of_step, gl.Problem(nn.Linear(6, 6), loss, (inputs, targets))):
         with pytest.raises(gl.InputError, match="does not depend on any of the analysed parameters"):
             gl.collect(problem, 4, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_gradients_that_are_all_the_same_have_no_two_halves():
+    data = torch.ones(60, 6), torch.zeros(60, dtype=torch.long)
+    analysis = gl.analyze(gl.Problem(network(), cross_entropy, data), 40, 2)
+    assert analysis.sections["two_halves"] is None

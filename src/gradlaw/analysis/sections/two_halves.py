@@ -35,7 +35,9 @@ class CrossValidated(TableSection):
             return None
         gram, _ = run.gram
         with run.progress.stage("two halves of the gradients"):
-            return _table(run.ranks.first(lambda: two_halves(gram[:used, :used].cpu())), used)
+            halves = run.ranks.first(lambda: two_halves(gram[:used, :used].cpu()))
+        rounding = run.history.rounding**2 * float(gram.diagonal().mean())
+        return _table(halves, used) if float(halves.own.sum()) > rounding else None  # else gradients are all the same
 
 
 def _table(halves: TwoHalves, iterations: int) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from gradlaw.curvature.operators.base import CurvatureOperator
 from gradlaw.random_streams import LANCZOS
 
 NEGLIGIBLE = 100 * torch.finfo(torch.float64).eps  # a next vector so short, relative to ||A||, is rounding error
+_SMALLEST = 1e-150  # length of a product that is told from zero; squares of smaller ones underflow
 _ENOUGH_LEFT = 0.7  # of the norm: then one Gram-Schmidt pass suffices (Daniel, Gragg, Kaufman, Stewart 1976)
 
 
@@ -68,8 +69,14 @@ class Lanczos:
         length, alpha = self.vectors.norm_and_dot(image, row)
         if not np.isfinite(length):
             raise self.ranks.common_error(
-                f"product {self.products + 1:,} with the {self.operator.name} is not finite: the loss or its "
-                "derivatives overflow at these parameters"
+                f"product {self.products + 1:,} with the {self.operator.name} is not finite: its entries, or the loss "
+                "and its derivatives at these parameters, overflow"
+            )
+        if length < _SMALLEST and float(self.ranks.sum(image.any().double())):
+            raise self.ranks.common_error(
+                f"product {self.products + 1:,} with the {self.operator.name} has a length below {_SMALLEST:g}, whose "
+                "square is not held in floating point; multiply the matrix by a power of ten, and divide eigenvalues "
+                "by it"
             )
         self.products += 1
         self.norm = max(self.norm, length)
