@@ -24,6 +24,7 @@ __all__ = [
     "InstanceNorm",
     "OperationMode",
     "after_backward",
+    "arguments_named",
     "backward_number",
     "convolve",
     "copy_all",
@@ -115,6 +116,15 @@ def has_packed_projection(layer: nn.MultiheadAttention) -> bool:
 def overloads(operation: Any) -> Any:
     """The operation of which an aten overload, as modes see it, is one."""
     return operation._overloadpacket
+
+
+def arguments_named(names: Sequence[str], operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    """What an aten operation is given, or takes by default, for those of the names that it has an argument of."""
+    return [
+        args[place] if place < len(args) else kwargs.get(argument.name, argument.default_value)
+        for place, argument in enumerate(operation._schema.arguments)
+        if argument.name in names
+    ]
 
 
 def is_functional(operation: Any) -> bool:

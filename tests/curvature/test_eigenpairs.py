@@ -182,7 +182,7 @@ def test_bad_input() -> None:
 def test_scales_whose_squares_no_number_holds_are_refused(scale):
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((60, 60)))[0]
     matrix = rotation * np.arange(60) @ rotation.T
-    with pytest.raises(InputError, match="overflow|whose square is not held"):
+    with pytest.raises(InputError, match=r"overflow|whose square is not held"):
         eigenpairs(scale * matrix, k=3)
     np.testing.assert_allclose(eigenpairs(1e-140 * matrix, k=3).eigenvalues, [59e-140, 58e-140, 57e-140], rtol=1e-9)
     np.testing.assert_array_equal(eigenpairs(np.zeros((20, 20)), k=3).eigenvalues, 0)

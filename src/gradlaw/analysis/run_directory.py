@@ -157,5 +157,6 @@ def _move_to_places(directory: Path) -> None:
                 (directory / name).parent.mkdir(exist_ok=True)
                 (written / name).replace(directory / name)
         for folder in {(directory / name).parent for name in names} | {directory}:
-            flush(folder)
+            if folder.is_dir():  # not where all of its files have been lost
+                flush(folder)
     shutil.rmtree(written)

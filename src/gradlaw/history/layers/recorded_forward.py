@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from gradlaw.history.layers.data_reads import DataReads
 from gradlaw.history.layers.normalisation import takes_batch_statistics
 from gradlaw.history.layers.registry import rule_of
 from gradlaw.history.layers.sample_axes import sample_axes
-from gradlaw.history.layers.sample_mixing import SAMPLES, mixing_operations
+from gradlaw.history.layers.sample_mixing import mixing_operations
 from gradlaw.problem import ParameterSlice, Problem
 
 _RELATIVE_EPS = 1e4  # of the largest output of a minibatch: 1e-3 in float32
@@ -55,7 +56,7 @@ class RecordedForward:
         self._layers = self._detached_layers()
         self.axes = sample_axes(self._layers, lambda times: self._plain(batches[:times]), len(batches[0]))
         self._reads_proven = False
-        self.mixing = mixing_operations([layer for _, layer, _ in self._layers], lambda: self._some(batches))
+        self.mixing = mixing_operations([one[1:] for one in self._layers], partial(self._some, batches))
 
     def __call__(
         self,
@@ -139,9 +140,9 @@ class RecordedForward:
                 f"({why})"
             ) from error
 
-    def _some(self, batches: Sequence[np.ndarray]) -> None:
-        """A pass over the samples of the batches, again and again until there are as many as it takes."""
-        inputs, _ = self.problem.fetch(np.resize(np.concatenate(batches), SAMPLES))
+    def _some(self, batches: Sequence[np.ndarray], samples: int) -> None:
+        """A pass over so many samples, those of the batches again and again."""
+        inputs, _ = self.problem.fetch(np.resize(np.concatenate(batches), samples))
         with _without_fast_path():
             self.problem.output(self.problem.buffers(), inputs)
 
