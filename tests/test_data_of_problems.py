@@ -9,6 +9,7 @@ from torch.utils.data import TensorDataset
 
 import gradlaw as gl
 from gradlaw.provenance import sha256
+from gradlaw.training.weights import load_weights, read_weights
 
 
 def regression(inputs, targets) -> gl.Problem:
@@ -135,3 +136,60 @@ def test_gradients_that_are_all_the_same_have_no_two_halves():
     data = torch.ones(60, 6), torch.zeros(60, dtype=torch.long)
     analysis = gl.analyze(gl.Problem(network(), cross_entropy, data), 40, 2)
     assert analysis.sections["two_halves"] is None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("scale", "shift"), [(1, 1e7), (1, 1.7e9), (1e39, 0), (1e300, 0), (1e-300, 0), (1e-3, 1e6)])
+def test_columns_far_from_zero_or_of_any_size_are_standardised_in_float64(scale, shift):
+    column = np.random.default_rng(0).normal(size=40) * scale + shift
+    data = gl.from_arrays(np.stack([column, np.arange(40.0)], 1), np.arange(40) % 3)
+    expected = (column - column.mean()) / scale
+    np.testing.assert_allclose(data.inputs[:, 0].numpy(), expected / expected.std(), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("largest", "normalise"), [(1e300, "none"), (1.7e308, "channel")])
+def test_numbers_that_no_float32_holds_are_refused(largest, normalise):
+    with pytest.raises(gl.InputError, match=r"the data hold numbers (beyond the range|too large)"):
+        gl.from_arrays(np.full((40, 2), largest) * np.random.default_rng(0).random((40, 2)), np.arange(40) % 3,
+                       normalise=normalise)  # fmt: skip
+
+
+def clamped(outputs, targets):
+    return cross_entropy(outputs, targets, reduction="none").clamp(max=1.6).mean()
+
+
+def tripled(outputs, targets):
+    loss = cross_entropy(outputs, targets)
+    return 3 * loss - 2 * loss.detach()
+
+
+@pytest.mark.parametrize("other", [clamped, tripled])
+def test_a_history_of_another_loss_of_the_same_name_is_refused(other, tmp_path):
+    torch.manual_seed(0)
+    model, data = (
+        nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)),
+        (torch.randn(100, 4), torch.arange(100) % 3),
+    )
+    given = gl.collect(gl.Problem(model, cross_entropy, data), 20, 4, store=tmp_path)
+    other.__name__ = "cross_entropy"
+    assert torch.equal(gl.collect(gl.Problem(model, cross_entropy, data), 20, 4, store=tmp_path)[:], given[:])
+    with pytest.raises(gl.InputError, match=r"the (loss|gradient) of .*model, loss or data have changed"):
+        gl.collect(gl.Problem(model, other, data), 20, 4, store=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.long(), "kinds of numbers differ: 0.weight is torch.int64 in the file"),
+        (lambda t: t.to(torch.complex64), "kinds of numbers differ"),
+        (lambda t: t * float("nan"), "not finite are 0.weight, 0.bias"),
+    ],
+)
+def test_weights_that_are_no_weights_are_refused(change, message, tmp_path):
+    model, before = network(), network().state_dict()
+    torch.save({name: change(tensor) for name, tensor in before.items()}, tmp_path / "weights.pt")
+    with pytest.raises(gl.InputError, match=message):
+        load_weights(model, read_weights(tmp_path / "weights.pt"), "weights.pt")
+    for dtype in (torch.float16, torch.float64):
+        load_weights(model, {name: tensor.to(dtype) for name, tensor in before.items()}, "weights.pt")

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from gradlaw.by_value import ByValue
 from gradlaw.data.labelled import NORMALISATIONS, Normalisation
-from gradlaw.errors import unknown
+from gradlaw.errors import InputError, unknown
 
 _BLOCK = 2**22  # values at a time in float64
+_FAR = 1e3  # standard deviations between mean and zero, from which float32 is not enough
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +31,20 @@ class Moments(ByValue):
         rows = max(1, _BLOCK // values[0].size)
         blocks = [values[i : i + rows] for i in range(0, len(values), rows)]
         constant = values.min(axis=0) == values.max(axis=0)
-        mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(values)
+        with np.errstate(over="ignore"):
+            mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(values)
         mean = np.where(constant, values[0], mean)
-        variance = sum(np.square(block - mean).sum(axis=0) for block in blocks) / len(values)
-        return cls(mean, np.where(constant, 0.0, np.sqrt(variance)))
+        if not np.isfinite(mean).all():
+            raise InputError("the data hold numbers too large to be normalised: their mean is not finite; scale them")
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            std = np.sqrt(sum(np.square(block - mean).sum(axis=0) for block in blocks) / len(values))
+        std = np.where(constant, 0.0, std)
+        lost = ~np.isfinite(std) | ((std == 0) & ~constant)  # squares of what is very large or small
+        if lost.any():
+            unit = np.maximum(values.max(axis=0) - mean, mean - values.min(axis=0))[lost]
+            squares = sum(np.square((block[:, lost] - mean[lost]) / unit).sum(axis=0) for block in blocks)
+            std[lost] = unit * np.sqrt(squares / len(values))
+        return cls(mean, std)
 
     def normalisation(self, normalise: str) -> Normalisation:
         """The normalisation by channel, pixel or column, or none, that these moments of a training set give."""
@@ -61,11 +73,39 @@ def check_normalise(normalise: str) -> None:
 
 
 def normalised(values: np.ndarray, normalisation: Normalisation) -> Tensor:
-    """Values (N, ...) with the mean taken off and divided by the standard deviation, float32."""
-    scaled = values.astype(np.float32, order="C")
+    """Values (N, ...) with the mean taken off and divided by the standard deviation, float32.
+
+    Raises:
+        InputError: what they are then is beyond the range of float32.
+    """
     if normalisation.per == "none":
-        return torch.from_numpy(scaled)
+        return torch.from_numpy(_as_float32(values))
     shape = values.shape[1:] if normalisation.per == "pixel" else (values.shape[1],) + (1,) * (values.ndim - 2)
-    scaled -= np.array(normalisation.mean, np.float32).reshape(shape)
-    scaled /= np.array(normalisation.std, np.float32).reshape(shape)
+    mean, std = (np.array(numbers).reshape(shape) for numbers in (normalisation.mean, normalisation.std))
+    if _needs_float64(values, mean, std):
+        scaled = np.empty(values.shape, np.float32)
+        rows = max(1, _BLOCK // values[0].size)
+        for i in range(0, len(values), rows):
+            scaled[i : i + rows] = _as_float32((values[i : i + rows].astype(np.float64) - mean) / std)
+        return torch.from_numpy(scaled)
+    scaled = values.astype(np.float32, order="C")
+    scaled -= mean.astype(np.float32)
+    scaled /= std.astype(np.float32)
     return torch.from_numpy(scaled)
+
+
+def _needs_float64(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> bool:
+    """Whether float32 would lose what tells the values apart: they are far from zero, or out of its range."""
+    largest = max(abs(float(values.max())), abs(float(values.min())))
+    return bool((np.abs(mean) > _FAR * std).any()) or largest > _LARGEST or float(std.min()) < 1 / _LARGEST
+
+
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", under="ignore"):
+        found = values.astype(np.float32, order="C")
+    if values.dtype.itemsize > 4 and not np.isfinite(found).all():
+        raise InputError(
+            f"the data hold numbers beyond the range of float32 (up to {np.abs(values).max():.3g}) that no "
+            "normalisation brings into it; scale them"
+        )
+    return found

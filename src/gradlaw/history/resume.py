@@ -24,6 +24,7 @@ _OF_PROBLEM = ("mode", "loss", "dimensions", "parameters_not_analysed", "paramet
 _OF_DATA = ("samples", "sha256")
 _SOFTWARE = ("gradlaw", "torch", "numpy")
 _TOLERANCE = 1e-4  # relative, of the first loss and gradient norm; engines and devices agree far better
+_GRADIENT_TOLERANCE = 1e-2  # of the length of a gradient, which a kink of the loss may turn a little
 GRADIENT_NORM = "gradient norm"  # of the first minibatch, in the identity of a run
 _OTHER = "give another folder as store, or delete this one"
 
@@ -49,12 +50,16 @@ def reopen_finished(folder: Path, problem: Problem, asked: HistorySettings) -> G
         InputError: the folder holds another history, or a damaged one.
     """
     history = (GradientHistory if asked.sketch is None else SketchedHistory).open(folder)
-    refuse_another(folder, problem, history, asked)
+    refuse_another(folder, problem, history, asked, rows=True)
     return history
 
 
 def refuse_another(
-    folder: Path, problem: Problem, history: GradientHistory | SketchedHistory, asked: HistorySettings | None = None
+    folder: Path,
+    problem: Problem,
+    history: GradientHistory | SketchedHistory,
+    asked: HistorySettings | None = None,
+    rows: bool = False,
 ) -> None:
     """Refuse the finished history in a folder if it is not what would be collected.
 
@@ -63,6 +68,7 @@ def refuse_another(
         problem: that would be.
         history: that it holds.
         asked: the settings; None for those of the history.
+        rows: whether to look at gradients that it holds, too.
 
     Raises:
         InputError: it is of another problem or of other settings.
@@ -74,7 +80,11 @@ def refuse_another(
     different = _different(there, recorded, asked, problem.describe())
     if different:
         raise InputError(f"{folder} holds the gradient history of another run ({'; '.join(different)}); {_OTHER}")
-    _check_first_loss(folder, problem, asked, history.losses)
+    for t in _looked_at(history):
+        loss, gradient = LoopEngine(problem, asked.seed).row(t, asked.minibatches()[t])
+        _check_same(folder, "loss", float(loss), float(history.losses[t]), _iteration(t))
+        if rows and isinstance(history, GradientHistory) and not asked.transforms:
+            _check_gradient(folder, gradient, history, t)
 
 
 def identity_of(problem: Problem, asked: HistorySettings) -> dict[str, Any]:
@@ -137,11 +147,31 @@ def _check_first_loss(folder: Path, problem: Problem, asked: HistorySettings, st
     _check_same(folder, "loss", loss, float(stored[0]))
 
 
-def _check_same(folder: Path, what: str, here: float, there: float) -> None:
+def _looked_at(history: GradientHistory | SketchedHistory) -> list[int]:
+    """Iterations that are computed again: the code of model and loss is in no digest. What acts rarely (a clamp, a
+    weight) shows where the loss is largest.
+    """
+    return sorted({0, len(history.losses) - 1, int(history.losses.argmax())})
+
+
+def _iteration(t: int) -> str:
+    return "the first minibatch" if t == 0 else f"iteration {t}"
+
+
+def _check_gradient(folder: Path, gradient: Tensor, history: GradientHistory, t: int) -> None:
+    off, length = float((history[t].to(gradient) - gradient).double().norm()), float(gradient.double().norm())
+    if not off <= max(_GRADIENT_TOLERANCE, 4 * history.rounding) * length:
+        raise InputError(
+            f"the gradient of {_iteration(t)} differs by {off / length if length else off:.2g} of its length from that "
+            f"in the gradient history that {folder} holds: model, loss or data have changed; {_OTHER}"
+        )
+
+
+def _check_same(folder: Path, what: str, here: float, there: float, of: str = "the first minibatch") -> None:
     if not abs(here - there) <= _TOLERANCE * max(abs(there), abs(here)):
         raise InputError(
-            f"the {what} of the first minibatch is {here:.6g}, but {there:.6g} in the gradient history that {folder} "
-            f"holds: model, loss or data have changed; {_OTHER}"
+            f"the {what} of {of} is {here:.6g}, but {there:.6g} in the gradient history that {folder} holds: model, "
+            f"loss or data have changed; {_OTHER}"
         )
 
 

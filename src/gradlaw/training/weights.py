@@ -58,7 +58,8 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], where: str) -> N
         where: where the state is from, for messages.
 
     Raises:
-        InputError: missing or unexpected names, or other shapes; the model is left as it was.
+        InputError: missing or unexpected names, other shapes or kinds of numbers (whole, real, complex), or parameters
+            that are not finite; the model is left as it was.
     """
     own = model.state_dict()
     state = _without_prefix(state, own)
@@ -71,12 +72,23 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], where: str) -> N
             f"{name} is {tuple(tensor.shape)} in the file and {tuple(own[name].shape)} in the model"
             for name, tensor in state.items() if name in own and tensor.shape != own[name].shape
         ]),
+        _listed("kinds of numbers differ:", [
+            f"{name} is {tensor.dtype} in the file and {own[name].dtype} in the model"
+            for name, tensor in state.items() if name in own and _kind(tensor) != _kind(own[name])
+        ]),
+        _listed("not finite are", [
+            name for name, _ in model.named_parameters() if name in state and not state[name].isfinite().all()
+        ]),
     ]  # fmt: skip
     if any(problems):
         raise InputError(f"{where} does not fit {type(model).__name__}: {'; '.join(filter(None, problems))}")
     with torch.no_grad():
         for name, tensor in state.items():
             own[name].copy_(tensor)
+
+
+def _kind(tensor: Tensor) -> str:
+    return "complex" if tensor.is_complex() else "real" if tensor.is_floating_point() else "whole"
 
 
 def distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
