@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 import gradlaw as gl
 from gradlaw.history.stores import placement
 
-SECONDS = float(os.environ.get("GRADLAW_SOAK_SECONDS", "15"))
+SECONDS = float(os.environ.get("GRADLAW_SOAK_SECONDS", "6"))
 HISTORIES = 10  # collected and dropped for each analysis, half of them in temporary folders
 WARM = 3  # rounds until everything is loaded and cached
 MOST_GROWTH = 24 * 2**20  # bytes: less than a thousand histories of the size below would take, 132 MB
