@@ -7,7 +7,8 @@ from gradlaw.watch.gradient_state import GradientState
 
 _UNKNOWN = (
     "gl.watch cannot tell whether gradients were changed between the backward pass and the optimiser: no backward pass "
-    "of this step reached some of them, or they are not finite. The log says change: unknown"
+    "of this step was seen to reach some of them (parameters that the optimiser got since the last step?), or they are "
+    "not finite. The log says change: unknown"
 )
 _NO_SCALER = (
     "the gradients were divided by {} between the backward pass and the optimiser. If a GradScaler did that, give it "
