@@ -28,8 +28,7 @@ class Moments(ByValue):
     @classmethod
     def of(cls, values: np.ndarray) -> "Moments":
         """Those of values (N, ...), in two passes over blocks of samples."""
-        rows = max(1, _BLOCK // values[0].size)
-        blocks = [values[i : i + rows] for i in range(0, len(values), rows)]
+        blocks = _blocks(values)
         constant = values.min(axis=0) == values.max(axis=0)
         with np.errstate(over="ignore"):
             mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(values)
@@ -84,14 +83,19 @@ def normalised(values: np.ndarray, normalisation: Normalisation) -> Tensor:
     mean, std = (np.array(numbers).reshape(shape) for numbers in (normalisation.mean, normalisation.std))
     if _needs_float64(values, mean, std):
         scaled = np.empty(values.shape, np.float32)
-        rows = max(1, _BLOCK // values[0].size)
-        for i in range(0, len(values), rows):
-            scaled[i : i + rows] = _as_float32((values[i : i + rows].astype(np.float64) - mean) / std)
+        for part, block in zip(_blocks(scaled), _blocks(values), strict=True):
+            part[:] = _as_float32((block.astype(np.float64) - mean) / std)
         return torch.from_numpy(scaled)
     scaled = values.astype(np.float32, order="C")
     scaled -= mean.astype(np.float32)
     scaled /= std.astype(np.float32)
     return torch.from_numpy(scaled)
+
+
+def _blocks(values: np.ndarray) -> list[np.ndarray]:
+    """Samples, as many together as float64 has room for."""
+    rows = max(1, _BLOCK // values[0].size)
+    return [values[i : i + rows] for i in range(0, len(values), rows)]
 
 
 def _needs_float64(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> bool:

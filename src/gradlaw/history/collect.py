@@ -72,9 +72,9 @@ def collect(
             clipping, weight decay, momentum or Adam (see :mod:`gradlaw.history.transforms`).
         store: ``"memory"``, a folder to keep the history in (see :meth:`GradientHistory.open`), or None: memory if it
             takes up to half of what is free and leaves room for its spectra, else a temporary folder that goes with the
-            history. A folder that holds
-            the finished history of the same problem and settings is read instead of collecting once more; one whose
-            collection was ended on the way is gone on with, from the last band of rows that is on the disk.
+            history. A folder that holds the finished history of the same problem and settings is read instead of
+            collecting once more; one whose collection was ended on the way is gone on with, from the last band of rows
+            that is on the disk.
         replacement: draw each minibatch independently instead of by shuffled epochs.
         dtype: type to store gradients in: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``. Default: the
             one they are computed in. The error of a narrower one is measured: it raises ``history.rounding``, and with

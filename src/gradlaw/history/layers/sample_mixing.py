@@ -19,23 +19,8 @@ from gradlaw.history.layers.base import LayerRule
 # Primes, of which sizes of layers are hardly ever multiples, and of both together never; few, as each takes memory.
 SAMPLES = (23, 29)
 # With a dimension to name, but without anything that goes from one sample to another.
-_HARMLESS = frozenset(
-    {
-        "unsqueeze",
-        "squeeze",
-        "transpose",
-        "permute",
-        "movedim",
-        "stack",
-        "unbind",
-        "expand",
-        "slice",
-        "size",
-        "detach",
-        "_linalg_check_errors",
-    }
-)
-_VIEWS = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias", "unflatten", "flatten"})
+_HARMLESS = frozenset({"unsqueeze", "squeeze", "permute", "stack", "slice", "_linalg_check_errors"})
+_VIEWS = frozenset({"view", "_unsafe_view", "_reshape_alias"})  # what others, such as flatten, are made of
 # Without a dimension to name, or with another one than that along which they run.
 _ALWAYS = frozenset({"take", "put", "masked_scatter", "renorm", "as_strided", "_pdist_forward", "_cdist_forward"})
 _MATRICES = ("linalg_", "_linalg_", "cholesky", "triangular_solve")  # the last two dimensions are one
